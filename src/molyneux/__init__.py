@@ -1,0 +1,63 @@
+"""Molyneux: find, decode and switch off the neurons that let a text-only language model see.
+
+Everything public is here. Importing costs nothing: torch and transformers are loaded when a name
+that needs them is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from molyneux.adapters import Family, LanguageModel, register_family
+    from molyneux.errors import MolyneuxError
+    from molyneux.models.captioner import Captioner
+    from molyneux.neurons.ablation import ablate_units
+    from molyneux.neurons.attribution import Target, attribute_units
+    from molyneux.neurons.decoding import decode_units, find_writers
+    from molyneux.neurons.receptive_fields import receptive_fields
+    from molyneux.neurons.unit import Unit, top_units
+
+_PLACES = {
+    "Captioner": "models.captioner",
+    "Family": "adapters",
+    "LanguageModel": "adapters",
+    "MolyneuxError": "errors",
+    "Target": "neurons.attribution",
+    "Unit": "neurons.unit",
+    "ablate_units": "neurons.ablation",
+    "attribute_units": "neurons.attribution",
+    "decode_units": "neurons.decoding",
+    "find_writers": "neurons.decoding",
+    "receptive_fields": "neurons.receptive_fields",
+    "register_family": "adapters",
+    "top_units": "neurons.unit",
+}
+
+__version__ = "0.1.0"
+__all__ = [
+    "Captioner",
+    "Family",
+    "LanguageModel",
+    "MolyneuxError",
+    "Target",
+    "Unit",
+    "ablate_units",
+    "attribute_units",
+    "decode_units",
+    "find_writers",
+    "receptive_fields",
+    "register_family",
+    "top_units",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'molyneux' has no attribute {name!r}")
+    return getattr(import_module(f"molyneux.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,65 @@
+"""The command line: one file per verb. Data goes to stdout, progress and errors to stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from molyneux.errors import MolyneuxError
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0, 1 for an error, 2 for a wrong call.
+
+    An error the user can mend is one line on stderr; `--debug`, anywhere, shows the traceback.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    if debug:
+        given.remove("--debug")
+    import click
+
+    from molyneux.cli.app import app
+
+    try:
+        status = app(given, prog_name="molyneux", standalone_mode=False)
+        sys.stdout.flush()
+        return int(status or 0)
+    except MolyneuxError as error:
+        if debug:
+            raise
+        return _say(str(error), 1)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        if debug:
+            raise
+        return _say("interrupted; nothing half-written was left behind", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output left (`| head`); there is nobody to tell.
+        sys.stderr.close()
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        return _say(_unforeseen(error), 1)
+
+
+def _unforeseen(error: Exception) -> str:
+    from molyneux.models.cache import is_disk_full
+
+    if is_disk_full(error):
+        return "the disk is full; free some space, or give --out or MOLYNEUX_CACHE another place"
+    said = " ".join(str(error).split())[:300]
+    return (
+        f"{type(error).__name__}: {said}; this was not foreseen, so please report it with the "
+        "traceback that --debug shows and the versions `molyneux doctor` prints"
+    )
+
+
+def _say(message: str, status: int) -> int:
+    print(f"molyneux: {message}", file=sys.stderr)  # noqa: T201
+    return status

@@ -1,0 +1,40 @@
+"""`molyneux demo`: the main job, on sample photos that come with a dependency."""
+
+from __future__ import annotations
+
+from molyneux.cli.app import app
+from molyneux.cli.options import (
+    DEFAULT_PRESET,
+    AsJson,
+    Out,
+    Preset,
+    load_captioner,
+    note,
+    show,
+    show_json,
+)
+
+
+@app.command()
+def demo(out: Out = None, as_json: AsJson = False, preset: Preset = DEFAULT_PRESET) -> int:
+    """Explain the sample photos and write the page; fetches what the preset needs."""
+    from pathlib import Path
+
+    from molyneux.cli.explain import run_explanation, show_summary
+    from molyneux.data.samples import CREDITS, sample_photos
+    from molyneux.explain.curves import ablation_grid
+    from molyneux.explain.photo import Settings
+
+    captioner = load_captioner(preset)
+    samples = sample_photos()
+    for name in samples:
+        note(f"{name}: {CREDITS[name]}")
+    settings = Settings(grid=ablation_grid("short", captioner.language_model.n_units))
+    document = run_explanation(captioner, list(samples.values()), settings, out)
+    if as_json:
+        show_json(document)
+    else:
+        for image in document["images"]:
+            show_summary(image)
+        show(f"\nOpen {(Path(document['run']) / 'report.html').resolve()} in a browser.")
+    return int(any(image["error"] for image in document["images"]))

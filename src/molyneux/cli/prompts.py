@@ -1,0 +1,64 @@
+"""`molyneux prompts`: the input embeddings nearest to each image prompt."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from molyneux.cli.app import app
+from molyneux.cli.options import (
+    DEFAULT_PRESET,
+    AsJson,
+    Photos,
+    Preset,
+    ProjectionFile,
+    load_captioner,
+    note,
+    show,
+    show_json,
+)
+
+
+@app.command()
+def prompts(
+    photos: Photos,
+    as_json: AsJson = False,
+    top: Annotated[int, typer.Option("--top", min=1, help="Tokens a patch.")] = 5,
+    preset: Preset = DEFAULT_PRESET,
+    projection: ProjectionFile = None,
+) -> int:
+    """Decode every image prompt: its nearest tokens by cosine, beside random vectors."""
+    from molyneux.errors import PhotoError
+    from molyneux.explain.run import describe_model
+    from molyneux.neurons.prompts import nearest_tokens, random_prompts
+    from molyneux.store import SCHEMA
+
+    captioner = load_captioner(preset, projection)
+    model, grid = captioner.language_model, captioner.encoder.grid
+    images: list[dict[str, Any]] = []
+    for path in photos:
+        try:
+            seen = captioner.image_prompts([path])[0]
+        except PhotoError as error:
+            note(f"molyneux: {error}")
+            images.append({"path": str(path), "patches": [], "error": str(error)})
+            continue
+        rows: list[dict[str, Any]] = [
+            {"patch": list(grid.place(i)), "tokens": near.tokens, "cosine": near.cosine}
+            for i, near in enumerate(nearest_tokens(model, seen, top))
+        ]
+        control = nearest_tokens(model, random_prompts(seen, seed=0), top)
+        chance = sum(near.cosine[0] for near in control) / len(control)
+        images.append({"path": str(path), "patches": rows, "random_cosine": chance, "error": None})
+        if not as_json:
+            show(f"{path}")
+            for row in rows:
+                tokens = " ".join(repr(token) for token in row["tokens"])
+                show(
+                    f"  patch {row['patch'][0]},{row['patch'][1]}  {row['cosine'][0]:.2f}  {tokens}"
+                )
+            show(f"  nearest token of random vectors of the same norms: {chance:.2f} on average")
+    if as_json:
+        show_json({"schema": SCHEMA, "model": describe_model(captioner), "images": images})
+    return int(any(image["error"] for image in images))

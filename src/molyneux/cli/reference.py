@@ -1,0 +1,96 @@
+"""`molyneux reference`: how every unit scores on photos in general."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from molyneux.cli.app import app
+from molyneux.cli.options import (
+    DEFAULT_PRESET,
+    AsJson,
+    Out,
+    Preset,
+    ProjectionFile,
+    note,
+    show,
+    show_json,
+)
+
+
+@app.command()
+def reference(
+    data: Annotated[
+        Path, typer.Argument(help="A folder of photos, or a .txt that lists them.", metavar="DATA")
+    ],
+    photos: Annotated[int, typer.Option("--photos", min=2, help="At most this many.")] = 200,
+    name: Annotated[str | None, typer.Option("--name", help="What the photos are.")] = None,
+    out: Out = None,
+    as_json: AsJson = False,
+    preset: Preset = DEFAULT_PRESET,
+    projection: ProjectionFile = None,
+) -> int:
+    """Measure the reference table that specific scores and controls need."""
+    import shutil
+
+    from tqdm import tqdm
+
+    from molyneux.data.folder import photos_in
+    from molyneux.explain.curves import ablation_grid
+    from molyneux.models.captioner import Captioner
+    from molyneux.models.presets import find_preset
+    from molyneux.neurons.measure_reference import measure_reference
+    from molyneux.neurons.reference import MIN_PHOTOS, save_reference
+    from molyneux.store import Run
+    from molyneux.vision.projection import load_projection
+
+    chosen = find_preset(preset)
+    found = photos_in(data)[:photos]
+    from molyneux.models.captioner import Parts
+
+    captioner = Captioner.join(
+        Parts.load(chosen, note=note),
+        load_projection(projection or chosen.projection),
+        preset=preset,
+    )
+    if len(found) < MIN_PHOTOS:
+        note(f"molyneux: {len(found)} photos; {MIN_PHOTOS} or more make a steadier table")
+    run = Run.create(out, "reference", hashes=captioner.hashes)
+    try:
+        with tqdm(total=len(found), unit="photo") as bar:
+            table, left_out = measure_reference(
+                captioner,
+                found,
+                data=name or data.name,
+                n_listed=max(
+                    *ablation_grid("full", captioner.language_model.n_units),
+                    *ablation_grid("short", captioner.language_model.n_units),
+                ),
+                on_photo=lambda number, said: bar.update(),
+            )
+        path = run.folder / "reference.safetensors"
+        with run.writing():
+            save_reference(path, table)
+    except BaseException:
+        shutil.rmtree(run.folder, ignore_errors=True)
+        raise
+    for line in left_out:
+        note(f"left out: {line}")
+    summary: dict[str, Any] = {
+        "reference": str(path),
+        "photos": table.n_photos,
+        "left_out": left_out,
+        "sinks": {
+            view: [f"L{layer}.u{unit}" for layer, unit in table.sinks(view).nonzero().tolist()]
+            for view in table.mean
+        },
+    }
+    if as_json:
+        show_json(summary)
+    else:
+        show(f"{path}: {table.n_photos} photos; use it with --reference")
+        for view, sinks in summary["sinks"].items():
+            show(f"  sink units, {view}: {' '.join(sinks) or 'none'}")
+    return 0

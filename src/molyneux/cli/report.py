@@ -1,0 +1,27 @@
+"""`molyneux report`: the page of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from molyneux.cli.app import app
+from molyneux.cli.options import AsJson, show, show_json
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
+    as_json: AsJson = False,
+) -> int:
+    """Write a run's page again; needs the run folder alone, no model."""
+    from molyneux.report import write_report
+
+    page = write_report(run)
+    if as_json:
+        show_json({"report": str(page)})
+    else:
+        show(str(page))
+    return 0

@@ -1,0 +1,31 @@
+"""What can go wrong, as the user is told it.
+
+Every message says what happened, why, and what to try next, on one line: the command line
+prints it as it is, without a traceback.
+"""
+
+from __future__ import annotations
+
+
+class MolyneuxError(Exception):
+    """The base of every error a user can cause or mend."""
+
+
+class PhotoError(MolyneuxError):
+    """A photo cannot be read; the other photos go on."""
+
+
+class WeightsError(MolyneuxError):
+    """Weights are missing, cannot be fetched, are corrupt, or do not belong together."""
+
+
+class AdapterError(MolyneuxError):
+    """A language model or an encoder is not known, or did not prove to be what its row says."""
+
+
+class RunError(MolyneuxError):
+    """A run folder cannot be written, read, or resumed."""
+
+
+class UsageError(MolyneuxError):
+    """An argument does not make sense: a unit that does not exist, a word without a token."""

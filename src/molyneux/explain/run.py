@@ -1,0 +1,100 @@
+"""Explaining photos into a run folder that is whole after every photo."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from molyneux.errors import PhotoError
+from molyneux.explain.photo import Explanation, Settings, explain_photo
+from molyneux.models.captioner import Captioner
+from molyneux.models.presets import PRESETS
+from molyneux.store import SCHEMA, Run
+from molyneux.vision.photo import read_photo
+
+SHOWN_PIXELS = 448
+
+
+def describe_model(captioner: Captioner) -> dict[str, Any]:
+    """Return the document's `model`: what produced the numbers."""
+    model, reference = captioner.language_model, captioner.reference
+    return {
+        "preset": captioner.preset,
+        **captioner.names,
+        "projection": captioner.projection.provenance,
+        "layout": captioner.layout.record(),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "hashes": captioner.hashes,
+        "n_layers": model.n_layers,
+        "d_mlp": model.d_mlp,
+        "n_units": model.n_units,
+        "limits": list(PRESETS[captioner.preset].limits) if captioner.preset else [],
+        "reference": None if reference is None else reference.provenance,
+    }
+
+
+def seen_photo(captioner: Captioner, path: str | os.PathLike[str]) -> bytes:
+    """Return the square of a photo that the encoder sees, as a JPEG of up to 448 pixels."""
+    photo = read_photo(path)
+    region = captioner.encoder.preprocessing.region(photo)
+    side = min(
+        SHOWN_PIXELS, max(captioner.encoder.preprocessing.size, round(region[2] - region[0]))
+    )
+    square = photo.resize((side, side), Image.Resampling.BICUBIC, box=region)
+    buffer = io.BytesIO()
+    square.save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
+
+
+def explain_photos(
+    captioner: Captioner,
+    paths: Sequence[str | os.PathLike[str]],
+    settings: Settings,
+    run: Run,
+    on_photo: Callable[[int, dict[str, Any]], None] = lambda number, image: None,
+) -> dict[str, Any]:
+    """Return the document, written to the run folder after every photo.
+
+    A photo that cannot be read has an `error`; the others go on.
+
+    Args:
+        on_photo: told after each photo, with its number and its part of the document.
+    """
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "model": describe_model(captioner),
+        "settings": asdict(settings),
+        "images": [],
+        "run": str(run.folder),
+    }
+    fields: dict[str, Tensor] = {}
+    for number, path in enumerate(paths):
+        try:
+            explained = explain_photo(captioner, path, settings)
+            run.write_bytes(f"photos/{number}.jpg", seen_photo(captioner, path))
+        except PhotoError as error:
+            explained = Explanation(_refused(path, str(error)))
+        document["images"].append(explained.document)
+        fields |= {f"{number}.{name}": tensor for name, tensor in explained.fields.items()}
+        run.write_tensors("fields.safetensors", fields or {"none": torch.zeros(0)})
+        run.write_json("explain.json", document)
+        on_photo(number, explained.document)
+    return document
+
+
+def _refused(path: str | os.PathLike[str], error: str) -> dict[str, Any]:
+    return {
+        "path": os.fspath(path),
+        "sha256": None,
+        "caption": None,
+        "note": None,
+        "error": error,
+        "words": [],
+    }

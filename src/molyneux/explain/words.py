@@ -1,0 +1,123 @@
+"""Which words of a caption are explained, and where the model decides on each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from molyneux.adapters.language_model import LanguageModel
+from molyneux.errors import UsageError
+from molyneux.neurons.attribution import Target
+from molyneux.vision.layout import ImagePrompt
+from molyneux.words.nouns import find_nouns
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word, its first token, and the position that predicts that token.
+
+    Attributes:
+        word: as written, lower case.
+        lemma: its singular.
+        n_tokens: how many tokens it is; only the first is scored.
+        span: its characters in the caption, or None for a word that was asked for.
+    """
+
+    word: str
+    lemma: str
+    target: Target
+    token: str
+    n_tokens: int
+    span: tuple[int, int] | None
+
+    @property
+    def note(self) -> str | None:
+        """Say so where the word is scored by a part of it."""
+        if self.n_tokens == 1:
+            return None
+        return f"scored by {self.token!r}, the first of its {self.n_tokens} tokens"
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A caption as tokens, as text, and the words in it to be explained."""
+
+    token_ids: list[int]
+    caption: str
+    words: list[Word]
+
+    def up_to(self, model: LanguageModel, prompt: ImagePrompt, position: int) -> ImagePrompt:
+        """Return the prompt continued so that it ends at `position`, which predicts a word."""
+        return prompt.followed_by(model, self.token_ids[: position + 1 - prompt.n_positions])
+
+
+def read_sentence(model: LanguageModel, prompt: ImagePrompt, token_ids: list[int]) -> Sentence:
+    """Return a caption with a word for each of its nouns, in order."""
+    ends = [len(model.decode(token_ids[: i + 1])) for i in range(len(token_ids))]
+    text = model.decode(token_ids)
+    caption = text.strip()
+    offset = len(text) - len(text.lstrip())
+    words = []
+    for noun in find_nouns(caption):
+        start, end = noun.start + offset, noun.end + offset
+        first = next(i for i, stop in enumerate(ends) if stop > start)
+        last = next(i for i, stop in enumerate(ends) if stop >= end)
+        target = Target(token_ids[first], prompt.n_positions + first - 1)
+        token = model.token_text(token_ids[first])
+        words.append(
+            Word(noun.word, noun.lemma, target, token, last - first + 1, (noun.start, noun.end))
+        )
+    return Sentence(token_ids, caption, words)
+
+
+def ask_for(
+    model: LanguageModel, prompt: ImagePrompt, sentence: Sentence, word: str
+) -> tuple[Sentence, Word]:
+    """Return a word that the caption may not hold, where its first noun is predicted.
+
+    A caption without a noun is replaced, for this purpose, by " a".
+
+    Raises:
+        UsageError: the word is empty.
+    """
+    tokens = model.encode(" " + word.strip())
+    if not word.strip() or not tokens:
+        raise UsageError("--word needs a word; give one, as in --word dog")
+    if sentence.words:
+        position = sentence.words[0].target.position
+    else:
+        article = model.encode(" a")
+        sentence = Sentence(article, sentence.caption, [])
+        position = prompt.n_positions + len(article) - 1
+    nouns = find_nouns(word.strip())
+    asked = Word(
+        word.strip().lower(),
+        nouns[0].lemma if nouns else word.strip().lower(),
+        Target(tokens[0], position),
+        model.token_text(tokens[0]),
+        len(tokens),
+        None,
+    )
+    return sentence, asked
+
+
+# Everyday nouns of one token in most vocabularies; those that a caption does not hold are the
+# unrelated ones that an ablation should leave alone.
+EVERYDAY = tuple(
+    """dog cat horse bird train plane boat car bus truck pizza cake table chair bed clock phone
+    computer tree flower river mountain beach street house building church bridge ball book guitar
+    shirt hat umbrella bottle cup plate man woman child""".split()  # noqa: SIM905
+)
+
+
+def unrelated_nouns(
+    model: LanguageModel, used: set[str], n: int = 20
+) -> tuple[list[str], list[int]]:
+    """Return `n` everyday nouns not in `used`, and the first token of each, all different."""
+    nouns: list[str] = []
+    tokens: list[int] = []
+    for noun in EVERYDAY:
+        ids = model.encode(" " + noun)
+        if noun not in used and ids and ids[0] not in tokens and len(nouns) < n:
+            nouns.append(noun)
+            tokens.append(ids[0])
+    return nouns, tokens

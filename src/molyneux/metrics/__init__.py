@@ -1,0 +1,1 @@
+"""Statistics that stand beside every number."""

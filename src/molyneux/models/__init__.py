@@ -1,0 +1,1 @@
+"""Presets, their weights, and the captioner assembled from them."""

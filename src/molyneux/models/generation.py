@@ -1,0 +1,42 @@
+"""Greedy continuation of an image prompt."""
+
+from __future__ import annotations
+
+import torch
+
+from molyneux.adapters.language_model import LanguageModel
+from molyneux.vision.layout import ImagePrompt
+
+MAX_TOKENS = 20
+
+
+@torch.no_grad()
+def continue_greedily(
+    model: LanguageModel, prompt: ImagePrompt, max_tokens: int = MAX_TOKENS
+) -> list[list[int]]:
+    """Return, for every row of the prompt, the tokens the model writes greedily.
+
+    A row ends with its first full stop, before a line break or end of text, or at `max_tokens`.
+    Padding rows of the vocabulary are never chosen. Edits that are active act on every step.
+    """
+    rows = len(prompt.embeddings)
+    written: list[list[int]] = [[] for _ in range(rows)]
+    open_rows = set(range(rows))
+    output = model.model(inputs_embeds=prompt.embeddings, use_cache=True, logits_to_keep=1)
+    for _ in range(max_tokens):
+        chosen = output.logits[:, -1, : model.d_vocab].argmax(dim=-1)
+        for row in sorted(open_rows):
+            token = int(chosen[row])
+            text = model.token_text(token)
+            if token in model.tokenizer.all_special_ids or "\n" in text:
+                open_rows.discard(row)
+                continue
+            written[row].append(token)
+            if text.rstrip().endswith("."):
+                open_rows.discard(row)
+        if not open_rows:
+            break
+        output = model.model(
+            input_ids=chosen[:, None], past_key_values=output.past_key_values, use_cache=True
+        )
+    return written

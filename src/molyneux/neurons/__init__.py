@@ -1,0 +1,1 @@
+"""Units: attributing, ranking, decoding, locating and ablating them. Pure functions on tensors."""

@@ -1,0 +1,164 @@
+"""How much each unit at each patch contributes to a word: gradient x activation.
+
+Schwettmann et al. 2023 (arXiv 2308.01544), section 2.1: g = Z dy/dZ, with Z a unit's
+pre-activation at a patch and y the logit of the token about to be emitted. Here the default site
+is `a`, the coefficient of the unit's output row (after the gate product in gated blocks); the
+paper's site is `site="preactivation"`. Everything is computed in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from molyneux.adapters.language_model import LanguageModel
+from molyneux.errors import UsageError
+from molyneux.hooks import capture
+from molyneux.vision.layout import ImagePrompt
+
+View = Literal["patches", "last"]
+VIEWS: tuple[View, View] = ("patches", "last")
+Site = Literal["activation", "preactivation"]
+Objective = Literal["logit", "logprob"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A token to be explained, and the position that predicts it."""
+
+    token_id: int
+    position: int
+
+
+@dataclass(frozen=True)
+class UnitScores:
+    """What each unit did for each target, in one view.
+
+    Attributes:
+        score: the maximum over patches of gradient x activation, in logits (nats for
+            `of="logprob"`); in the last view the product itself.
+        total: its sum over patches: the first-order estimate of what silencing the unit there
+            takes from the target.
+        share: total over the sum of all units' |total|, a fraction.
+        sign: of the activation at the peak patch, -1, 0 or 1.
+        peak_patch: the patch of the maximum, in raster order; 0 in the last view.
+    """
+
+    score: Float[Tensor, "targets layers d_mlp"]
+    total: Float[Tensor, "targets layers d_mlp"]
+    share: Float[Tensor, "targets layers d_mlp"]
+    sign: Int[Tensor, "targets layers d_mlp"]
+    peak_patch: Int[Tensor, "targets layers d_mlp"]
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The scores of all units for all targets of one photo, in both views.
+
+    Attributes:
+        logit: of each target, where it is predicted.
+        probability: likewise.
+        activation: of every unit at every patch.
+        activation_last: of every unit at the position that predicts each target.
+    """
+
+    targets: tuple[Target, ...]
+    patches: UnitScores
+    last: UnitScores
+    logit: Float[Tensor, " targets"]
+    probability: Float[Tensor, " targets"]
+    activation: Float[Tensor, "layers patches d_mlp"]
+    activation_last: Float[Tensor, "targets layers d_mlp"]
+
+    def view(self, view: View) -> UnitScores:
+        """Return the scores of one view."""
+        return self.patches if view == "patches" else self.last
+
+    def magnitude(self, view: View, target: int) -> Float[Tensor, "layers d_mlp"]:
+        """Return how strongly each unit is active where a view looks: the mean |activation|."""
+        if view == "patches":
+            return self.activation.abs().mean(dim=1)
+        return self.activation_last[target].abs()
+
+
+def score_units(
+    activation: Float[Tensor, "*targets layers patches d_mlp"],
+    gradient: Float[Tensor, "targets layers patches d_mlp"],
+) -> UnitScores:
+    """Return the scores of gradient x activation over patches."""
+    product = activation * gradient
+    score, peak = product.max(dim=2)
+    total = product.sum(dim=2)
+    everywhere = activation.expand_as(product)
+    sign = everywhere.gather(2, peak.unsqueeze(2)).squeeze(2).sign().to(torch.int8)
+    size = total.abs().sum(dim=(1, 2), keepdim=True)
+    share = torch.where(size > 0, total / size, torch.zeros_like(total))
+    return UnitScores(score, total, share, sign, peak)
+
+
+def attribute_units(
+    model: LanguageModel,
+    prompt: ImagePrompt,
+    targets: Sequence[Target],
+    *,
+    of: Objective = "logit",
+    site: Site = "activation",
+) -> Attribution:
+    """Return the scores of all units for all targets: one forward pass, one batched backward.
+
+    Args:
+        prompt: one photo's prompt, followed by the caption up to the last target's position.
+
+    Raises:
+        UsageError: there is no target, or the prompt holds more than one photo.
+    """
+    if not targets or len(prompt.embeddings) != 1:
+        raise UsageError("attribution takes one photo and at least one target token")
+    layers = range(model.n_layers)
+    if site == "activation":
+        hooks = capture({layer: model.down_projection(layer) for layer in layers}, at="input")
+    else:
+        hooks = capture({layer: model.preactivation(layer) for layer in layers}, at="output")
+    embeddings = prompt.embeddings.detach().requires_grad_()
+    with torch.enable_grad(), hooks as seen:
+        first = min(target.position for target in targets)
+        output = model.model(
+            inputs_embeds=embeddings,
+            use_cache=False,
+            logits_to_keep=prompt.n_positions - first,
+        )
+        rows = [target.position - first for target in targets]
+        tokens = [target.token_id for target in targets]
+        logits = output.logits[0, rows].float()
+        logprobs = logits.log_softmax(dim=-1)
+        at_token = (torch.arange(len(tokens)), torch.tensor(tokens))
+        objective = (logits if of == "logit" else logprobs)[at_token]
+        gradients = torch.autograd.grad(
+            objective,
+            [seen[layer] for layer in layers],
+            grad_outputs=torch.eye(len(tokens), device=objective.device),
+            is_grads_batched=True,
+        )
+    shape = (prompt.n_positions, -1)
+    activation = torch.stack([seen[layer].detach().float().reshape(shape) for layer in layers])
+    gradient = torch.stack(
+        [g.float().reshape(len(tokens), *shape) for g in gradients], dim=1
+    )  # targets layers positions d_mlp
+    positions = [target.position for target in targets]
+    at_patches = activation[:, prompt.patches]
+    at_last = activation[:, positions].transpose(0, 1)
+    gradient_last = torch.stack([gradient[i, :, p] for i, p in enumerate(positions)])
+    return Attribution(
+        targets=tuple(targets),
+        patches=score_units(at_patches, gradient[:, :, prompt.patches]),
+        last=score_units(at_last.unsqueeze(2), gradient_last.unsqueeze(2)),
+        logit=logits.detach()[at_token],
+        probability=logprobs.detach()[at_token].exp(),
+        activation=at_patches,
+        activation_last=at_last,
+    )

@@ -1,0 +1,99 @@
+"""Measuring a reference table: every unit's score on photos in general."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from molyneux.adapters.language_model import LanguageModel
+from molyneux.errors import PhotoError, UsageError
+from molyneux.explain.words import read_sentence
+from molyneux.models.captioner import Captioner
+from molyneux.neurons.attribution import attribute_units
+from molyneux.neurons.decoding import CHUNK, directions
+from molyneux.neurons.reference import MIN_PHOTOS, Reference, ReferenceBuilder
+from molyneux.neurons.unit import Unit
+from molyneux.words.dictionary import is_interpretable
+
+
+@torch.no_grad()
+def interpretable_table(
+    model: LanguageModel, on_layer: Callable[[int], None] = lambda layer: None
+) -> Bool[Tensor, "2 layers d_mlp"]:
+    """Return whether each unit's ten tokens are words, written negatively and positively."""
+    table = torch.zeros(2, model.n_layers, model.d_mlp, dtype=torch.bool)
+    unembedding = model.unembedding().float()
+    texts: dict[int, str] = {}
+
+    def words(tokens: list[int]) -> bool:
+        for token in tokens:
+            if token not in texts:
+                texts[token] = model.token_text(token)
+        return is_interpretable([texts[token] for token in tokens])
+
+    for layer in range(model.n_layers):
+        for start in range(0, model.d_mlp, CHUNK):
+            units = [Unit(layer, k) for k in range(start, min(start + CHUNK, model.d_mlp))]
+            logits = directions(model, units, [1] * len(units)) @ unembedding.T
+            for row, largest in ((1, True), (0, False)):
+                tokens = logits.topk(10, dim=1, largest=largest).indices.tolist()
+                table[row, layer, start : start + len(units)] = torch.tensor(
+                    [words(ten) for ten in tokens]
+                )
+        on_layer(layer)
+    return table
+
+
+def measure_reference(
+    captioner: Captioner,
+    photos: Sequence[Path],
+    *,
+    data: str,
+    n_listed: int,
+    on_photo: Callable[[int, str], None] = lambda number, said: None,
+    on_layer: Callable[[int], None] = lambda layer: None,
+) -> tuple[Reference, list[str]]:
+    """Return the table over photos, each with its caption's first noun, and those left out.
+
+    Args:
+        data: what the photos are, for the record.
+        n_listed: how many units of each ranking are kept for photos that serve as controls.
+        on_photo: told after each photo what became of it.
+
+    Raises:
+        UsageError: fewer than two photos gave a noun.
+    """
+    builder = ReferenceBuilder(n_listed)
+    model, left_out = captioner.language_model, []
+    for number, path in enumerate(photos):
+        try:
+            prompt = captioner.see([path])
+        except PhotoError as error:
+            left_out.append(str(error))
+            on_photo(number, str(error))
+            continue
+        sentence = read_sentence(model, prompt, captioner.write(prompt)[0])
+        if not sentence.words:
+            left_out.append(f"{path}: the caption has no noun ({sentence.caption!r})")
+            on_photo(number, sentence.caption)
+            continue
+        word = sentence.words[0]
+        until = sentence.up_to(model, prompt, word.target.position)
+        builder.add(word.lemma, attribute_units(model, until, [word.target]))
+        on_photo(number, sentence.caption)
+    found = builder.moments["patches"].count
+    if found < 2:
+        raise UsageError(
+            f"only {found} photos gave a noun; a reference table takes {MIN_PHOTOS} or more"
+        )
+    provenance: dict[str, Any] = {
+        **captioner.names,
+        "projection": captioner.projection.hash(),
+        "data": data,
+    }
+    return builder.build(interpretable_table(model, on_layer), provenance), left_out

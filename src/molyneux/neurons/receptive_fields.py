@@ -1,0 +1,52 @@
+"""Where a unit looks: its activation over the patch grid, upsampled, thresholded.
+
+Schwettmann et al. 2023, section 2.3: bilinear upsampling to the encoder's input size, threshold
+at the 95th percentile (as in Network Dissection, Bau et al. 2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from molyneux.neurons.unit import Unit
+from molyneux.vision.encoder import PatchGrid
+
+PERCENTILE = 0.95
+
+
+def receptive_fields(
+    activation: Float[Tensor, "layers patches d_mlp"],
+    units: Sequence[Unit],
+    signs: Sequence[int],
+    grid: PatchGrid,
+) -> Float[Tensor, "units rows columns"]:
+    """Return each unit's activation x sign over the patch grid, in activation units."""
+    maps = torch.stack([activation[unit.layer, :, unit.unit] for unit in units])
+    signed = maps * torch.tensor([[sign or 1] for sign in signs], dtype=maps.dtype)
+    return signed.reshape(len(units), grid.rows, grid.columns)
+
+
+def set_field(fields: Float[Tensor, "units rows columns"]) -> Float[Tensor, "rows columns"]:
+    """Return the mean of units' fields, each scaled by its own largest magnitude first.
+
+    Without the scaling the mean would be the field of the one unit with the largest activation.
+    """
+    largest = fields.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+    return (fields / largest).mean(dim=0)
+
+
+def upsample(fields: Float[Tensor, "units rows columns"], size: int) -> Float[Tensor, "units h w"]:
+    """Return fields bilinearly upsampled to size x size pixels."""
+    shape = (size, size)
+    return interpolate(fields[:, None], size=shape, mode="bilinear", align_corners=False)[:, 0]
+
+
+def field_mask(heat: Float[Tensor, "units h w"]) -> Bool[Tensor, "units h w"]:
+    """Return the pixels above each map's 95th percentile: always about 5 % of them."""
+    threshold = heat.flatten(1).quantile(PERCENTILE, dim=1)
+    return heat > threshold[:, None, None]

@@ -1,0 +1,220 @@
+"""The reference table: how every unit scores on photos in general.
+
+It turns raw scores into specific ones, names the sinks, and carries the unit lists of some
+photos, so that a single photo has another photo as its control.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from molyneux.errors import WeightsError
+from molyneux.metrics.moments import Moments
+from molyneux.neurons.attribution import VIEWS, Attribution, View
+from molyneux.neurons.specificity import specific_scores
+from molyneux.neurons.unit import Unit, top_units
+
+SINK_TOP = 100
+SINK_SHARE = 0.5
+MIN_PHOTOS = 200
+
+
+@dataclass(frozen=True)
+class OtherPhoto:
+    """A reference photo's units, to be switched off where another photo is shown.
+
+    Attributes:
+        noun: what it was captioned as, singular.
+        units: for each view and ranking (`top`, `specific`), the units in descending order.
+    """
+
+    noun: str
+    units: dict[tuple[View, str], list[Unit]]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Scores of all units over reference photos, per view, and what follows from them.
+
+    Attributes:
+        provenance: plain data: `projection` (hash), `language_model`, `encoder`, `data`,
+            `photos` (how many).
+        top_count: in how many photos' top 100 a unit was.
+        interpretable: whether a unit's decoded tokens are words, for signs -1 and +1.
+    """
+
+    provenance: dict[str, Any]
+    mean: dict[View, Float[Tensor, "layers d_mlp"]]
+    deviation: dict[View, Float[Tensor, "layers d_mlp"]]
+    top_count: dict[View, Int[Tensor, "layers d_mlp"]]
+    interpretable: Bool[Tensor, "2 layers d_mlp"]
+    others: list[OtherPhoto]
+
+    @property
+    def n_photos(self) -> int:
+        """Number of reference photos."""
+        return int(self.provenance["photos"])
+
+    def specific(self, score: Float[Tensor, "layers d_mlp"], view: View) -> Tensor:
+        """Return a photo's specific scores in one view (see `specific_scores`)."""
+        return specific_scores(score, self.mean[view], self.deviation[view])
+
+    def sinks(self, view: View) -> Bool[Tensor, "layers d_mlp"]:
+        """Return the units in the top 100 of at least half of the reference photos."""
+        return self.top_count[view] >= SINK_SHARE * self.n_photos
+
+    def interpretable_as(self, sign: Int[Tensor, "layers d_mlp"]) -> Bool[Tensor, "layers d_mlp"]:
+        """Return which units write words in the direction given by their signs."""
+        return torch.where(sign < 0, self.interpretable[0], self.interpretable[1])
+
+    def other_than(self, nouns: set[str], seed: str) -> OtherPhoto | None:
+        """Return a reference photo with a noun not in `nouns`, the same for the same seed."""
+        import hashlib
+
+        fitting = [other for other in self.others if other.noun not in nouns]
+        if not fitting:
+            return None
+        number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
+        return fitting[number % len(fitting)]
+
+    def require(self, expected: dict[str, Any]) -> None:
+        """Refuse to be used with parts it was not measured on.
+
+        Raises:
+            WeightsError: names the part that differs.
+        """
+        for key, value in expected.items():
+            if self.provenance.get(key) != value:
+                raise WeightsError(
+                    f"the reference table was measured with another {key} "
+                    f"({str(self.provenance.get(key))[:16]}, not {str(value)[:16]}); "
+                    "make one for these parts with `molyneux reference`"
+                )
+
+
+@dataclass
+class ReferenceBuilder:
+    """Gathers one photo after another; `build` gives the table.
+
+    Photos kept as others' controls keep their scores until the table is complete, because their
+    specific ranking needs it.
+    """
+
+    n_units_listed: int
+    n_others: int = 20
+    moments: dict[View, Moments] = field(default_factory=lambda: {v: Moments() for v in VIEWS})
+    counts: dict[View, Tensor] = field(default_factory=dict)
+    kept: list[tuple[str, dict[View, Tensor]]] = field(default_factory=list)
+
+    def add(self, noun: str, attribution: Attribution) -> None:
+        """Take the attribution of a photo's first noun (its first target)."""
+        scores = {view: attribution.view(view).score[0] for view in VIEWS}
+        for view in VIEWS:
+            self.moments[view].add(scores[view])
+            top = top_units(scores[view], SINK_TOP)
+            count = self.counts.setdefault(view, torch.zeros_like(scores[view], dtype=torch.int32))
+            count[[u.layer for u in top], [u.unit for u in top]] += 1
+        if len(self.kept) < self.n_others and noun not in {known for known, _ in self.kept}:
+            self.kept.append((noun, scores))
+
+    def build(
+        self, interpretable: Bool[Tensor, "2 layers d_mlp"], provenance: dict[str, Any]
+    ) -> Reference:
+        """Return the table of all photos so far."""
+        mean: dict[View, Tensor] = {}
+        deviation: dict[View, Tensor] = {}
+        for view in VIEWS:
+            found = self.moments[view]
+            assert found.mean is not None
+            mean[view], deviation[view] = found.mean.float(), found.deviation().float()
+        others = []
+        for noun, scores in self.kept:
+            units: dict[tuple[View, str], list[Unit]] = {}
+            for view in VIEWS:
+                specific = specific_scores(scores[view], mean[view], deviation[view])
+                units[view, "top"] = top_units(scores[view], self.n_units_listed)
+                units[view, "specific"] = top_units(specific, self.n_units_listed)
+            others.append(OtherPhoto(noun, units))
+        record = {**provenance, "photos": self.moments["patches"].count}
+        return Reference(record, mean, deviation, dict(self.counts), interpretable, others)
+
+
+def save_reference(path: Path, reference: Reference) -> None:
+    """Write the table as one safetensors file whose header carries its provenance."""
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Tensor] = {"interpretable": reference.interpretable.to(torch.uint8)}
+    for view in VIEWS:
+        tensors[f"mean.{view}"] = reference.mean[view].contiguous()
+        tensors[f"deviation.{view}"] = reference.deviation[view].contiguous()
+        tensors[f"top_count.{view}"] = reference.top_count[view].to(torch.int32).contiguous()
+    for index, other in enumerate(reference.others):
+        for (view, ranking), units in other.units.items():
+            pairs = [[unit.layer, unit.unit] for unit in units]
+            tensors[f"other.{index}.{view}.{ranking}"] = torch.tensor(
+                pairs, dtype=torch.int32
+            ).reshape(-1, 2)
+    header = {
+        "provenance": json.dumps(reference.provenance, sort_keys=True),
+        "nouns": json.dumps([other.noun for other in reference.others]),
+    }
+    partial = path.with_name(path.name + ".part")
+    try:
+        save_file(tensors, partial, metadata=header)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_reference(path: Path) -> Reference:
+    """Return a table written by `save_reference`.
+
+    Raises:
+        WeightsError: the file is missing or is not such a table.
+    """
+    from safetensors import safe_open
+
+    advice = "make one with `molyneux reference`, or reinstall molyneux for the one it ships"
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        provenance, nouns = json.loads(header["provenance"]), json.loads(header["nouns"])
+        others = [
+            OtherPhoto(
+                noun,
+                {
+                    (view, ranking): _units(tensors[f"other.{i}.{view}.{ranking}"])
+                    for view in VIEWS
+                    for ranking in ("top", "specific")
+                },
+            )
+            for i, noun in enumerate(nouns)
+        ]
+        return Reference(
+            provenance,
+            {view: tensors[f"mean.{view}"] for view in VIEWS},
+            {view: tensors[f"deviation.{view}"] for view in VIEWS},
+            {view: tensors[f"top_count.{view}"] for view in VIEWS},
+            tensors["interpretable"].bool(),
+            others,
+        )
+    except FileNotFoundError as error:
+        raise WeightsError(f"no reference table at {path}; {advice}") from error
+    except Exception as error:  # safetensors raises its own classes, unexported in part
+        raise WeightsError(
+            f"{path} is not a reference table ({type(error).__name__}: {error}); {advice}"
+        ) from error
+
+
+def _units(pairs: Sequence[Any] | Tensor) -> list[Unit]:
+    rows = pairs.tolist() if isinstance(pairs, Tensor) else pairs
+    return [Unit(int(layer), int(unit)) for layer, unit in rows]

@@ -1,0 +1,32 @@
+"""Patches the model uses as attention sinks, which carry huge activations about nothing."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from molyneux.adapters.language_model import LanguageModel
+from molyneux.hooks import capture
+from molyneux.vision.layout import ImagePrompt
+
+FACTOR = 10.0
+
+
+@torch.no_grad()
+def patch_norms(
+    model: LanguageModel, prompt: ImagePrompt
+) -> Float[Tensor, "photos layers patches"]:
+    """Return the norm of the residual stream after every layer at every patch."""
+    layers = {layer: model.layer(layer) for layer in range(model.n_layers)}
+    with capture(layers, at="output") as seen:
+        model.model(inputs_embeds=prompt.embeddings, use_cache=False, logits_to_keep=1)
+    return torch.stack(
+        [seen[layer][:, prompt.patches].float().norm(dim=-1) for layer in layers], dim=1
+    ).cpu()
+
+
+def sink_patches(norms: Float[Tensor, "photos layers patches"]) -> Bool[Tensor, "photos patches"]:
+    """Return which patches exceed ten times the photo's median patch norm at some layer."""
+    median = norms.median(dim=2, keepdim=True).values
+    return (norms > FACTOR * median).any(dim=1)

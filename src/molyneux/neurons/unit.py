@@ -1,0 +1,66 @@
+"""A unit's name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from molyneux.errors import UsageError
+
+_NAME = re.compile(r"L(\d+)\.u(\d+)(-?)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, order=True)
+class Unit:
+    """One coordinate of the input of a layer's down projection; prints as `L12.u905`."""
+
+    layer: int
+    unit: int
+
+    def __str__(self) -> str:
+        return f"L{self.layer}.u{self.unit}"
+
+
+def parse_unit(name: str, n_layers: int, d_mlp: int) -> tuple[Unit, int]:
+    """Return the unit a name means, and the sign asked for: `L12.u905-` is its negative direction.
+
+    Raises:
+        UsageError: the name does not read as a unit, or the model has no such unit.
+    """
+    match = _NAME.fullmatch(name.strip())
+    if not match:
+        raise UsageError(f"{name!r} is not a unit; write a layer and a unit, as in L12.u905")
+    unit = Unit(int(match[1]), int(match[2]))
+    if unit.layer >= n_layers or unit.unit >= d_mlp:
+        raise UsageError(
+            f"there is no unit {unit}: this model has layers L0 to L{n_layers - 1} "
+            f"and units u0 to u{d_mlp - 1}"
+        )
+    return unit, -1 if match[3] else 1
+
+
+def unit_mask(units: list[Unit], n_layers: int, d_mlp: int) -> Bool[Tensor, "layers d_mlp"]:
+    """Return a table that is True where a unit is in the list."""
+    mask = torch.zeros(n_layers, d_mlp, dtype=torch.bool)
+    if units:
+        mask[[u.layer for u in units], [u.unit for u in units]] = True
+    return mask
+
+
+def top_units(score: Tensor, n: int) -> list[Unit]:
+    """Return the `n` units of highest score, descending; those scored -inf never rank.
+
+    Equal scores keep the order of layer, then unit.
+    """
+    d_mlp = score.shape[1]
+    order = torch.sort(score.flatten(), descending=True, stable=True)
+    kept = [
+        i
+        for i, s in zip(order.indices[:n].tolist(), order.values[:n].tolist(), strict=True)
+        if s != -torch.inf
+    ]
+    return [Unit(*divmod(i, d_mlp)) for i in kept]

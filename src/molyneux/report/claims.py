@@ -1,0 +1,109 @@
+"""What an ablation found, in words and numbers: own specific units against another photo's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+VIEWS = {"patches": "At the patches", "last": "At the last position"}
+CURVES = {
+    "specific": "specific, this photo's",
+    "other_specific": "specific, another photo's",
+    "matched": "matched to specific",
+    "top": "raw top, this photo's",
+    "other": "raw top, another photo's",
+    "interpretable": "raw top, interpretable only",
+    "random": "random (mean)",
+    "random_std": "random (standard deviation)",
+    "unrelated_specific": "unrelated nouns, specific off",
+    "unrelated_top": "unrelated nouns, raw top off",
+    "unrelated_random": "unrelated nouns, random off",
+}
+
+
+def percent(fraction: float | None) -> str:
+    """Return a fraction as text, such as `29 %`; a dash for None.
+
+    One digit is kept below 10 %, so that small remainders can be told apart.
+    """
+    if fraction is None:
+        return "–"
+    value = 100 * fraction
+    if 0 < value < 0.1:
+        return "under 0.1\u00a0%"
+    text = f"{value:.1f}" if 0 < value < 9.95 else f"{value:.0f}"
+    return f"{text}\u00a0%"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What one view's ablation says of a word, at one number of units.
+
+    Attributes:
+        view: `patches` or `last`.
+        units: how many units were switched off.
+        own: what this photo's units leave, as a fraction of the probability.
+        other: what another photo's leave.
+        other_noun: what the other photo shows, as the model wrote it.
+    """
+
+    view: str
+    units: int
+    own: float
+    other: float
+    other_noun: str | None
+
+    @property
+    def title(self) -> str:
+        """Name the view."""
+        return VIEWS.get(self.view, self.view)
+
+    @property
+    def another(self) -> str:
+        """Name the other photo, its noun in brackets where it is known."""
+        noun = f" ({self.other_noun})" if self.other_noun else ""
+        return f"another photo's{noun}"
+
+    @property
+    def sentence(self) -> str:
+        """Say both numbers, of the specific ranking."""
+        return (
+            f"Switching off this photo's {self.units} most specific units leaves "
+            f"{percent(self.own)} of the word's probability; {self.another} leave "
+            f"{percent(self.other)}."
+        )
+
+    @property
+    def others(self) -> str:
+        """Name the other photo's units, briefly."""
+        return f"{self.other_noun} photo's" if self.other_noun else "another photo's"
+
+    def bar(self, fraction: float) -> str:
+        """Return a bar's length as a share of the longest, at least of the whole probability."""
+        return f"{fraction / max(1.0, self.own, self.other):.3f}"
+
+
+def claim_of(
+    ablation: Mapping[str, Any], top: int, curves: tuple[str, str] = ("specific", "other_specific")
+) -> Claim | None:
+    """Return the claim at the largest number of units up to `top` that both curves reach.
+
+    None where there is nothing to compare with.
+    """
+    own, other = (ablation.get(name) or [] for name in curves)
+    found = None
+    for units, left, left_other in zip(ablation["grid"], own, other, strict=False):
+        if 0 < units <= top and left is not None and left_other is not None:
+            noun = ablation.get("other_noun")
+            found = Claim(ablation["view"], units, left, left_other, noun)
+    return found
+
+
+def curve_table(ablation: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Return the curves as rows of text: name, then a percentage for each number of units."""
+    rows = []
+    for key, name in CURVES.items():
+        if values := ablation.get(key):
+            rows.append((name, [percent(value) for value in values]))
+    return rows

@@ -1,0 +1,517 @@
+// Draws what cannot be written beforehand: curves at the width they have, heat maps, unit lists.
+// Everything shown as text goes through textContent, never through HTML.
+"use strict";
+
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const FIRST_ROWS = 20;
+const TOKENS_IN_A_ROW = { writes: 6, suppressed: 3 };
+const MAP_SIZE = 256; // pixels of a heat map's side
+const MAP_OPACITY = 0.66;
+// Ten colours of matplotlib's inferno: lightness rises steadily from first to last.
+const INFERNO = [
+  [0, 0, 4], [27, 12, 65], [74, 12, 107], [120, 28, 109], [165, 44, 96],
+  [207, 68, 70], [237, 105, 37], [251, 155, 6], [247, 209, 61], [252, 255, 164],
+];
+
+// ---- Elements -------------------------------------------------------------------------------
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+const html = (tag, attributes = {}, ...children) =>
+  fill(document.createElement(tag), attributes, children);
+const svg = (tag, attributes = {}, ...children) =>
+  fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+
+// ---- Numbers and names ----------------------------------------------------------------------
+
+const unitName = (unit) => `L${unit.layer}.u${unit.unit}`;
+
+const percent = (fraction) => `${(100 * fraction).toFixed(fraction && fraction < 0.0995 ? 1 : 0)} %`;
+
+function significant(value, digits = 3) {
+  if (value === null || value === undefined) return "–";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  const text = size >= 0.001 && size < 1e5
+    ? value.toFixed(Math.max(0, digits - 1 - Math.floor(Math.log10(size))))
+    : value.toExponential(digits - 1);
+  return text.replace("-", "−");
+}
+
+function token(text) {
+  // What cannot be seen is spelt: a leading blank as ␣, line breaks as \n.
+  const rest = text.replace(/^ /, "");
+  const seen = JSON.stringify(rest).slice(1, -1).replace(/\\(["\\])/g, "$1");
+  const blank = rest !== text ? html("span", { class: "space" }, "␣") : null;
+  return html("code", { class: "token" }, blank, seen);
+}
+
+const tokens = (list, count) =>
+  html("span", { class: "tokens" }, ...(list ?? []).slice(0, count).map(token));
+
+// ---- Heat maps ------------------------------------------------------------------------------
+
+const signedBytes = (text) => Int8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+function infernoAt(share) {
+  const place = share * (INFERNO.length - 1);
+  const low = Math.min(Math.floor(place), INFERNO.length - 2);
+  return INFERNO[low].map((from, i) => from + (place - low) * (INFERNO[low + 1][i] - from));
+}
+const PALETTE = Array.from({ length: 256 }, (_, i) => infernoAt(i / 255));
+
+// Bilinear between the centres of patches, flat beyond the outermost: torch's align_corners=False.
+function upsampled(values, rows, columns, size) {
+  const steps = (count) =>
+    Array.from({ length: size }, (_, pixel) => {
+      const place = Math.min(Math.max(((pixel + 0.5) * count) / size - 0.5, 0), count - 1);
+      const low = Math.floor(place);
+      return [low, Math.min(low + 1, count - 1), place - low];
+    });
+  const across = steps(columns);
+  const result = new Float32Array(size * size);
+  steps(rows).forEach(([top, bottom, down], y) => {
+    across.forEach(([left, right, along], x) => {
+      const above = values[top * columns + left] * (1 - along) + values[top * columns + right] * along;
+      const below =
+        values[bottom * columns + left] * (1 - along) + values[bottom * columns + right] * along;
+      result[y * size + x] = above * (1 - down) + below * down;
+    });
+  });
+  return result;
+}
+
+function paint(canvas, values, [rows, columns]) {
+  canvas.width = canvas.height = MAP_SIZE;
+  const largest = Math.max(...values, 1e-9);
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(MAP_SIZE, MAP_SIZE);
+  upsampled(values, rows, columns, MAP_SIZE).forEach((value, pixel) => {
+    image.data.set(PALETTE[Math.round(255 * Math.max(value / largest, 0))], 4 * pixel);
+    image.data[4 * pixel + 3] = 255 * MAP_OPACITY;
+  });
+  context.putImageData(image, 0, 0);
+}
+
+function square(kind, [row, column], [rows, columns], title) {
+  const mark = html("span", { class: kind, title });
+  Object.assign(mark.style, {
+    top: `${(100 * row) / rows}%`,
+    left: `${(100 * column) / columns}%`,
+    height: `${100 / rows}%`,
+    width: `${100 / columns}%`,
+  });
+  return mark;
+}
+
+// ---- Curves ---------------------------------------------------------------------------------
+
+// Hue says which units are off, dashes that other words are scored. Drawn in this order.
+function panels(another) {
+  return {
+    specific: [
+      { key: "unrelated_random", label: "nouns, random", tone: "control", dashed: true },
+      { key: "unrelated_specific", label: "unrelated nouns", tone: "own", dashed: true },
+      { key: "random", label: "random", tone: "control", band: "random_std" },
+      { key: "matched", label: "matched", tone: "control" },
+      { key: "other_specific", label: another, tone: "other", strong: true },
+      { key: "specific", label: "this photo's", tone: "own", strong: true },
+    ],
+    raw: [
+      { key: "unrelated_random", label: "nouns, random", tone: "control", dashed: true },
+      { key: "unrelated_top", label: "unrelated nouns", tone: "own", dashed: true },
+      { key: "random", label: "random", tone: "control", band: "random_std" },
+      { key: "interpretable", label: "interpretable", tone: "words" },
+      { key: "other", label: another, tone: "other", strong: true },
+      { key: "top", label: "this photo's", tone: "own", strong: true },
+    ],
+  };
+}
+
+const known = (value) => value !== null && value !== undefined;
+
+// The largest share that the axes show. Unrelated nouns may go beyond; their label then says so.
+function ceilingOf(curves) {
+  const all = Object.values(panels("")).flat();
+  const values = curves.flatMap((each) =>
+    all.flatMap(({ key, band, dashed }) =>
+      (each[key] ?? []).map((value, i) => {
+        const upper = (value ?? 0) + (each[band]?.[i] ?? 0);
+        return dashed ? Math.min(upper, 1.25) : upper;
+      })));
+  return Math.min(Math.max(1.05, ...values), 2);
+}
+
+// The curves of a panel that have points at all, each with the text to stand beside its end.
+function namedCurves(curves, panel, ceiling) {
+  const noun = curves.other_noun ?? "";
+  const short = noun.length > 13 ? `${noun.slice(0, 12)}…` : noun;
+  return panels(short ? `${short} photo's` : "another photo's")[panel]
+    .map((curve) => {
+      const points = curves.grid
+        .map((size, i) => ({ size, left: curves[curve.key]?.[i] }))
+        .filter((point) => known(point.left));
+      const end = points.at(-1)?.left;
+      return { ...curve, points, text: end > ceiling ? `${curve.label} ↑${percent(end)}` : curve.label };
+    })
+    .filter(({ points }) => points.length);
+}
+
+const pen = document.createElement("canvas").getContext("2d");
+function textWidth({ text, strong }) {
+  const family = getComputedStyle(document.body).fontFamily;
+  pen.font = `${strong ? 700 : 400} 12px ${family}`;
+  return pen.measureText(text).width;
+}
+
+// Moves labels apart, in place, keeping their order; `y` becomes where each is written.
+function spread(labels, gap, top, bottom) {
+  labels.sort((a, b) => a.y - b.y);
+  labels.forEach((label, i) => {
+    label.y = Math.max(label.y, i ? labels[i - 1].y + gap : top);
+  });
+  for (let i = labels.length - 1; i >= 0; i--) {
+    labels[i].y = Math.min(labels[i].y, i + 1 < labels.length ? labels[i + 1].y - gap : bottom);
+  }
+}
+
+function drawPanel(host, curves, panel, ceiling, claimAt, summary) {
+  const width = Math.max(host.clientWidth, 280);
+  const height = panel === "specific" ? 270 : 210;
+  const drawn = namedCurves(curves, panel, ceiling);
+  const margin = { top: 12, right: 18 + Math.max(60, ...drawn.map(textWidth)), bottom: 40, left: 44 };
+  const inner = { right: width - margin.right, bottom: height - margin.bottom };
+  const grid = curves.grid;
+  const widest = Math.sqrt(Math.max(...grid, 1));
+  const x = (size) => margin.left + (Math.sqrt(size) / widest) * (inner.right - margin.left);
+  const y = (left) =>
+    inner.bottom - (Math.min(left, ceiling) / ceiling) * (inner.bottom - margin.top);
+  const picture = svg("svg", {
+    viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": summary,
+  });
+
+  // Axes
+  const step = ceiling > 1.3 ? 0.5 : 0.25;
+  for (let left = 0; left <= ceiling + 1e-9; left += step) {
+    picture.append(
+      svg("line", { class: left ? "grid" : "axis", x1: margin.left, x2: inner.right, y1: y(left), y2: y(left) }),
+      svg("text", { x: margin.left - 8, y: y(left) + 4, "text-anchor": "end" }, `${100 * left} %`));
+  }
+  const ticks = [];
+  for (const size of new Set([grid[0], claimAt, grid.at(-1), ...grid])) {
+    if (!known(size) || ticks.some((other) => Math.abs(x(other) - x(size)) < 22)) continue;
+    ticks.push(size);
+    picture.append(svg("text", { x: x(size), y: inner.bottom + 17, "text-anchor": "middle" }, `${size}`));
+  }
+  picture.append(svg("text", { x: margin.left, y: height - 5 }, "units switched off"));
+  for (const size of grid) {
+    picture.append(svg("line", { class: "axis", x1: x(size), x2: x(size), y1: inner.bottom, y2: inner.bottom + 4 }));
+  }
+
+  // Curves
+  const labels = [];
+  for (const { key, label, text, tone, dashed, strong, band, points } of drawn) {
+    const group = svg("g", { class: tone });
+    if (band && curves[band]) {
+      const spreadAt = (size) => curves[band][grid.indexOf(size)] ?? 0;
+      const upper = points.map((p) => [x(p.size), y(p.left + spreadAt(p.size))]);
+      const lower = points.map((p) => [x(p.size), y(Math.max(p.left - spreadAt(p.size), 0))]);
+      group.append(svg("polygon", { class: "band", points: [...upper, ...lower.reverse()].join(" ") }));
+    }
+    // A gap where a set has too few units: no line is drawn across it.
+    let path = "";
+    let previous = null;
+    grid.forEach((size, i) => {
+      const left = curves[key][i];
+      if (known(left)) path += `${known(previous) ? "L" : "M"}${x(size)} ${y(left)}`;
+      previous = left;
+    });
+    group.append(svg("path", { class: `curve${strong ? " strong" : ""}${dashed ? " dashed" : ""}`, d: path }));
+    for (const { size, left } of points) {
+      group.append(svg("circle", { class: "dot", cx: x(size), cy: y(left), r: strong ? 4 : 2.25 },
+        svg("title", {}, `${label}, ${size} off: ${percent(left)}`)));
+    }
+    picture.append(group);
+    const last = points.at(-1);
+    labels.push({ text, tone, strong, from: [x(last.size), y(last.left)], y: y(last.left) });
+  }
+
+  // Names, beside the ends of their curves
+  spread(labels, 15, margin.top, inner.bottom);
+  for (const { text, tone, strong, from, y: at } of labels) {
+    picture.append(svg("g", { class: tone },
+      svg("line", { class: "leader", x1: from[0] + 5, y1: from[1], x2: inner.right + 11, y2: at }),
+      svg("text", { class: `label${strong ? " strong" : ""}`, x: inner.right + 14, y: at + 4 }, text)));
+  }
+
+  // The difference, at the number of units that is claimed
+  const [ownKey, otherKey] = panel === "specific" ? ["specific", "other_specific"] : ["top", "other"];
+  const place = grid.indexOf(claimAt);
+  const [own, other] = [curves[ownKey]?.[place], curves[otherKey]?.[place]];
+  if (known(own) && known(other)) {
+    const [from, to] = [y(own), y(other)];
+    const points = Math.round(100 * (other - own));
+    const roomy = inner.right - x(claimAt) > 110;
+    const unit = roomy ? `${Math.abs(points) === 1 ? "point" : "points"} apart` : "pts";
+    if (Math.abs(from - to) > 24) picture.append(
+      svg("line", { class: "difference", x1: x(claimAt), x2: x(claimAt), y1: from, y2: to }),
+      svg("text", { class: "difference-label", x: x(claimAt) + 9, y: 0.6 * from + 0.4 * to + 4 },
+        `${points} ${unit}`.replace("-", "−")));
+  }
+  host.replaceChildren(picture);
+}
+
+function drawCurves(section, word) {
+  const ceiling = ceilingOf(word.curves);
+  for (const view of section.querySelectorAll(".view")) {
+    const curves = word.curves[Number(view.dataset.curves)];
+    const claimAt = curves.grid.filter((size) => size <= DATA.top).at(-1);
+    for (const host of view.querySelectorAll(".chart")) {
+      const title = host.parentElement.querySelector("b").textContent;
+      drawPanel(host, curves, host.dataset.panel, ceiling, claimAt,
+        `${title}, ${view.querySelector("h3").firstChild.textContent.trim().toLowerCase()}: what is ` +
+        `left of the probability of ${word.word} as units are switched off. The numbers are in the ` +
+        "tables below.");
+    }
+  }
+}
+
+// ---- One photo ------------------------------------------------------------------------------
+
+function explains(ranking, view) {
+  const where = view === "patches"
+    ? "the largest over the photo's patches"
+    : "at the position where the word is written";
+  const order = ranking === "specific"
+    ? "Ordered by “specific”: how far the score exceeds what the unit scores on the reference photos, in standard deviations."
+    : "Ordered by score: gradient × activation alone, so units that any photo drives come first.";
+  const measure = DATA.of === "logit" ? "logits" : "nats";
+  return `${order} Score: gradient × activation in ${measure}, ${where}. ` +
+    "Share: its summed score, of the summed magnitudes of all units. " +
+    "Writes: the tokens its output favours in the direction in which it acted.";
+}
+
+function setUpPhoto(article, photo) {
+  const state = { word: 0, ranking: "specific", view: "patches", pinned: null, hovered: null, all: false };
+  const find = (selector) => article.querySelector(selector);
+  const section = find(".units");
+  const viewer = find(".viewer");
+  const body = find(".ranked tbody");
+  const overlay = find(".overlay");
+  if (!photo.words.length) return;
+  if (!photo.words.some((word) => word.units["specific.patches"].length)) {
+    state.ranking = "top"; // without reference photos there is no specific ranking
+    section.querySelector('input[value="top"]').checked = true;
+  }
+
+  const word = () => photo.words[state.word];
+  const list = () => `${state.ranking}.${state.view}`;
+  const units = () => word().units[list()];
+
+  function shownMap() {
+    const maps = word().fields[list()];
+    const place = state.hovered ?? state.pinned;
+    const unit = place === null ? null : units()[place];
+    const size = photo.grid[0] * photo.grid[1];
+    if (!maps || (!unit && !maps.set)) return { unit, values: null };
+    const quanta = unit
+      ? signedBytes(maps.units).subarray(place * size, (place + 1) * size)
+      : signedBytes(maps.set);
+    const largest = unit ? maps.largest[place] : maps.setLargest;
+    return { unit, values: Float32Array.from(quanta, (value) => (value / 127) * largest) };
+  }
+
+  function drawMap(frame, { unit, values }, shown) {
+    const canvas = frame.querySelector("canvas");
+    frame.querySelectorAll(".peak, .sink").forEach((mark) => mark.remove());
+    const drawn = Boolean(values) && shown;
+    frame.classList.toggle("mapped", drawn);
+    if (!canvas) return;
+    canvas.hidden = !drawn;
+    if (!drawn) return;
+    paint(canvas, values, photo.grid);
+    canvas.setAttribute("aria-label", `Heat map over the photo of ${unit ? unitName(unit) : "the set"}`);
+    for (const patch of photo.sinkPatches) {
+      frame.append(square("sink", patch, photo.grid, "a sink patch: huge activations about nothing"));
+    }
+    if (unit?.peak_patch) frame.append(square("peak", unit.peak_patch, photo.grid, "the patch with its score"));
+  }
+
+  function showMap() {
+    const map = shownMap();
+    const { unit, values } = map;
+    drawMap(viewer.querySelector(".frame"), map, true);
+    const seen = find(".see .frame");
+    if (seen) drawMap(seen, map, Boolean(overlay?.checked));
+    if (overlay) find(".mapped-unit").textContent = unit ? `of ${unitName(unit)}` : "of the set";
+    viewer.querySelector(".set").setAttribute("aria-pressed", String(!unit));
+    const scale = viewer.querySelector(".scale");
+    scale.hidden = !values;
+    if (values) {
+      const largest = Math.max(...values);
+      scale.querySelector(".from").textContent = "0 or less";
+      scale.querySelector(".to").textContent = largest > 0 ? significant(largest) : "nowhere above 0";
+    }
+    const set = `all ${units().length} units of the list, each scaled to its largest`;
+    viewer.querySelector(".shown").textContent = !values
+      ? "This run holds no heat maps for this list."
+      : unit ? `${unitName(unit)}: activation × sign` : `The set: mean of ${set}`;
+    const detail = viewer.querySelector(".detail");
+    detail.replaceChildren(...(unit
+      ? [
+        unit.peak_patch ? html("p", {}, `Framed: its peak, row ${unit.peak_patch[0] + 1}, column ${unit.peak_patch[1] + 1} of ${photo.grid.join(" × ")} patches.`) : null,
+        html("p", {}, "Writes ", tokens(unit.tokens)),
+        html("p", {}, "Suppresses ", tokens(unit.suppressed)),
+      ].filter(Boolean)
+      : [html("p", {}, "Point at a unit for its own map; click to keep it, Escape to let go.")]));
+    if (state.view === "last" && values) {
+      detail.append(html("p", {}, "Ranked where the word is written; the map shows the activation over the photo."));
+    }
+    if (photo.sinkPatches.length && values) {
+      detail.append(html("p", {}, "Dashed: a sink patch, with huge activations about nothing."));
+    }
+    for (const [place, row] of [...body.rows].entries()) {
+      row.classList.toggle("pinned", place === state.pinned);
+      row.querySelector(".unit").setAttribute("aria-pressed", String(place === state.pinned));
+    }
+  }
+
+  function unitRow(unit, place) {
+    const number = (kind, label, text) =>
+      html("td", { class: `number ${kind}${kind === (state.ranking === "top" ? "score" : "specific") ? " ordering" : ""}`, role: "cell", "data-label": label }, text);
+    return html("tr", { "data-place": place, role: "row" },
+      html("td", { class: "rank", role: "cell" }, `${place + 1}`),
+      html("td", { class: "named", role: "cell" },
+        html("button", { type: "button", class: "unit" }, unitName(unit)),
+        unit.sink ? html("span", { class: "badge sink", title: "near the top for at least half of the reference photos" }, "sink") : null,
+        unit.interpretable ? html("span", { class: "badge interpretable", title: "at least 7 of its 10 tokens are dictionary words" }, "interpretable") : null),
+      number("specific", "specific", significant(unit.specific)),
+      number("score", "score", significant(unit.score)),
+      number("share", "share", known(unit.share) ? `${significant(100 * unit.share, 2)} %` : "–"),
+      html("td", { class: "sign", role: "cell", "data-label": "sign" }, unit.sign > 0 ? "+" : unit.sign < 0 ? "−" : "0"),
+      html("td", { class: "writes", role: "cell", "data-label": "writes" }, tokens(unit.tokens, TOKENS_IN_A_ROW.writes)),
+      html("td", { class: "less suppressed", role: "cell", "data-label": "suppresses" }, tokens(unit.suppressed, TOKENS_IN_A_ROW.suppressed)));
+  }
+
+  function showUnits() {
+    state.hovered = state.pinned = null;
+    const ranked = units();
+    section.querySelector(".chosen").textContent = `“${word().word}”`;
+    section.querySelector(".explains").textContent = explains(state.ranking, state.view);
+    body.replaceChildren(...ranked.slice(0, state.all ? undefined : FIRST_ROWS).map(unitRow));
+    find(".ranked").hidden = !ranked.length;
+    const empty = section.querySelector(".empty");
+    empty.hidden = Boolean(ranked.length);
+    empty.textContent = state.ranking === "specific"
+      ? "No unit ranks here: the run had no reference photos for this model. Make a table with molyneux reference."
+      : "The run lists no units here.";
+    const more = section.querySelector(".more");
+    more.hidden = ranked.length <= FIRST_ROWS;
+    more.textContent = state.all ? `Show the first ${FIRST_ROWS}` : `Show all ${ranked.length}`;
+    showMap();
+  }
+
+  function showWord() {
+    for (const part of article.querySelectorAll(".of-word")) {
+      part.hidden = Number(part.dataset.word) !== state.word;
+      if (!part.hidden && part.querySelector(".chart")) drawCurves(part, word());
+    }
+    for (const button of article.querySelectorAll("button.word")) {
+      button.setAttribute("aria-pressed", String(Number(button.dataset.word) === state.word));
+    }
+    showUnits();
+  }
+
+  const placeOf = (event) => {
+    const row = event.target.closest?.("tbody tr");
+    return row ? Number(row.dataset.place) : null;
+  };
+  function hover(place) {
+    if (place === state.hovered) return;
+    state.hovered = place;
+    showMap();
+  }
+  function pin(place) {
+    state.pinned = place;
+    state.hovered = null;
+    showMap();
+  }
+
+  for (const button of article.querySelectorAll("button.word")) {
+    button.addEventListener("click", () => {
+      state.word = Number(button.dataset.word);
+      showWord();
+    });
+  }
+  for (const input of section.querySelectorAll("fieldset input")) {
+    input.addEventListener("change", () => {
+      state[input.name.split("-").at(-1)] = input.value;
+      showUnits();
+    });
+  }
+  body.addEventListener("pointerover", (event) => event.pointerType === "mouse" && hover(placeOf(event)));
+  body.addEventListener("pointerleave", () => hover(null));
+  body.addEventListener("focusin", (event) => {
+    if (event.target.matches(":focus-visible")) hover(placeOf(event));
+  });
+  body.addEventListener("focusout", () => hover(null));
+  body.addEventListener("click", (event) => {
+    const place = placeOf(event);
+    pin(place === state.pinned ? null : place);
+  });
+  article.addEventListener("keydown", (event) => event.key === "Escape" && pin(null));
+  viewer.querySelector(".set").addEventListener("click", () => pin(null));
+  section.querySelector(".more").addEventListener("click", () => {
+    state.all = !state.all;
+    showUnits();
+  });
+  overlay?.addEventListener("change", showMap);
+
+  let drawnAt = article.clientWidth;
+  new ResizeObserver(() => {
+    if (article.clientWidth === drawnAt) return;
+    drawnAt = article.clientWidth;
+    const part = find(".of-word:not([hidden]) .chart")?.closest(".of-word");
+    if (part) drawCurves(part, word());
+  }).observe(article);
+  showWord();
+}
+
+// ---- The page -------------------------------------------------------------------------------
+
+function setUpTheme() {
+  const button = document.getElementById("theme");
+  const root = document.documentElement;
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (root.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
+  const name = () => { button.textContent = isDark() ? "Light" : "Dark"; };
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    name();
+  });
+  dark.addEventListener("change", name);
+  name();
+}
+
+for (const image of document.querySelectorAll("img[data-same-as]")) {
+  // One photo, one copy in the file.
+  const source = document.querySelector(`#${image.dataset.sameAs} .see img`);
+  image.hidden = !source;
+  if (source) image.src = source.src;
+}
+for (const element of document.querySelectorAll(".scripted")) element.hidden = false;
+for (const bar of document.querySelectorAll(".scale i")) {
+  bar.style.background = `linear-gradient(to right, ${INFERNO.map((rgb) => `rgb(${rgb})`).join(", ")})`;
+}
+for (const article of document.querySelectorAll("article.photo")) {
+  const photo = DATA.photos[Number(article.dataset.photo)];
+  if (article.querySelector(".hero")) setUpPhoto(article, photo);
+}
+setUpTheme();

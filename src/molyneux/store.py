@@ -1,0 +1,123 @@
+"""The run folder: a manifest first, then documents and tensors. Never over an existing run."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from molyneux.errors import RunError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCHEMA = 1
+DEFAULT_PARENT = "molyneux-runs"
+PACKAGES = ("molyneux", "torch", "transformers", "safetensors", "gguf", "numpy", "pillow", "HanTa")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions a result depends on, for manifests and bug reports."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder that belongs to one run."""
+
+    folder: Path
+
+    @classmethod
+    def create(cls, out: Path | None, kind: str, **manifest: Any) -> Run:
+        """Return a new run with its manifest written.
+
+        Args:
+            out: the folder; `molyneux-runs/<time>` in the current folder if None.
+
+        Raises:
+            RunError: the folder exists with something in it, or cannot be written.
+        """
+        folder = out or Path(DEFAULT_PARENT) / time.strftime("%Y%m%d-%H%M%S")
+        number = 2
+        while out is None and folder.exists():
+            folder = folder.with_name(f"{time.strftime('%Y%m%d-%H%M%S')}-{number}")
+            number += 1
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise RunError(
+                f"{folder} already holds something and is not written over; "
+                "give --out another folder"
+            )
+        run = cls(folder)
+        with run.writing():
+            folder.mkdir(parents=True, exist_ok=True)
+            run.write_json(
+                "manifest.json",
+                {
+                    "schema": SCHEMA,
+                    "kind": kind,
+                    "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                    "argv": sys.argv[1:],
+                    "versions": versions(),
+                    **manifest,
+                },
+            )
+        return run
+
+    @staticmethod
+    def writing() -> _Writing:
+        """Turn a failure to write into one line; use it around everything that writes."""
+        return _Writing()
+
+    def write_bytes(self, name: str, data: bytes) -> Path:
+        """Write a file of the run as a whole or not at all."""
+        path = self.folder / name
+        partial = path.with_name(path.name + ".part")
+        with self.writing():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with partial.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
+        return path
+
+    def write_json(self, name: str, document: Mapping[str, Any]) -> Path:
+        """Write a document; numbers that JSON has no name for are refused."""
+        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+        return self.write_bytes(name, text.encode())
+
+    def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> Path:
+        """Write tensors as one safetensors file."""
+        from safetensors.torch import save
+
+        return self.write_bytes(name, save({k: t.contiguous() for k, t in tensors.items()}))
+
+
+class _Writing:
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            why = error.strerror or str(error)
+            where = f" ({error.filename})" if error.filename else ""
+            raise RunError(
+                f"the run could not be written: {why}{where}; "
+                "free some space or give --out a folder that can be written"
+            ) from error

@@ -1,0 +1,1 @@
+"""Training the projection: captioned photos, cached features, a resumable loop."""

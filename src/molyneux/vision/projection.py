@@ -1,0 +1,140 @@
+"""The one trained part: a linear map from patch features to the model's input embeddings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from molyneux.errors import WeightsError
+from molyneux.vision.layout import Layout
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A linear layer and the record of where it comes from.
+
+    Attributes:
+        linear: `nn.Linear(d_features, d_model)`.
+        provenance: plain data. Always holds `kind` (trained, random or untrained),
+            `language_model`, `encoder` and `layout`; a trained one also its data, counts,
+            steps, seed, hashes and held-out scores.
+    """
+
+    linear: nn.Linear
+    provenance: dict[str, Any]
+
+    @property
+    def layout(self) -> Layout:
+        """The prompt layout it was made for."""
+        return Layout(**self.provenance["layout"])
+
+    @torch.no_grad()
+    def project(
+        self, features: Float[Tensor, "photos patches feat"]
+    ) -> Float[Tensor, "photos patches d_model"]:
+        """Return image prompts: one input embedding for every patch."""
+        prompts: Tensor = self.linear(features.to(self.linear.weight))
+        return prompts
+
+    def hash(self) -> str:
+        """Return the sha256 of the weight and bias (float32), which tables record."""
+        digest = hashlib.sha256()
+        for tensor in (self.linear.weight, self.linear.bias):
+            digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def random_projection(
+    d_features: int, d_model: int, scale: float, provenance: dict[str, Any], seed: int = 0
+) -> Projection:
+    """Return an untrained projection whose prompts have about `scale` as their norm.
+
+    A control, and what tests use. `provenance` gains `kind: random` and the seed.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    linear = nn.utils.skip_init(nn.Linear, d_features, d_model)
+    with torch.no_grad():
+        weight = torch.randn(d_model, d_features, generator=generator)
+        linear.weight.copy_(weight * scale / (d_features * d_model) ** 0.5)
+        linear.bias.zero_()
+    return Projection(linear, {**provenance, "kind": "random", "seed": seed})
+
+
+def save_projection(path: Path, projection: Projection) -> None:
+    """Write one safetensors file whose header carries the provenance record."""
+    from safetensors.torch import save_file
+
+    tensors = {
+        "weight": projection.linear.weight.detach().cpu().float().contiguous(),
+        "bias": projection.linear.bias.detach().cpu().float().contiguous(),
+    }
+    record = json.dumps(projection.provenance, sort_keys=True)
+    partial = path.with_name(path.name + ".part")
+    try:
+        save_file(tensors, partial, metadata={"provenance": record, "sha256": projection.hash()})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_projection(path: Path) -> Projection:
+    """Return a projection read from `save_projection`'s file.
+
+    Raises:
+        WeightsError: the file is missing, is not safetensors, lacks its provenance record, or
+            its weights do not have the hash its header names.
+    """
+    from safetensors import safe_open
+
+    advice = "train one with `molyneux train`, or reinstall molyneux for the one it ships"
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
+        provenance = json.loads(header["provenance"])
+        Layout(**provenance["layout"])
+        for key in ("kind", "language_model", "encoder"):
+            provenance[key]
+    except FileNotFoundError as error:
+        raise WeightsError(f"no projection at {path}; {advice}") from error
+    except Exception as error:  # safetensors raises its own classes, unexported in part
+        raise WeightsError(
+            f"{path} is not a projection molyneux wrote ({type(error).__name__}: {error}); {advice}"
+        ) from error
+    linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])
+    with torch.no_grad():
+        linear.weight.copy_(weight)
+        linear.bias.copy_(bias)
+    linear.requires_grad_(False)
+    projection = Projection(linear, provenance)
+    if projection.hash() != header.get("sha256"):
+        raise WeightsError(f"the weights in {path} are not the ones its header names; {advice}")
+    return projection
+
+
+def require_match(projection: Projection, expected: dict[str, Any], shape: tuple[int, int]) -> None:
+    """Refuse a projection made for another language model, encoder or layout, or of other shape.
+
+    Raises:
+        WeightsError: names what differs.
+    """
+    for key, value in expected.items():
+        found = projection.provenance.get(key)
+        if found != value:
+            raise WeightsError(
+                f"the projection was made for {key} {found!r}, not {value!r}: its image prompts "
+                "would mean nothing here; give the parts it was trained with, or train another"
+            )
+    found_shape = tuple(projection.linear.weight.shape)
+    if found_shape != shape:
+        raise WeightsError(
+            f"the projection maps {found_shape[1]} features to {found_shape[0]}, but encoder and "
+            f"language model need {shape[1]} to {shape[0]}; train one for them"
+        )

@@ -1,0 +1,54 @@
+"""Fixtures shared by all tests, and shapes enforced in every one of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from jaxtyping import install_import_hook
+from PIL import Image
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+
+# From here on every annotated function of the package checks its tensors' shapes and its types.
+# It has to stand before the first import of the package.
+install_import_hook("molyneux", "typechecker.check")
+
+
+@pytest.fixture(scope="session", params=["llama", "qwen2", "mistral", "gpt2", "gptj", "gpt_neox"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """One of `tiny_models.KINDS`: a test that takes it runs once for every family."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def photos() -> list[Image.Image]:
+    """Three small photos."""
+    from tiny_models import tiny_photos
+
+    return tiny_photos(3)
+
+
+@pytest.fixture(scope="session")
+def make_captioner() -> Callable[..., Any]:
+    """Build a tiny captioner of a kind once and keep it: tests must not change its weights."""
+    import functools
+
+    from tiny_models import tiny_captioner
+
+    return functools.cache(tiny_captioner)
+
+
+@pytest.fixture
+def captioner(make_captioner: Callable[..., Any]) -> Any:
+    """A tiny Llama that sees, for tests that one family is enough for."""
+    return make_captioner("llama")
+
+
+@pytest.fixture
+def family_captioner(make_captioner: Callable[..., Any], kind: str) -> Any:
+    """A tiny captioner of every family in turn."""
+    return make_captioner(kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -112,3 +113,22 @@ def test_the_heads_bias_takes_no_part(make_captioner: Callable[..., Any]) -> Non
         assert decode_units(model, ALL[:20]) == before
     finally:
         bias.copy_(kept)
+
+
+def test_among_many_units_the_quick_search_misses_no_writer(
+    make_captioner: Callable[..., Any],
+) -> None:
+    """Beyond 2,000 candidates only those with the highest standardised logit are ranked."""
+    model = copy.deepcopy(make_captioner("gpt2").language_model)
+    generator = torch.Generator().manual_seed(0)
+    for layer in range(N_LAYERS):
+        rows = torch.randn(700, 32, generator=generator)
+        # Loud units that write much, but another thing: size must not decide.
+        rows[:100] *= 50
+        model.down_projection(layer).weight = torch.nn.Parameter(rows, requires_grad=False)
+    units = [Unit(layer, unit) for layer in range(N_LAYERS) for unit in range(700)]
+    ranks = torch.cat([token_ranks(model, units, [sign] * len(units), 20) for sign in (1, -1)])
+    assert len(ranks) > 2 * 2000
+    found = find_writers(model, 20, top=40)
+    assert [rank for *_, rank in found] == sorted(ranks.tolist())[:40]
+    assert {sign for _, sign, _ in found} == {1, -1}

@@ -23,7 +23,7 @@ def continue_greedily(
     written: list[list[int]] = [[] for _ in range(rows)]
     open_rows = set(range(rows))
     output = model.model(inputs_embeds=prompt.embeddings, use_cache=True, logits_to_keep=1)
-    for _ in range(max_tokens):
+    for step in range(max_tokens):
         chosen = output.logits[:, -1, : model.d_vocab].argmax(dim=-1)
         for row in sorted(open_rows):
             token = int(chosen[row])
@@ -34,7 +34,7 @@ def continue_greedily(
             written[row].append(token)
             if text.rstrip().endswith("."):
                 open_rows.discard(row)
-        if not open_rows:
+        if not open_rows or step == max_tokens - 1:
             break
         output = model.model(
             input_ids=chosen[:, None], past_key_values=output.past_key_values, use_cache=True

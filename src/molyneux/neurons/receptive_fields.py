@@ -27,7 +27,7 @@ def receptive_fields(
 ) -> Float[Tensor, "units rows columns"]:
     """Return each unit's activation x sign over the patch grid, in activation units."""
     maps = torch.stack([activation[unit.layer, :, unit.unit] for unit in units])
-    signed = maps * torch.tensor([[sign or 1] for sign in signs], dtype=maps.dtype)
+    signed = maps * maps.new_tensor([[sign or 1] for sign in signs])
     return signed.reshape(len(units), grid.rows, grid.columns)
 
 

@@ -6,6 +6,7 @@ photos, so that a single photo has another photo as its control.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -77,8 +78,6 @@ class Reference:
 
     def other_than(self, nouns: set[str], seed: str) -> OtherPhoto | None:
         """Return a reference photo with a noun not in `nouns`, the same for the same seed."""
-        import hashlib
-
         fitting = [other for other in self.others if other.noun not in nouns]
         if not fitting:
             return None
@@ -163,6 +162,7 @@ def save_reference(path: Path, reference: Reference) -> None:
                 pairs, dtype=torch.int32
             ).reshape(-1, 2)
     header = {
+        "sha256": _content_hash(tensors),
         "provenance": json.dumps(reference.provenance, sort_keys=True),
         "nouns": json.dumps([other.noun for other in reference.others]),
     }
@@ -187,6 +187,8 @@ def load_reference(path: Path) -> Reference:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if _content_hash(tensors) != header["sha256"]:
+            raise ValueError("its numbers are not the ones its header names")
         provenance, nouns = json.loads(header["provenance"]), json.loads(header["nouns"])
         others = [
             OtherPhoto(
@@ -213,6 +215,14 @@ def load_reference(path: Path) -> Reference:
         raise WeightsError(
             f"{path} is not a reference table ({type(error).__name__}: {error}); {advice}"
         ) from error
+
+
+def _content_hash(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _units(pairs: Sequence[Any] | Tensor) -> list[Unit]:

@@ -16,12 +16,12 @@ def specific_scores(
 
     `mean` and `deviation` are of the same unit's score over reference photos, each with its own
     first noun. d0, the median deviation of the layer, keeps near-dead units from winning (the
-    fudge factor of SAM: Tusher, Tibshirani and Chu 2001). Units whose score is not positive, and
-    layers without spread, are -inf: they never rank.
+    fudge factor of SAM: Tusher, Tibshirani and Chu 2001). Units whose score is not positive, units
+    that never varied where d0 is 0 too, and layers without spread are -inf: they never rank.
     """
     d0 = deviation.median(dim=1, keepdim=True).values
     spread = deviation.amax(dim=1, keepdim=True) > 0
-    denominator = torch.where(d0 > 0, deviation + d0, deviation.clamp(min=1e-12))
-    specific = (score - mean) / denominator
-    eligible = (score > 0) & spread & (d0 > 0)
+    denominator = deviation + d0
+    specific = (score - mean) / denominator.clamp(min=torch.finfo(score.dtype).tiny)
+    eligible = (score > 0) & spread & (denominator > 0)
     return torch.where(eligible, specific, torch.full_like(specific, -torch.inf))

@@ -22,7 +22,8 @@ class EfficientNetEncoder:
     """The features before EfficientNet's pooling."""
 
     def __init__(self, network: nn.Module, name: str = "efficientnet-lite0") -> None:
-        self.network = network.eval().requires_grad_(False)
+        # Channels last halves the time on a processor; the values are the same.
+        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.name = name
         self.grid = PatchGrid(7, 7)
         self.d_features = 1280
@@ -32,5 +33,7 @@ class EfficientNetEncoder:
     def encode(self, pixels: Float[Tensor, "n 3 224 224"]) -> Float[Tensor, "n 49 1280"]:
         """Return the last feature map, patches in raster order."""
         device = next(self.network.parameters()).device
-        features: Tensor = self.network.extract_features(pixels.to(device))  # type: ignore[operator]
+        features: Tensor = self.network.extract_features(
+            pixels.to(device).contiguous(memory_format=torch.channels_last)
+        )
         return features.flatten(2).transpose(1, 2)

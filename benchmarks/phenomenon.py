@@ -1,0 +1,268 @@
+"""The headline numbers, on captioned photos in COCO's layout that nothing was trained or tuned on.
+
+    python benchmarks/phenomenon.py DIR --split val2017 --out RUN
+
+Every photo is one line of RUN/photos.jsonl, so that an interrupted run resumes; RUN/summary.json
+holds the statistics with 95 % bootstrap intervals over photos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+
+from molyneux.explain.curves import SETS, ablation_curves, exact_effects
+from molyneux.explain.rankings import rank_for
+from molyneux.explain.words import read_sentence, unrelated_nouns
+from molyneux.metrics.bootstrap import Estimate, bootstrap
+from molyneux.models.captioner import Captioner
+from molyneux.neurons.attribution import VIEWS, attribute_units
+from molyneux.neurons.decoding import token_ranks
+from molyneux.neurons.unit import Unit
+from molyneux.training.evaluation import noun_set
+
+UNITS = 100
+TOP_SHARE = 0.002
+
+
+def note(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def load_photos(coco: Path, split: str) -> list[dict[str, Any]]:
+    """Return the split's captioned photos, in the order of the hashes of their names."""
+    document = json.loads((coco / "captions.json").read_text())
+    captions: dict[int, list[str]] = {}
+    for annotation in document["annotations"]:
+        captions.setdefault(int(annotation["image_id"]), []).append(annotation["caption"])
+    photos = [
+        {"file": str(coco / "images" / image["file_name"]), "captions": captions[int(image["id"])]}
+        for image in document["images"]
+        if image.get("split", split) == split and int(image["id"]) in captions
+    ]
+    return sorted(photos, key=lambda p: hashlib.sha256(Path(p["file"]).name.encode()).hexdigest())
+
+
+def decodability(
+    captioner: Captioner, units: list[Unit], signs: list[int], token: int
+) -> dict[str, float]:
+    """Return how high a token stands in what units write: share near the top, mean percentile."""
+    model = captioner.language_model
+    ranks = token_ranks(model, units, [sign or 1 for sign in signs], token).double()
+    place = ranks / model.d_vocab
+    return {
+        "near_top": float((place < TOP_SHARE).double().mean()),
+        "percentile": float(1 - place.mean()),
+    }
+
+
+def measure_photo(captioner: Captioner, photo: dict[str, Any], exact: bool) -> dict[str, Any]:
+    model, reference = captioner.language_model, captioner.reference
+    assert reference is not None
+    prompt = captioner.see([photo["file"]])
+    sentence = read_sentence(model, prompt, captioner.write(prompt)[0])
+    row: dict[str, Any] = {"file": Path(photo["file"]).name, "caption": sentence.caption}
+    row["human"] = sorted(noun_set(photo["captions"]))
+    row["noun"] = sentence.words[0].lemma if sentence.words else None
+    if not sentence.words:
+        return row
+    word = sentence.words[0]
+    until = sentence.up_to(model, prompt, word.target.position)
+    attribution = attribute_units(model, until, [word.target])
+    lemmas = {w.lemma for w in sentence.words}
+    other = reference.other_than(lemmas, row["file"])
+    _, unrelated = unrelated_nouns(model, lemmas)
+    row |= {"probability": float(attribution.probability[0]), "other": other and other.noun}
+    for view in VIEWS:
+        scores = attribution.view(view)
+        rankings = rank_for(
+            model, attribution, 0, view, n=UNITS, seeds=3, reference=reference, other=other
+        )
+        curves = ablation_curves(
+            model,
+            until,
+            word.target.token_id,
+            rankings,
+            [0, UNITS],
+            view=view,
+            positions="all",
+            unrelated=unrelated,
+        )
+        row[view] = {
+            name: values[1]
+            for name, values in curves.items()
+            if isinstance(values, list) and name != "grid"
+        }
+        sets = {"specific": rankings.specific, "matched": rankings.matched, "top": rankings.top}
+        for name, ranking in sets.items():
+            units = [unit for unit in ranking or [] if unit is not None]
+            at = ([u.layer for u in units], [u.unit for u in units])
+            signs = (
+                scores.sign[0][at]
+                if name != "matched" or view == "last"
+                else attribution.activation.mean(dim=1)[at].sign()
+            )
+            row[view][f"decoded_{name}"] = decodability(
+                captioner, units, [int(s) for s in signs], word.target.token_id
+            )
+    if exact:
+        row["exact"] = measure_exact(captioner, until, attribution, word.target.token_id)
+    return row
+
+
+def measure_exact(captioner: Captioner, until: Any, attribution: Any, token: int) -> dict[str, Any]:
+    """Compare `total` with the exact effect of zeroing each unit at the patches, in logits."""
+    model = captioner.language_model
+    total = attribution.patches.total[0]
+    order = attribution.patches.score[0].flatten().argsort(descending=True)
+    middle = order[100:-100]
+    picked = middle[torch.randperm(len(middle), generator=torch.Generator().manual_seed(0))[:200]]
+    groups = {"top": order[:100], "bottom": order[-100:], "random": picked}
+    found = {}
+    for name, places in groups.items():
+        units = [Unit(*divmod(int(p), model.d_mlp)) for p in places]
+        effect = exact_effects(model, until, token, units)
+        found[name] = {
+            "total": [float(total[u.layer, u.unit]) for u in units],
+            "effect": effect.tolist(),
+        }
+    return found
+
+
+def rows_with(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    return [row for row in rows if key in row]
+
+
+def show(estimate: Estimate) -> dict[str, Any]:
+    return {k: getattr(estimate, k) for k in ("value", "low", "high", "n")}
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return every statistic with its interval."""
+    human = [set(row["human"]) for row in rows]
+
+    def deranged(noun: str | None, own: int) -> float:
+        return float(np.mean([noun in nouns for j, nouns in enumerate(human) if j != own]))
+
+    hits = [float(row["noun"] in row["human"]) for row in rows]
+    chance = [deranged(row["noun"], i) for i, row in enumerate(rows)]
+    summary: dict[str, Any] = {
+        "photos": len(rows),
+        "hit": show(bootstrap(hits)),
+        "hit_deranged": show(bootstrap(chance)),
+        "hit_ratio": show(bootstrap(hits, chance, statistic=lambda a, b: a.mean() / b.mean())),
+        "always_man": show(bootstrap([float("man" in nouns) for nouns in human])),
+        "nouns": len({row["noun"] for row in rows}),
+    }
+    for view in VIEWS:
+        part = [row[view] for row in rows_with(rows, view)]
+        names = [*SETS, "random", "unrelated_top", "unrelated_specific", "unrelated_random"]
+        found: dict[str, Any] = {}
+        for name in names:
+            values = [p[name] for p in part if p[name] is not None]
+            if values:
+                found[name] = show(bootstrap(values))
+                found[name]["median"] = float(np.median(values))
+        pairs = {
+            "specific_minus_other": ("specific", "other_specific"),
+            "top_minus_other": ("top", "other"),
+        }
+        for name, (own, other) in pairs.items():
+            both = [p for p in part if p[own] is not None and p[other] is not None]
+            a, b = [p[own] for p in both], [p[other] for p in both]
+            found[name] = show(bootstrap(a, b, statistic=lambda x, y: float(np.mean(x - y))))
+            found[name.replace("minus", "over")] = show(
+                bootstrap(a, b, statistic=lambda x, y: float(np.mean(x) / np.mean(y)))
+            )
+            found[name + "_logprob"] = show(
+                bootstrap(
+                    a,
+                    b,
+                    statistic=lambda x, y: float(np.mean(np.log(x + 1e-12) - np.log(y + 1e-12))),
+                )
+            )
+        for name in ("specific", "matched", "top"):
+            for figure in ("near_top", "percentile"):
+                found[f"decoded_{name}_{figure}"] = show(
+                    bootstrap([p[f"decoded_{name}"][figure] for p in part])
+                )
+        for figure in ("near_top", "percentile"):
+            a = [p["decoded_specific"][figure] for p in part]
+            b = [p["decoded_matched"][figure] for p in part]
+            found[f"decoded_specific_minus_matched_{figure}"] = show(
+                bootstrap(a, b, statistic=lambda x, y: float(np.mean(x - y)))
+            )
+        summary[view] = found
+    summary["exact"] = summarise_exact([row["exact"] for row in rows_with(rows, "exact")])
+    return summary
+
+
+def summarise_exact(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how well `total` predicts the exact effect, per photo and pooled."""
+    if not found:
+        return {}
+
+    def columns(row: dict[str, Any], groups: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        total = np.concatenate([row[g]["total"] for g in groups])
+        return total, np.concatenate([row[g]["effect"] for g in groups])
+
+    measures = {
+        "pearson": lambda x, y: float(stats.pearsonr(x, y)[0]),
+        "spearman": lambda x, y: float(stats.spearmanr(x, y)[0]),
+        "slope": lambda x, y: float(np.polyfit(x, y, 1)[0]),
+    }
+    summary: dict[str, Any] = {"photos": len(found)}
+    for label, groups in {
+        "all": ("top", "bottom", "random"),
+        "top": ("top",),
+        "bottom": ("bottom",),
+        "random": ("random",),
+    }.items():
+        pooled = [np.concatenate(c) for c in zip(*(columns(r, groups) for r in found), strict=True)]
+        summary[label] = {"units": len(pooled[0])}
+        for name, measure in measures.items():
+            each = [measure(*columns(row, groups)) for row in found]
+            summary[label][name] = {"pooled": measure(*pooled), "per_photo": show(bootstrap(each))}
+    return summary
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("coco", type=Path)
+    parser.add_argument("--split", default="val2017")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--limit", type=int, help="photos, for a rehearsal")
+    parser.add_argument("--exact", type=int, default=0, help="photos whose units are zeroed singly")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    captioner = Captioner.load(note=note)
+    photos = load_photos(arguments.coco, arguments.split)[: arguments.limit]
+    path = arguments.out / "photos.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    done = {row["file"] for row in rows}
+    started = time.monotonic()
+    for number, photo in enumerate(photos):
+        if Path(photo["file"]).name not in done:
+            rows.append(measure_photo(captioner, photo, number < arguments.exact))
+            with path.open("a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
+            note(
+                f"{number + 1}/{len(photos)} {time.monotonic() - started:.0f} s {rows[-1]['caption']}"
+            )
+    provenance = {"hashes": captioner.hashes, "date": time.strftime("%Y-%m-%d")}
+    summary = {**provenance, **summarise(rows)}
+    (arguments.out / "summary.json").write_text(json.dumps(summary, indent=1))
+    print(json.dumps(summary, indent=1))
+
+
+if __name__ == "__main__":
+    main()

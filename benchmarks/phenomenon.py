@@ -65,7 +65,10 @@ def decodability(
     }
 
 
-def measure_photo(captioner: Captioner, photo: dict[str, Any], exact: bool) -> dict[str, Any]:
+def measure_photo(
+    captioner: Captioner, photo: dict[str, Any], ablate: bool, exact: bool
+) -> dict[str, Any]:
+    """Return one photo's caption and, where asked, its ablations and exact effects."""
     model, reference = captioner.language_model, captioner.reference
     assert reference is not None
     prompt = captioner.see([photo["file"]])
@@ -73,7 +76,7 @@ def measure_photo(captioner: Captioner, photo: dict[str, Any], exact: bool) -> d
     row: dict[str, Any] = {"file": Path(photo["file"]).name, "caption": sentence.caption}
     row["human"] = sorted(noun_set(photo["captions"]))
     row["noun"] = sentence.words[0].lemma if sentence.words else None
-    if not sentence.words:
+    if not sentence.words or not ablate:
         return row
     word = sentence.words[0]
     until = sentence.up_to(model, prompt, word.target.position)
@@ -241,6 +244,7 @@ def main() -> None:
     parser.add_argument("--split", default="val2017")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=int, help="photos, for a rehearsal")
+    parser.add_argument("--ablate", type=int, default=10**9, help="photos whose units are zeroed")
     parser.add_argument("--exact", type=int, default=0, help="photos whose units are zeroed singly")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -252,12 +256,13 @@ def main() -> None:
     started = time.monotonic()
     for number, photo in enumerate(photos):
         if Path(photo["file"]).name not in done:
-            rows.append(measure_photo(captioner, photo, number < arguments.exact))
+            rows.append(
+                measure_photo(captioner, photo, number < arguments.ablate, number < arguments.exact)
+            )
             with path.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
-            note(
-                f"{number + 1}/{len(photos)} {time.monotonic() - started:.0f} s {rows[-1]['caption']}"
-            )
+            elapsed = time.monotonic() - started
+            note(f"{number + 1}/{len(photos)} {elapsed:.0f} s {rows[-1]['caption']}")
     provenance = {"hashes": captioner.hashes, "date": time.strftime("%Y-%m-%d")}
     summary = {**provenance, **summarise(rows)}
     (arguments.out / "summary.json").write_text(json.dumps(summary, indent=1))

@@ -10,7 +10,8 @@ text "A picture of"):
 - the Tux Paint stamps (Debian `tuxpaint-stamps-default`): drawings and cut-outs with one English
   sentence each, pasted on soft colour gradients.
 
-Written: `captions.jsonl` (to train on), `held_out.jsonl` (never trained on), `sets.json` (counts
+Written: `captions.jsonl` (to train on), `held_out.jsonl` (never trained on),
+`reference.txt` (the photos of the reference table), `sets.json` (counts
 and the file names set aside) and `stamps/*.png`. Which photos are set aside, and every choice a
 template makes, follows from SHA-256 digests, so two runs write the same files. Photos are
 referenced by path, never copied.
@@ -38,13 +39,14 @@ from PIL import Image
 SOURCE_SHARE = {
     "coco_captioned": 0.20,
     "coco_boxes": 0.20,
-    "coco_crop": 0.20,
+    "coco_crop": 0.22,
     "imagenet": 0.20,
-    "tiny": 0.15,
+    "tiny": 0.13,
     "stamp": 0.05,
 }
 MAX_WORDS = 12
 TINY_SET_ASIDE = 20
+TINY_PER_CLASS = 12  # more are hardly drawn, and each costs the encoder a pass
 IMAGENET_SET_ASIDE = 200
 COCO_CAPTIONED_SET_ASIDE = 16
 COCO_OTHER_SET_ASIDE = 24
@@ -956,7 +958,6 @@ def build(coco: Path, imagenet: Path, tiny: Path, stamps: Path, out: Path) -> di
 
     sample = labelled_rows(imagenet, nouns, "imagenet")
     reference = lowest((row["file"] for row in sample), IMAGENET_SET_ASIDE)
-    held += [row for row in sample if row["file"] in reference]
     rows += [row for row in sample if row["file"] not in reference]
 
     small = labelled_rows(tiny, nouns, "tiny")
@@ -964,7 +965,11 @@ def build(coco: Path, imagenet: Path, tiny: Path, stamps: Path, out: Path) -> di
     for row in small:
         classes[row["wnid"]].append(row["file"])
     tiny_aside = {f for files in classes.values() for f in lowest(files, TINY_SET_ASIDE)}
-    rows += [row for row in small if row["file"] not in tiny_aside]
+    taken: Counter[str] = Counter()
+    for row in small:
+        if row["file"] not in tiny_aside and taken[row["wnid"]] < TINY_PER_CLASS:
+            taken[row["wnid"]] += 1
+            rows.append(row)
 
     rows += stamp_rows(stamps, out / "stamps")
     rows = [row for row in rows if row["captions"]]
@@ -973,6 +978,7 @@ def build(coco: Path, imagenet: Path, tiny: Path, stamps: Path, out: Path) -> di
         row["weight"] = 1.0 / len(held)
     write_rows(out / "captions.jsonl", rows)
     write_rows(out / "held_out.jsonl", held)
+    (out / "reference.txt").write_text("".join(f"{file}\n" for file in sorted(reference)))
     sets = {
         "rows": dict(Counter(row["source"] for row in rows)),
         "held_out_rows": dict(Counter(row["source"] for row in held)),

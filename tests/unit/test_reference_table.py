@@ -24,6 +24,7 @@ from molyneux.neurons.reference import (
     load_reference,
     save_reference,
 )
+from molyneux.neurons.specificity import specific_scores
 from molyneux.neurons.unit import Unit, top_units
 
 LAYERS, D_MLP = 3, 60
@@ -111,7 +112,12 @@ def test_other_photos_are_of_different_nouns_with_their_own_lists() -> None:
         for view in VIEWS:
             score = photo_of(seed).view(view).score[0]
             assert other.units[view, "top"] == top_units(score, 25)
-            specific = top_units(found.specific(score, view), 25)
+            # Ranked against the rest of the table, as a photo that is not in it would be.
+            rest = np.delete(stacked(view), seed, axis=0)
+            mean, deviation = (
+                torch.from_numpy(x).float() for x in (rest.mean(axis=0), rest.std(axis=0, ddof=1))
+            )
+            specific = top_units(specific_scores(score, mean, deviation), 25)
             assert other.units[view, "specific"] == specific
             assert len(specific) == 25
             assert specific != other.units[view, "top"]
@@ -245,3 +251,20 @@ def test_one_observation_has_no_deviation() -> None:
 def test_other_photos_are_plain_data() -> None:
     units = {("patches", "top"): [Unit(0, 1)]}
     assert OtherPhoto("dog", units) == OtherPhoto("dog", dict(units))  # type: ignore[arg-type]
+
+
+def test_moments_without_an_observation_are_those_of_the_rest() -> None:
+    from molyneux.metrics.moments import Moments
+
+    values = torch.randn(7, 3, 4, generator=torch.Generator().manual_seed(0)).double()
+    whole, rest = Moments(), Moments()
+    for i, value in enumerate(values):
+        whole.add(value)
+        if i != 2:
+            rest.add(value)
+    found = whole.without(values[2])
+    assert found.count == rest.count
+    assert found.mean is not None
+    assert rest.mean is not None
+    assert torch.allclose(found.mean, rest.mean)
+    assert torch.allclose(found.deviation(), rest.deviation())

@@ -1,7 +1,7 @@
 """What each family of language models calls the handful of places Molyneux needs.
 
 One declarative row per family. A row is a claim; `molyneux.adapters.proof` tests it by
-intervention when a model is loaded.
+intervention (`molyneux doctor` does so for a preset).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from molyneux.errors import PhotoError
 from molyneux.explain.photo import Explanation, Settings, explain_photo
+from molyneux.explain.tables import units_table
 from molyneux.models.captioner import Captioner
 from molyneux.models.presets import PRESETS
 from molyneux.store import SCHEMA, Run
@@ -70,10 +71,18 @@ def explain_photos(
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "model": describe_model(captioner),
-        "settings": asdict(settings),
+        "settings": asdict(settings) | {"words": list(settings.words)},
         "images": [],
         "run": str(run.folder),
     }
+    if captioner.reference and not captioner.reference.fits(settings.of, settings.site):
+        # A score of another kind has another scale: it cannot be compared with the table's.
+        captioner = replace(captioner, reference=None)
+        document["model"]["reference"] = None
+        document["settings"]["note"] = (
+            "no specific scores, sinks or other photos: the reference table was measured with "
+            "of=logit at the activation"
+        )
     fields: dict[str, Tensor] = {}
     for number, path in enumerate(paths):
         try:
@@ -84,6 +93,7 @@ def explain_photos(
         document["images"].append(explained.document)
         fields |= {f"{number}.{name}": tensor for name, tensor in explained.fields.items()}
         run.write_tensors("fields.safetensors", fields or {"none": torch.zeros(0)})
+        run.write_bytes("units.parquet", units_table(document))
         run.write_json("explain.json", document)
         on_photo(number, explained.document)
     return document

@@ -35,6 +35,16 @@ class Moments:
         )
         self.count = total
 
+    def without(self, value: Tensor) -> Moments:
+        """Return the moments as they were without one of the observations."""
+        assert self.mean is not None
+        assert self.squares is not None
+        value = value.double()
+        rest = self.count - 1
+        mean = (self.count * self.mean - value) / max(1, rest)
+        squares = self.squares - (value - self.mean) * (value - mean)
+        return Moments(rest, mean, squares.clamp(min=0))
+
     def deviation(self) -> Tensor:
         """Return the standard deviation (n - 1); zeros for fewer than two observations."""
         assert self.squares is not None

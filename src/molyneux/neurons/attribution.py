@@ -45,7 +45,7 @@ class UnitScores:
         total: its sum over patches: the first-order estimate of what silencing the unit there
             takes from the target.
         share: total over the sum of all units' |total|, a fraction.
-        sign: of the activation at the peak patch, -1, 0 or 1.
+        sign: of the output row's coefficient at the peak patch, -1, 0 or 1, at either site.
         peak_patch: the patch of the maximum, in raster order; 0 in the last view.
     """
 
@@ -63,7 +63,7 @@ class Attribution:
     Attributes:
         logit: of each target, where it is predicted.
         probability: likewise.
-        activation: of every unit at every patch.
+        activation: every unit's coefficient of its output row at every patch, at either site.
         activation_last: of every unit at the position that predicts each target.
     """
 
@@ -89,12 +89,18 @@ class Attribution:
 def score_units(
     activation: Float[Tensor, "*targets layers patches d_mlp"],
     gradient: Float[Tensor, "targets layers patches d_mlp"],
+    written: Float[Tensor, "*targets layers patches d_mlp"] | None = None,
 ) -> UnitScores:
-    """Return the scores of gradient x activation over patches."""
+    """Return the scores of gradient x activation over patches.
+
+    Args:
+        written: the coefficients of the output rows, whose sign is the direction written, where
+            `activation` is taken at another site.
+    """
     product = activation * gradient
     score, peak = product.max(dim=2)
     total = product.sum(dim=2)
-    everywhere = activation.expand_as(product)
+    everywhere = (activation if written is None else written).expand_as(product)
     sign = everywhere.gather(2, peak.unsqueeze(2)).squeeze(2).sign().to(torch.int8)
     size = total.abs().sum(dim=(1, 2), keepdim=True)
     share = torch.where(size > 0, total / size, torch.zeros_like(total))
@@ -120,12 +126,13 @@ def attribute_units(
     if not targets or len(prompt.embeddings) != 1:
         raise UsageError("attribution takes one photo and at least one target token")
     layers = range(model.n_layers)
-    if site == "activation":
-        hooks = capture({layer: model.down_projection(layer) for layer in layers}, at="input")
-    else:
-        hooks = capture({layer: model.preactivation(layer) for layer in layers}, at="output")
+    down = capture({layer: model.down_projection(layer) for layer in layers}, at="input")
+    before = capture(
+        {layer: model.preactivation(layer) for layer in layers if site == "preactivation"},
+        at="output",
+    )
     embeddings = prompt.embeddings.detach().requires_grad_()
-    with torch.enable_grad(), hooks as seen:
+    with torch.enable_grad(), down as written, before as preactivation:
         first = min(target.position for target in targets)
         output = model.model(
             inputs_embeds=embeddings,
@@ -138,6 +145,7 @@ def attribute_units(
         logprobs = logits.log_softmax(dim=-1)
         at_token = (torch.arange(len(tokens)), torch.tensor(tokens))
         objective = (logits if of == "logit" else logprobs)[at_token]
+        seen = written if site == "activation" else preactivation
         gradients = torch.autograd.grad(
             objective,
             [seen[layer] for layer in layers],
@@ -145,18 +153,22 @@ def attribute_units(
             is_grads_batched=True,
         )
     shape = (prompt.n_positions, -1)
-    activation = torch.stack([seen[layer].detach().float().reshape(shape) for layer in layers])
+    activation = torch.stack([written[layer].detach().float().reshape(shape) for layer in layers])
+    factor = torch.stack([seen[layer].detach().float().reshape(shape) for layer in layers])
     gradient = torch.stack(
         [g.float().reshape(len(tokens), *shape) for g in gradients], dim=1
     )  # targets layers positions d_mlp
     positions = [target.position for target in targets]
     at_patches = activation[:, prompt.patches]
     at_last = activation[:, positions].transpose(0, 1)
+    factor_last = factor[:, positions].transpose(0, 1)
     gradient_last = torch.stack([gradient[i, :, p] for i, p in enumerate(positions)])
     return Attribution(
         targets=tuple(targets),
-        patches=score_units(at_patches, gradient[:, :, prompt.patches]),
-        last=score_units(at_last.unsqueeze(2), gradient_last.unsqueeze(2)),
+        patches=score_units(factor[:, prompt.patches], gradient[:, :, prompt.patches], at_patches),
+        last=score_units(
+            factor_last.unsqueeze(2), gradient_last.unsqueeze(2), at_last.unsqueeze(2)
+        ),
         logit=logits.detach()[at_token],
         probability=logprobs.detach()[at_token].exp(),
         activation=at_patches,

@@ -95,5 +95,7 @@ def measure_reference(
         **captioner.names,
         "projection": captioner.projection.hash(),
         "data": data,
+        "of": "logit",
+        "site": "activation",
     }
     return builder.build(interpretable_table(model, on_layer), provenance), left_out

@@ -64,6 +64,10 @@ class Reference:
         """Number of reference photos."""
         return int(self.provenance["photos"])
 
+    def fits(self, of: str, site: str) -> bool:
+        """Return whether scores of this kind can be compared with the table's."""
+        return (of, site) == (self.provenance.get("of"), self.provenance.get("site"))
+
     def specific(self, score: Float[Tensor, "layers d_mlp"], view: View) -> Tensor:
         """Return a photo's specific scores in one view (see `specific_scores`)."""
         return specific_scores(score, self.mean[view], self.deviation[view])
@@ -138,7 +142,12 @@ class ReferenceBuilder:
         for noun, scores in self.kept:
             units: dict[tuple[View, str], list[Unit]] = {}
             for view in VIEWS:
-                specific = specific_scores(scores[view], mean[view], deviation[view])
+                # Against the other photos, as a photo that is not in the table would be ranked.
+                rest = self.moments[view].without(scores[view])
+                assert rest.mean is not None
+                specific = specific_scores(
+                    scores[view], rest.mean.float(), rest.deviation().float()
+                )
                 units[view, "top"] = top_units(scores[view], self.n_units_listed)
                 units[view, "specific"] = top_units(specific, self.n_units_listed)
             others.append(OtherPhoto(noun, units))

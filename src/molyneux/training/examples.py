@@ -35,25 +35,26 @@ def load_examples(data: Path) -> tuple[list[Example], list[Example]]:
 
     A folder holds `captions.jsonl` (lines with `file`, `captions` or `caption`, and optionally
     `crop`, `weight`, `source`), `captions.csv` (columns file, caption), COCO's `captions.json`,
-    or `annotations/captions_*.json`. `held_out.jsonl` beside it is held out; without one, a
-    twentieth of the photos is, by the hash of their file names.
+    or `annotations/captions_train*.json`; a file may also be named itself. `held_out.jsonl` beside
+    it is held out; without one, a twentieth of the photos is, by the hash of their file names.
 
     Raises:
         UsageError: no captions are found, or a line names no photo.
     """
     if data.is_file():
-        data, named = data.parent, data
+        named = data
+        data = data.parent.parent if data.parent.name == "annotations" else data.parent
     else:
         named = next(
             (data / n for n in ("captions.jsonl", "captions.csv") if (data / n).exists()),
             data / "captions.json",
         )
         if not named.exists():
-            official = sorted((data / "annotations").glob("captions_*.json"))
+            official = sorted((data / "annotations").glob("captions_train*.json"))
             if not official:
                 raise UsageError(
                     f"no captions in {data}: it needs captions.jsonl, captions.csv (file,caption), "
-                    "COCO's captions.json, or annotations/captions_*.json"
+                    "COCO's captions.json, or annotations/captions_train*.json"
                 )
             examples = [e for path in official for e in _coco(path, data)]
             return split_by_hash(examples)

@@ -44,8 +44,8 @@ class Recipe:
     warmup: float = 0.05
     weight_decay: float = 0.01
     dropout: float = 0.1
-    patches_kept: float = 0.5
-    whole: float = 0.15
+    patches_kept: float = 1 / 3
+    whole: float = 0.1
     average: float = 0.98
     every: int = 100
     seed: int = 0

@@ -19,8 +19,6 @@ def training_dtype(name: str) -> torch.dtype:
         UsageError: the name is none of them.
     """
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.bfloat16
         capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         return torch.bfloat16 if capable else torch.float32
     if name not in NAMES:

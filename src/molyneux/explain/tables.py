@@ -1,0 +1,57 @@
+"""The units of a run as one columnar table, for pandas, DuckDB and the like."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+COLUMNS = (
+    "layer", "unit", "score", "total", "share", "specific", "sign", "sink", "interpretable",
+)  # fmt: skip
+
+
+def units_table(document: dict[str, Any]) -> bytes:
+    """Return a Parquet file with a row for every listed unit of every word, view and ranking."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [
+        {
+            "image": number,
+            "path": image["path"],
+            "word": word["word"],
+            "view": view,
+            "ranking": ranking,
+            "rank": rank,
+            **{name: unit[name] for name in COLUMNS},
+            "tokens": unit["tokens"],
+        }
+        for number, image in enumerate(document["images"])
+        for word in image["words"]
+        for ranking, lists in (("top", "units"), ("specific", "specific_units"))
+        for view, units in word[lists].items()
+        for rank, unit in enumerate(units)
+    ]
+    schema = pa.schema(
+        [
+            ("image", pa.int32()),
+            ("path", pa.string()),
+            ("word", pa.string()),
+            ("view", pa.string()),
+            ("ranking", pa.string()),
+            ("rank", pa.int32()),
+            ("layer", pa.int32()),
+            ("unit", pa.int32()),
+            ("score", pa.float32()),
+            ("total", pa.float32()),
+            ("share", pa.float32()),
+            ("specific", pa.float32()),
+            ("sign", pa.int8()),
+            ("sink", pa.bool_()),
+            ("interpretable", pa.bool_()),
+            ("tokens", pa.list_(pa.string())),
+        ]
+    )
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer)
+    return buffer.getvalue()

@@ -1,0 +1,234 @@
+"""Training: what is read, what is learned, and that an interruption changes nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_models import tiny_photos, weights_hash
+
+from molyneux.cli import main
+from molyneux.errors import RunError, UsageError
+from molyneux.models.captioner import Captioner, Parts
+from molyneux.training.examples import Example, load_examples
+from molyneux.training.features import cache_features
+from molyneux.training.loop import Recipe
+from molyneux.training.loss import IGNORED, caption_ids, caption_loss
+from molyneux.training.run import open_training_run, train_projection, views_needed
+from molyneux.vision.layout import Layout
+from molyneux.vision.projection import load_projection
+
+RECIPE = Recipe(steps=6, batch=4, every=2, whole=0.34)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number, photo in enumerate(tiny_photos(6)):
+        photo.save(tmp_path / f"{number}.png")
+    lines = [
+        {"file": f"{n}.png", "captions": [f"a {word}.", f"a picture of a {word}."]}
+        for n, word in enumerate(["dog", "cat", "dog", "cat", "dog", "cat"])
+    ]
+    (tmp_path / "captions.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    return tmp_path
+
+
+@pytest.fixture
+def parts(captioner: Captioner) -> Parts:
+    return Parts(captioner.language_model, captioner.encoder, captioner.names, {})
+
+
+@pytest.fixture
+def begin(captioner: Captioner) -> Layout:
+    return captioner.layout
+
+
+def trained(parts: Parts, folder: Path, out: Path, layout: Layout, **options: Any) -> Any:
+    training, held_out = load_examples(folder)
+    recipe = replace(RECIPE, **options.pop("recipe", {}))
+    return train_projection(
+        parts,
+        training,
+        held_out,
+        layout,
+        recipe,
+        open_training_run(out),
+        data_name="drawings",
+        **options,
+    )
+
+
+def test_an_interrupted_run_equals_an_uninterrupted_one(
+    parts: Parts, folder: Path, begin: Layout
+) -> None:
+    whole, log = trained(parts, folder, folder / "whole", begin)
+
+    def stop(step: int, loss: float) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(parts, folder, folder / "parts", begin, on_step=stop)
+    resumed, log_resumed = trained(parts, folder, folder / "parts", begin)
+    assert torch.equal(whole.linear.weight, resumed.linear.weight)
+    assert torch.equal(whole.linear.bias, resumed.linear.bias)
+    assert log == log_resumed
+
+
+def test_other_settings_do_not_resume(parts: Parts, folder: Path, begin: Layout) -> None:
+    trained(parts, folder, folder / "run", begin)
+    with pytest.raises(RunError, match="learning_rate"):
+        trained(parts, folder, folder / "run", begin, recipe={"learning_rate": 1e-5})
+
+
+def test_training_lowers_the_loss_and_touches_nothing_frozen(
+    parts: Parts, folder: Path, begin: Layout
+) -> None:
+    before = weights_hash(parts.language_model.model)
+    _, log = trained(
+        parts,
+        folder,
+        folder / "run",
+        begin,
+        recipe={"steps": 60, "every": 30, "learning_rate": 1e-2, "dropout": 0.0},
+    )
+    early = sum(entry["loss"] for entry in log[:10])
+    assert sum(entry["loss"] for entry in log[-10:]) < 0.9 * early
+    assert weights_hash(parts.language_model.model) == before
+
+
+def test_the_record_says_where_the_weights_come_from(
+    parts: Parts, folder: Path, begin: Layout
+) -> None:
+    trained(parts, folder, folder / "run", begin)
+    record = load_projection(folder / "run" / "projection.safetensors").provenance
+    assert record["kind"] == "trained"
+    assert record["data"] == "drawings"
+    assert record["layout"] == begin.record()
+    assert record["photos"] + record["held_out_photos"] == 6
+    assert set(record["held_out"]) == {"loss", "hit"}
+    assert (folder / "run" / "loss.png").stat().st_size > 1000
+    assert (folder / "run" / "log.jsonl").read_text().count("\n") == RECIPE.steps
+
+
+def test_all_patches_kept_is_no_patch_dropped(captioner: Captioner) -> None:
+    model = captioner.language_model
+    n = captioner.encoder.grid.n_patches
+    prompts = torch.randn(2, n, model.d_model, generator=torch.Generator().manual_seed(0))
+    captions = caption_ids(model, ["a dog.", "a cat."])
+    kept = torch.arange(n).expand(2, -1)
+    whole = caption_loss(model, captioner.layout, prompts, captions)
+    assert torch.allclose(whole, caption_loss(model, captioner.layout, prompts, captions, kept, n))
+
+
+def test_a_dropped_patch_leaves_the_others_where_they_were(captioner: Captioner) -> None:
+    """A rotary model sees positions only: masking a patch must equal leaving it out."""
+    model = captioner.language_model
+    n = captioner.encoder.grid.n_patches
+    prompts = torch.randn(1, n, model.d_model, generator=torch.Generator().manual_seed(0))
+    captions = caption_ids(model, ["a dog."])
+    kept = torch.tensor([[i for i in range(n) if i != 3]])
+    loss = caption_loss(model, captioner.layout, prompts[:, kept[0]], captions, kept, n)
+    from molyneux.vision.layout import lay_out
+
+    prompt = lay_out(model, captioner.layout, prompts).followed_by(model, captions[0, :-1].tolist())
+    mask = torch.ones(1, prompt.n_positions, dtype=torch.long)
+    mask[0, prompt.patches.start + 3] = 0
+    positions = torch.arange(prompt.n_positions)[None]
+    logits = model.model(
+        inputs_embeds=prompt.embeddings, attention_mask=mask, position_ids=positions
+    ).logits[0, -captions.shape[1] :]
+    expected = torch.nn.functional.cross_entropy(logits, captions[0])
+    assert float(loss) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_padding_does_not_change_the_loss(captioner: Captioner) -> None:
+    model = captioner.language_model
+    prompts = torch.randn(1, captioner.encoder.grid.n_patches, model.d_model)
+    captions = caption_ids(model, ["a dog."])
+    padded = torch.nn.functional.pad(captions, (0, 4), value=IGNORED)
+    plain = caption_loss(model, captioner.layout, prompts, captions)
+    assert torch.allclose(plain, caption_loss(model, captioner.layout, prompts, padded))
+
+
+def test_features_are_read_back_and_bad_photos_named(captioner: Captioner, folder: Path) -> None:
+    (folder / "bad.png").write_text("no photo")
+    examples = [Example(folder / name, ("a dog.",)) for name in ("0.png", "bad.png", "1.png")]
+    features, first, refused = cache_features(
+        captioner.encoder, examples, [2, 1, 1], folder / "features", seed=0
+    )
+    assert first.tolist() == [0, -1, 2]
+    assert "bad.png" in refused[0]
+    expected = captioner.encode([folder / "1.png"])[0].half()
+    assert torch.equal(torch.from_numpy(features[2].copy()), expected)
+    again, _, _ = cache_features(
+        captioner.encoder, examples, [2, 1, 1], folder / "features", seed=0
+    )
+    assert (again[:3] == features[:3]).all()
+
+
+def test_csv_and_coco_are_read(folder: Path) -> None:
+    (folder / "captions.jsonl").unlink()
+    (folder / "captions.csv").write_text("file,caption\n0.png,a dog.\n0.png,a pet.\n1.png,a cat.\n")
+    training, held_out = load_examples(folder)
+    assert {e.file.name: e.captions for e in training + held_out} == {
+        "0.png": ("a dog.", "a pet."),
+        "1.png": ("a cat.",),
+    }
+    (folder / "captions.csv").unlink()
+    (folder / "annotations").mkdir()
+    document = {
+        "images": [{"id": 1, "file_name": "0.png"}, {"id": 2, "file_name": "1.png"}],
+        "annotations": [{"image_id": 1, "caption": "a dog."}],
+    }
+    (folder / "annotations" / "captions_train2017.json").write_text(json.dumps(document))
+    training, held_out = load_examples(folder)
+    assert [e.file.name for e in training + held_out] == ["0.png"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("{", "is not JSON"), ('{"file": "0.png"}', "no caption")]
+)
+def test_a_bad_line_is_named(folder: Path, line: str, said: str) -> None:
+    (folder / "captions.jsonl").write_text(line)
+    with pytest.raises(UsageError, match=said):
+        load_examples(folder)
+
+
+def test_no_captions_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"captions\.jsonl"):
+        load_examples(tmp_path)
+
+
+def test_views_follow_how_often_an_example_is_drawn() -> None:
+    examples = [Example(Path("a"), ("x",), weight=9.0), Example(Path("b"), ("x",), weight=1.0)]
+    assert views_needed(examples, Recipe(steps=10, batch=5), most=8) == [8, 2]
+
+
+def test_the_command_trains_and_its_projection_captions(
+    parts: Parts, captioner: Captioner, folder: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(Parts, "load", lambda *args, **options: parts)
+    arguments = [
+        "train",
+        str(folder),
+        "--out",
+        str(folder / "run"),
+        "--steps",
+        "4",
+        "--batch",
+        "2",
+        "--every",
+        "2",
+        "--begin",
+        captioner.layout.begin or "",
+        "--json",
+    ]
+    assert main(arguments) == 0
+    summary = json.loads(capsys.readouterr().out)
+    seeing = Captioner.join(parts, load_projection(Path(summary["projection"])))
+    assert isinstance(seeing.caption(folder / "0.png"), str)

@@ -83,7 +83,7 @@ def measure_photo(
     attribution = attribute_units(model, until, [word.target])
     lemmas = {w.lemma for w in sentence.words}
     other = reference.other_than(lemmas, row["file"])
-    _, unrelated = unrelated_nouns(model, lemmas)
+    _, unrelated = unrelated_nouns(model, lemmas, {word.target.token_id})
     row |= {"probability": float(attribution.probability[0]), "other": other and other.noun}
     for view in VIEWS:
         scores = attribution.view(view)
@@ -109,11 +109,7 @@ def measure_photo(
         for name, ranking in sets.items():
             units = [unit for unit in ranking or [] if unit is not None]
             at = ([u.layer for u in units], [u.unit for u in units])
-            signs = (
-                scores.sign[0][at]
-                if name != "matched" or view == "last"
-                else attribution.activation.mean(dim=1)[at].sign()
-            )
+            signs = scores.sign[0][at]
             row[view][f"decoded_{name}"] = decodability(
                 captioner, units, [int(s) for s in signs], word.target.token_id
             )
@@ -126,7 +122,7 @@ def measure_exact(captioner: Captioner, until: Any, attribution: Any, token: int
     """Compare `total` with the exact effect of zeroing each unit at the patches, in logits."""
     model = captioner.language_model
     total = attribution.patches.total[0]
-    order = attribution.patches.score[0].flatten().argsort(descending=True)
+    order = total.flatten().argsort(descending=True)
     middle = order[100:-100]
     picked = middle[torch.randperm(len(middle), generator=torch.Generator().manual_seed(0))[:200]]
     groups = {"top": order[:100], "bottom": order[-100:], "random": picked}

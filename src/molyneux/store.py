@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -50,19 +51,15 @@ class Run:
         Raises:
             RunError: the folder exists with something in it, or cannot be written.
         """
-        folder = out or Path(DEFAULT_PARENT) / time.strftime("%Y%m%d-%H%M%S")
-        number = 2
-        while out is None and folder.exists():
-            folder = folder.with_name(f"{time.strftime('%Y%m%d-%H%M%S')}-{number}")
-            number += 1
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise RunError(
-                f"{folder} already holds something and is not written over; "
-                "give --out another folder"
-            )
-        run = cls(folder)
-        with run.writing():
+        with cls.writing():
+            folder = _new_folder() if out is None else out
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise RunError(
+                    f"{folder} already holds something and is not written over; "
+                    "give --out another folder"
+                )
             folder.mkdir(parents=True, exist_ok=True)
+            run = cls(folder)
             run.write_json(
                 "manifest.json",
                 {
@@ -100,13 +97,29 @@ class Run:
     def write_json(self, name: str, document: Mapping[str, Any]) -> Path:
         """Write a document; numbers that JSON has no name for are refused."""
         text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-        return self.write_bytes(name, text.encode())
+        # A file name that is not UTF-8 arrives as lone surrogates, which UTF-8 has no form for.
+        return self.write_bytes(name, text.encode("utf-8", "backslashreplace"))
 
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> Path:
         """Write tensors as one safetensors file."""
         from safetensors.torch import save
 
         return self.write_bytes(name, save({k: t.contiguous() for k, t in tensors.items()}))
+
+
+def _new_folder() -> Path:
+    """Make and return `molyneux-runs/<time>`; two runs in one second get two folders."""
+    parent = Path(DEFAULT_PARENT)
+    parent.mkdir(exist_ok=True)
+    name = time.strftime("%Y%m%d-%H%M%S")
+    for number in itertools.count(1):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("unreachable")
 
 
 class _Writing:

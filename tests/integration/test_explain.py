@@ -246,7 +246,7 @@ def test_grids_are_the_papers_shares() -> None:
 
 
 def test_unrelated_nouns_are_not_in_the_caption(captioner: Any) -> None:
-    nouns, tokens = unrelated_nouns(captioner.language_model, {"dog", "cat"}, n=5)
+    nouns, tokens = unrelated_nouns(captioner.language_model, {"dog", "cat"}, set(), n=5)
     assert not {"dog", "cat"} & set(nouns)
     assert len(set(tokens)) == len(nouns)
 
@@ -255,3 +255,43 @@ def test_random_controls_differ_between_seeds(seeing: Any, photo_files: list[Pat
     curve = explained(seeing, photo_files[0], seeds=3)["words"][0]["ablation"]
     assert curve["random_std"][-1] > 0
     assert torch.tensor(curve["random"]).isfinite().all()
+
+
+def test_contrast_is_own_minus_several_others(
+    seeing: Any, photo_files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from molyneux.explain import contrast
+    from molyneux.neurons.reference import OtherPhoto
+
+    monkeypatch.setattr(contrast, "UNITS", 3)
+    model = seeing.language_model
+    prompt = seeing.see([photo_files[0]])
+    sentence = read_sentence(model, prompt, seeing.write(prompt)[0])
+    target = sentence.words[0].target
+    until = sentence.up_to(model, prompt, target.position)
+    own = [Unit(0, 1), Unit(1, 2), Unit(2, 3)]
+    lists = [[Unit(0, k), Unit(1, k), Unit(2, k)] for k in (5, 6, 7)]
+    others = [OtherPhoto(str(k), {("last", "specific"): units}) for k, units in enumerate(lists)]
+    found = contrast.specific_contrast(
+        model, until, target.token_id, own, others, view="last", positions="all"
+    )
+    assert found is not None
+    probabilities = ablate_units(model, until, [[], own, *lists])[:, target.token_id].exp()
+    left = probabilities[1:] / probabilities[0]
+    assert found["difference"] == pytest.approx(float((left[0] - left[1:]).mean()), abs=1e-5)
+    assert found["low"] <= found["difference"] <= found["high"]
+    none = contrast.specific_contrast(
+        model, until, target.token_id, own, others[:2], view="last", positions="all"
+    )
+    assert none is None
+
+
+def test_a_table_of_another_kind_of_score_is_not_used(
+    seeing: Any, photo_files: list[Path], tmp_path: Path
+) -> None:
+    run = Run.create(tmp_path / "run", "explain")
+    settings = Settings(grid=GRID, top=3, of="logprob")
+    document = explain_photos(seeing, photo_files[:1], settings, run)
+    assert document["model"]["reference"] is None
+    assert "reference table" in document["settings"]["note"]
+    assert document["images"][0]["words"][0]["units"]["patches"][0]["specific"] is None

@@ -183,11 +183,17 @@ def test_csv_and_coco_are_read(folder: Path) -> None:
     (folder / "annotations").mkdir()
     document = {
         "images": [{"id": 1, "file_name": "0.png"}, {"id": 2, "file_name": "1.png"}],
-        "annotations": [{"image_id": 1, "caption": "a dog."}],
+        "annotations": [
+            {"image_id": 1, "caption": "a dog."},
+            {"image_id": 2, "caption": "a cat."},
+        ],
     }
     (folder / "annotations" / "captions_train2017.json").write_text(json.dumps(document))
     training, held_out = load_examples(folder)
-    assert [e.file.name for e in training + held_out] == ["0.png"]
+    assert {e.file.name: e.captions for e in training + held_out} == {
+        "0.png": ("a dog.",),
+        "1.png": ("a cat.",),
+    }
 
 
 @pytest.mark.parametrize(
@@ -232,3 +238,39 @@ def test_the_command_trains_and_its_projection_captions(
     summary = json.loads(capsys.readouterr().out)
     seeing = Captioner.join(parts, load_projection(Path(summary["projection"])))
     assert isinstance(seeing.caption(folder / "0.png"), str)
+
+
+def test_a_run_interrupted_while_features_are_made_is_resumed(
+    parts: Parts, folder: Path, begin: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("molyneux.training.features._encode", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            trained(parts, folder, folder / "run", begin)
+    assert not list((folder / "run").rglob("*.part"))
+    projection, _ = trained(parts, folder, folder / "run", begin)
+    assert projection.provenance["kind"] == "trained"
+
+
+def test_features_that_do_not_fit_the_disk_are_refused(
+    captioner: Captioner, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from collections import namedtuple
+
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10, 10, 0))
+    with pytest.raises(RunError, match="free some space"):
+        cache_features(
+            captioner.encoder, [Example(folder / "0.png", ("a dog.",))], [1], folder / "f", seed=0
+        )
+    assert not list((folder / "f").iterdir())
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '{"file": "0.png", "captions": ["a"], "crop": 3}'])
+def test_malformed_captions_are_one_line(folder: Path, text: str) -> None:
+    (folder / "captions.jsonl").write_text(text)
+    with pytest.raises(UsageError):
+        load_examples(folder)

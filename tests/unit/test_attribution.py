@@ -166,4 +166,5 @@ def test_relu_at_the_papers_site_is_the_same(toy: LanguageModel, prompt: ImagePr
         attribute_units(toy, prompt, targets, site=s) for s in ("activation", "preactivation")
     )
     assert torch.equal(at_a.patches.total, at_z.patches.total)
-    assert at_z.activation[0].tolist() == [[1, 0], [2, -1]]  # Z, of which ReLU makes 0
+    # The coefficient of the output row, not Z (here -1): what signs and maps are drawn from.
+    assert at_z.activation[0].tolist() == [[1, 0], [2, 0]]

@@ -177,3 +177,13 @@ def test_a_captioner_refuses_what_does_not_belong_together(
     encoder.name = "another-encoder"
     with pytest.raises(WeightsError, match="encoder 'toy-encoder', not 'another-encoder'"):
         Captioner.from_parts(tiny_model("llama"), tiny_tokenizer(), encoder, tiny_projection())
+
+
+def test_a_very_long_photo_is_cut_before_it_is_resized() -> None:
+    from PIL import Image
+
+    from molyneux.vision.encoder import Preprocessing
+
+    prepare = Preprocessing(224, 224, (0.5,) * 3, (0.5,) * 3)
+    assert prepare.crop(Image.new("RGB", (1, 100_000))).size == (224, 224)
+    assert prepare.crop(Image.new("RGB", (100_000, 2))).size == (224, 224)

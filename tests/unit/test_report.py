@@ -381,3 +381,29 @@ def test_a_claim_needs_both_curves_and_at_most_the_listed_units() -> None:
     assert claim.units == 50
     assert claim_of(ablation | {"other_specific": None}, 100) is None
     assert claim_of(ablation | {"specific": [1.0, None, None, None, 0.1]}, 100) is None
+
+
+def test_a_claim_over_several_other_photos_carries_its_interval() -> None:
+    from molyneux.report.claims import claim_of
+
+    contrast = {
+        "others": [{"noun": "bear", "left": 0.8}] * 4,
+        "difference": -0.43,
+        "low": -0.5,
+        "high": -0.36,
+    }
+    ablation = {
+        "view": "patches",
+        "grid": [0, 100, 643],
+        "specific": [1.0, 0.39, 0.0],
+        "other_specific": [1.0, 0.69, 0.3],
+        "other_noun": "bear",
+        "contrast": contrast,
+    }
+    claim = claim_of(ablation)
+    assert claim is not None
+    assert claim.units == 100
+    assert claim.interval is not None
+    assert "4 other photos: −43 points" in claim.interval
+    assert "−50 to −36" in claim.interval
+    assert claim_of(ablation | {"contrast": None}).interval is None  # type: ignore[union-attr]

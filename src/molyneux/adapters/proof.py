@@ -24,8 +24,8 @@ def prove(model: LanguageModel, n_layers: int = 3, n_units: int = 8) -> list[Che
     """Return the checks of some layers (first, middle, last), on a fixed random input.
 
     The units' writes must sum to the MLP's output; silencing units in a hook must give the same
-    logits as zeroing their output rows; a unit's write must reach the residual stream after its
-    layer. Weights are restored bit for bit.
+    logits as zeroing their output rows, and other logits than leaving them on. Weights are restored
+    bit for bit.
     """
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, model.d_vocab, (1, 12), generator=generator).to(model.device)

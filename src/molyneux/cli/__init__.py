@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -19,33 +20,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given
     if debug:
         given.remove("--debug")
-    import click
-
-    from molyneux.cli.app import app
-
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Tokens hold any script, whatever the terminal's encoding.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        status = app(given, prog_name="molyneux", standalone_mode=False)
+        import typer
+
+        from molyneux.cli.app import app
+
+        status = int(app(given, prog_name="molyneux", standalone_mode=False) or 0)
         sys.stdout.flush()
-        return int(status or 0)
     except MolyneuxError as error:
         if debug:
             raise
         return _say(str(error), 1)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        if debug:
-            raise
-        return _say("interrupted; nothing half-written was left behind", INTERRUPTED)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
     except BrokenPipeError:
         # The reader of our output left (`| head`); there is nobody to tell.
         sys.stderr.close()
         return 1
     except Exception as error:
-        if debug:
+        # typer may bring its own copy of click: the classes are found through typer itself.
+        if isinstance(error, typer.Abort):
+            status = INTERRUPTED
+        elif isinstance(error, _usage_error()):
+            error.show()  # type: ignore[attr-defined]
+            return int(error.exit_code)  # type: ignore[attr-defined]
+        elif debug:
             raise
-        return _say(_unforeseen(error), 1)
+        else:
+            return _say(_unforeseen(error), 1)
+    if status == INTERRUPTED:
+        return _say("interrupted; nothing half-written was left behind", INTERRUPTED)
+    return status
+
+
+def _usage_error() -> type[Exception]:
+    import typer
+
+    return next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
 def _unforeseen(error: Exception) -> str:

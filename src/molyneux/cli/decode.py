@@ -49,7 +49,7 @@ def decode(
         chosen = [parse_unit(name, model.n_layers, model.d_mlp) for name in units or []]
         ranks = [None] * len(chosen)
     decoded = decode_units(
-        model, [u for u, _ in chosen], [s for _, s in chosen], top=max(10, 0 if word else top)
+        model, [u for u, _ in chosen], [s for _, s in chosen], top=10 if word else top
     )
     for item, rank in zip(decoded, ranks, strict=True):
         row = {"layer": item.unit.layer, "unit": item.unit.unit, "sign": item.sign}

@@ -86,6 +86,11 @@ def explain(
         of=of,
         site=site,
     )
+    if captioner.reference is None or not captioner.reference.fits(of, site):
+        note(
+            "molyneux: no reference table for this projection, target and site, so no specific "
+            "ranking and no other photo as control; `molyneux reference` measures one"
+        )
     document = run_explanation(captioner, list(photos), settings, out)
     if as_json:
         show_json(document)
@@ -151,11 +156,14 @@ def show_summary(image: dict[str, Any]) -> None:
             rows = word["specific_units"][view] or word["units"][view]
             kind = "most specific" if word["specific_units"][view] else "top"
             names = ", ".join(
-                f"L{row['layer']}.u{row['unit']} ({' '.join(t.strip() for t in row['tokens'][:3])})"
+                f"{_unit_name(row)} ({' '.join(t.strip() for t in row['tokens'][:3])})"
                 for row in rows[:4]
             )
             show(f"    {kind} units {where}: {names}")
-        for name, where in (("ablation", "at the patches"), ("ablation_last", "where written")):
+        for name, where in (
+            ("ablation", "at the patches"),
+            ("ablation_last", "where it is written"),
+        ):
             curve = word[name]
             if curve is None or 100 not in curve["grid"] or curve["specific"] is None:
                 continue
@@ -163,6 +171,12 @@ def show_summary(image: dict[str, Any]) -> None:
             own, other = curve["specific"][at], curve["other_specific"][at]
             if own is not None and other is not None:
                 show(
-                    f"    100 specific units {where} off leave {own:.0%} of its probability; "
-                    f"those of a photo of a {curve['other_noun']}, {other:.0%}"
+                    f"    100 units most specific {where}, off at {curve['positions']} positions, "
+                    f"leave {own:.0%} of its probability; those of another photo "
+                    f"({curve['other_noun']}), {other:.0%}"
                 )
+
+
+def _unit_name(row: dict[str, Any]) -> str:
+    """Return a unit as `molyneux decode` takes it, in the direction in which it acted."""
+    return f"L{row['layer']}.u{row['unit']}{'-' if row['sign'] < 0 else ''}"

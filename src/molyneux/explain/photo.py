@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from molyneux.explain.contrast import specific_contrast
 from molyneux.explain.curves import ablation_curves
 from molyneux.explain.rankings import Rankings, rank_for
 from molyneux.explain.words import Sentence, Word, ask_for, read_sentence, unrelated_nouns
@@ -34,6 +35,7 @@ from molyneux.vision.photo import photo_sha256, read_photo
 from molyneux.words.dictionary import is_interpretable
 
 NO_NOUN = "the caption has no noun to explain; ask for a word with --word"
+ASKED_ONLY = 'the caption has no noun; the words asked for are scored after "A picture of a"'
 CAPTION_UNITS = 100
 
 
@@ -88,6 +90,7 @@ def explain_photo(
         words.append(word)
         if not sentence.words:
             sentence = sentence_asked
+    note = None if sentence.words else ASKED_ONLY if words else NO_NOUN
     grid = captioner.encoder.grid
     sinks = sink_patches(patch_norms(model, prompt))[0]
     explanation = Explanation(
@@ -95,7 +98,7 @@ def explain_photo(
             "path": os.fspath(path),
             "sha256": digest,
             "caption": sentence.caption,
-            "note": None if words else NO_NOUN,
+            "note": note,
             "error": None,
             "grid": [grid.rows, grid.columns],
             "sink_patches": [list(grid.place(p)) for p in sinks.nonzero().flatten().tolist()],
@@ -113,8 +116,10 @@ def explain_photo(
         site=settings.site,
     )
     lemmas = {word.lemma for word in words}
-    other = captioner.reference.other_than(lemmas, digest) if captioner.reference else None
-    nouns, unrelated = unrelated_nouns(model, lemmas | {word.word for word in words})
+    others = captioner.reference.others_than(lemmas, digest) if captioner.reference else []
+    nouns, unrelated = unrelated_nouns(
+        model, lemmas | {word.word for word in words}, {word.target.token_id for word in words}
+    )
     for number, word in enumerate(words):
         entry = {
             "word": word.word,
@@ -144,7 +149,7 @@ def explain_photo(
                 word,
                 attribution,
                 number,
-                other,
+                others,
                 unrelated,
                 settings,
                 entry,
@@ -221,7 +226,7 @@ def _ablate(
     word: Word,
     attribution: Attribution,
     number: int,
-    other: OtherPhoto | None,
+    others: list[OtherPhoto],
     unrelated: list[int],
     settings: Settings,
     entry: dict[str, Any],
@@ -229,6 +234,7 @@ def _ablate(
     model = captioner.language_model
     until = sentence.up_to(model, prompt, word.target.position)
     kept: Rankings | None = None
+    other = next(iter(others), None)
     for view, name in ((VIEWS[0], "ablation"), (VIEWS[1], "ablation_last")):
         rankings = rank_for(
             model,
@@ -250,7 +256,18 @@ def _ablate(
             view=view,
             positions=settings.positions,
             unrelated=unrelated,
-        ) | {"other_noun": other.noun if other else None}
+        ) | {
+            "other_noun": other.noun if other else None,
+            "contrast": specific_contrast(
+                model,
+                until,
+                word.target.token_id,
+                [unit for unit in rankings.specific or () if unit is not None],
+                others,
+                view=view,
+                positions=settings.positions,
+            ),
+        }
         kept = kept or rankings
     assert kept is not None
     return kept

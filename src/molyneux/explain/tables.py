@@ -18,7 +18,7 @@ def units_table(document: dict[str, Any]) -> bytes:
     rows = [
         {
             "image": number,
-            "path": image["path"],
+            "path": image["path"].encode("utf-8", "backslashreplace").decode(),
             "word": word["word"],
             "view": view,
             "ranking": ranking,

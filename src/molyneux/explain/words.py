@@ -110,14 +110,14 @@ EVERYDAY = tuple(
 
 
 def unrelated_nouns(
-    model: LanguageModel, used: set[str], n: int = 20
+    model: LanguageModel, used: set[str], used_tokens: set[int], n: int = 20
 ) -> tuple[list[str], list[int]]:
-    """Return `n` everyday nouns not in `used`, and the first token of each, all different."""
+    """Return `n` everyday nouns not in use, and the first token of each, all different."""
     nouns: list[str] = []
     tokens: list[int] = []
     for noun in EVERYDAY:
         ids = model.encode(" " + noun)
-        if noun not in used and ids and ids[0] not in tokens and len(nouns) < n:
+        if noun not in used and ids and ids[0] not in {*tokens, *used_tokens} and len(nouns) < n:
             nouns.append(noun)
             tokens.append(ids[0])
     return nouns, tokens

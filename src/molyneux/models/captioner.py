@@ -118,6 +118,7 @@ class Captioner:
         chosen = find_preset(preset)
         joined = load_projection(projection or chosen.projection)
         parts = Parts.load(chosen, note=note)
+        require_match(joined, {"layout": Layout(chosen.begin).record()}, None)
         captioner = cls.join(parts, joined, preset=preset)
         table = reference or (chosen.reference if projection is None else None)
         return captioner if table is None else captioner.with_reference(load_reference(table))

@@ -26,6 +26,7 @@ class Preset:
             provenance, the exact prompt layout included.
         reference: the table of reference scores in the installed package, if there is one.
         layout: the prompt layout in words.
+        begin: the token ahead of the patches; a projection made for another is refused.
         download_mb: fetched the first time, if the language model's wheel is not installed.
         cache_mb: kept in the cache directory.
         licences: part -> licence, as its publisher states it.
@@ -39,6 +40,7 @@ class Preset:
     projection: Path
     reference: Path | None
     layout: str
+    begin: str | None
     download_mb: int
     cache_mb: int
     licences: MappingProxyType[str, str]
@@ -53,6 +55,7 @@ _SMOLLM2_EFFNET = Preset(
     projection=_PROJECTIONS / "smollm2-effnet.safetensors",
     reference=_PROJECTIONS / "smollm2-effnet.reference.safetensors",
     layout='<|im_start|>, then 49 patches, then "A picture of"',
+    begin="<|im_start|>",
     download_mb=93,
     cache_mb=560,
     licences=MappingProxyType(

@@ -56,6 +56,7 @@ def decode_units(
     for start in range(0, len(units), CHUNK):
         part = slice(start, start + CHUNK)
         logits = directions(model, units[part], signs[part], final_norm) @ unembedding.T
+        top = min(top, logits.shape[1])
         raised = logits.topk(top, dim=1).indices.tolist()
         lowered = logits.topk(top, dim=1, largest=False).indices.tolist()
         for unit, sign, high, low in zip(units[part], signs[part], raised, lowered, strict=True):

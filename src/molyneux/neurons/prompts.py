@@ -30,7 +30,7 @@ def nearest_tokens(
     """Return, for every prompt, the tokens whose input embeddings are nearest by cosine."""
     table = normalize(model.input_embeddings().float(), dim=1)
     cosine = normalize(prompts.float().to(table.device), dim=1) @ table.T
-    found = cosine.topk(top, dim=1)
+    found = cosine.topk(min(top, cosine.shape[1]), dim=1)
     return [
         NearestTokens([model.token_text(token) for token in tokens], values)
         for tokens, values in zip(found.indices.tolist(), found.values.tolist(), strict=True)

@@ -80,13 +80,20 @@ class Reference:
         """Return which units write words in the direction given by their signs."""
         return torch.where(sign < 0, self.interpretable[0], self.interpretable[1])
 
-    def other_than(self, nouns: set[str], seed: str) -> OtherPhoto | None:
-        """Return a reference photo with a noun not in `nouns`, the same for the same seed."""
+    def others_than(self, nouns: set[str], seed: str) -> list[OtherPhoto]:
+        """Return the reference photos with a noun not in `nouns`, from a place given by the seed.
+
+        The first is the control of a curve.
+        """
         fitting = [other for other in self.others if other.noun not in nouns]
         if not fitting:
-            return None
-        number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
-        return fitting[number % len(fitting)]
+            return []
+        number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big") % len(fitting)
+        return fitting[number:] + fitting[:number]
+
+    def other_than(self, nouns: set[str], seed: str) -> OtherPhoto | None:
+        """Return the first of `others_than`, or None."""
+        return next(iter(self.others_than(nouns, seed)), None)
 
     def require(self, expected: dict[str, Any]) -> None:
         """Refuse to be used with parts it was not measured on.

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# About 100 units: what the claim is made at, whatever number of units is listed.
+UNITS = 100
 VIEWS = {"patches": "At the patches", "last": "At the last position"}
 CURVES = {
     "specific": "specific, this photo's",
@@ -46,6 +48,7 @@ class Claim:
         own: what this photo's units leave, as a fraction of the probability.
         other: what another photo's leave.
         other_noun: what the other photo shows, as the model wrote it.
+        contrast: the same against several other photos, with an interval over them.
     """
 
     view: str
@@ -53,6 +56,7 @@ class Claim:
     own: float
     other: float
     other_noun: str | None
+    contrast: Mapping[str, Any] | None = None
 
     @property
     def title(self) -> str:
@@ -75,6 +79,20 @@ class Claim:
         )
 
     @property
+    def interval(self) -> str | None:
+        """Say the difference from several other photos, and how far it depends on which."""
+        found = self.contrast
+        if not found:
+            return None
+        low, middle, high = (
+            f"{100 * found[name]:+.0f}".replace("-", "−") for name in ("low", "difference", "high")
+        )
+        return (
+            f"Own minus other, over {len(found['others'])} other photos: {middle} points, "
+            f"95 % interval over those photos {low} to {high}."
+        )
+
+    @property
     def others(self) -> str:
         """Name the other photo's units, briefly."""
         return f"{self.other_noun} photo's" if self.other_noun else "another photo's"
@@ -85,7 +103,9 @@ class Claim:
 
 
 def claim_of(
-    ablation: Mapping[str, Any], top: int, curves: tuple[str, str] = ("specific", "other_specific")
+    ablation: Mapping[str, Any],
+    top: int = UNITS,
+    curves: tuple[str, str] = ("specific", "other_specific"),
 ) -> Claim | None:
     """Return the claim at the largest number of units up to `top` that both curves reach.
 
@@ -96,7 +116,8 @@ def claim_of(
     for units, left, left_other in zip(ablation["grid"], own, other, strict=False):
         if 0 < units <= top and left is not None and left_other is not None:
             noun = ablation.get("other_noun")
-            found = Claim(ablation["view"], units, left, left_other, noun)
+            contrast = ablation.get("contrast") if curves[0] == "specific" else None
+            found = Claim(ablation["view"], units, left, left_other, noun, contrast)
     return found
 
 

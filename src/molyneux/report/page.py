@@ -126,7 +126,7 @@ def embedded(data: Any) -> Markup:
 
 def _photo(run: Path, document: Mapping[str, Any], number: int) -> dict[str, Any]:
     image = document["images"][number]
-    words = [_word(word, document["settings"]["top"]) for word in image.get("words") or []]
+    words = [_word(word) for word in image.get("words") or []]
     return {
         "id": f"photo-{number + 1}",
         "number": number + 1,
@@ -182,7 +182,7 @@ def marked(text: str, word: str) -> list[tuple[str, bool]]:
     return [(piece, place % 2 == 1) for place, piece in enumerate(pieces) if piece]
 
 
-def _word(word: Mapping[str, Any], top: int) -> dict[str, Any]:
+def _word(word: Mapping[str, Any]) -> dict[str, Any]:
     curves = [
         ablation for key in ("ablation", "ablation_last") if (ablation := word.get(key)) is not None
     ]
@@ -198,8 +198,8 @@ def _word(word: Mapping[str, Any], top: int) -> dict[str, Any]:
         "asked": word.get("span") is None,
         "unrelated": word.get("unrelated") or [],
         "curves": curves,
-        "claims": [claim for each in curves if (claim := claim_of(each, top)) is not None],
-        "raw_claims": [claim_of(each, top, ("top", "other")) for each in curves],
+        "claims": [claim for each in curves if (claim := claim_of(each)) is not None],
+        "raw_claims": [claim_of(each, curves=("top", "other")) for each in curves],
         "tables": [(each, curve_table(each)) for each in curves],
         "captions": captions
         and {

@@ -41,6 +41,22 @@ def load_examples(data: Path) -> tuple[list[Example], list[Example]]:
     Raises:
         UsageError: no captions are found, or a line names no photo.
     """
+    try:
+        training, held_out = _load(data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"the captions of {data} do not read ({type(error).__name__}: {error}); "
+            "see the formats in the training documentation"
+        ) from error
+    if not training or not held_out:
+        raise UsageError(
+            f"{data} gives {len(training)} photos to train on and {len(held_out)} held out; "
+            "both are needed, so give more captioned photos"
+        )
+    return training, held_out
+
+
+def _load(data: Path) -> tuple[list[Example], list[Example]]:
     if data.is_file():
         named = data
         data = data.parent.parent if data.parent.name == "annotations" else data.parent

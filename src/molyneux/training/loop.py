@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import RunError
+from molyneux.store import Run
 from molyneux.training.examples import Example
 from molyneux.training.loss import caption_ids, caption_loss
 from molyneux.vision.layout import Layout
@@ -90,8 +91,12 @@ class State:
         partial = path.with_suffix(".part")
         header = {"step": self.step, "log": self.log, "best": self.best}
         tensors = {name: tensor.contiguous().clone() for name, tensor in self.tensors.items()}
-        save_file(tensors, partial, metadata={"state": json.dumps(header)})
-        partial.replace(path)
+        with Run.writing():
+            try:
+                save_file(tensors, partial, metadata={"state": json.dumps(header)})
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> State:
@@ -132,7 +137,7 @@ def train(
                 f"{folder} holds a run with another {', '.join(changed)}; give another --out, or "
                 "the same settings to resume it"
             )
-    settings_path.write_text(json.dumps(settings, indent=2))
+    Run(folder).write_json(settings_path.name, settings)
 
     d_features = data.features.shape[2]
     with torch.random.fork_rng():
@@ -191,8 +196,8 @@ def train(
             decay = min(recipe.average, step / (step + 10))
             for name, parameter in linear.named_parameters():
                 average[name].lerp_(parameter, 1 - decay)
-        entry: dict[str, Any] = {"step": step, "loss": float(loss)}
-        on_step(step, float(loss))
+        entry: dict[str, Any] = {"step": step, "loss": float(loss.detach())}
+        on_step(step, entry["loss"])
         if step % recipe.every == 0 or step == recipe.steps:
             entry |= evaluate(_linear(average, linear))
             if entry["loss_held_out"] < best:

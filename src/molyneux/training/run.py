@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from tqdm import tqdm
 
 from molyneux.errors import UsageError
 from molyneux.models.captioner import Parts
-from molyneux.store import DEFAULT_PARENT, Run, versions
+from molyneux.store import Run, versions
 from molyneux.training.evaluation import held_out_evaluation
 from molyneux.training.examples import Example
 from molyneux.training.features import cache_features
@@ -28,14 +27,22 @@ DRAWS_A_VIEW = 2.5
 
 def open_training_run(out: Path | None) -> Run:
     """Return a new training run, or the one in `out` to be resumed."""
-    if out is not None and (out / "recipe.json").exists():
-        return Run(out)
-    return Run.create(out or Path(DEFAULT_PARENT) / time.strftime("%Y%m%d-%H%M%S"), "train")
+    manifest = None if out is None else out / "manifest.json"
+    if out is not None and manifest is not None and manifest.exists():
+        try:
+            kind = json.loads(manifest.read_text(encoding="utf-8")).get("kind")
+        except ValueError:
+            kind = None
+        if kind == "train":
+            return Run(out)
+    return Run.create(out, "train")
 
 
 def views_needed(examples: list[Example], recipe: Recipe, most: int) -> list[int]:
     """Return how many views of each example to cache: one for every few times it is drawn."""
     total = sum(example.weight for example in examples)
+    if total <= 0:
+        raise UsageError("there is nothing to train on: no example has a weight above 0")
     draws = recipe.steps * recipe.batch / total
     return [
         min(most, max(1, math.ceil(draws * example.weight / DRAWS_A_VIEW))) for example in examples

@@ -51,6 +51,7 @@ class Preprocessing:
 
     def crop(self, photo: Image.Image) -> Image.Image:
         """Return the part of the photo that the encoder sees, `size` x `size` pixels."""
+        photo = _centre(photo)
         width, height = photo.size
         scale = self.resize / min(width, height)
         width, height = (max(self.size, round(side * scale)) for side in (width, height))
@@ -64,6 +65,20 @@ class Preprocessing:
         pixels = raw.reshape(crop.height, crop.width, 3).permute(2, 0, 1).float() / 255
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
         return (pixels - mean[:, None, None]) / std[:, None, None]
+
+
+def _centre(photo: Image.Image, most: int = 8) -> Image.Image:
+    """Return a very long photo's central part: resizing 1 x 100,000 pixels would fill the memory.
+
+    What is cut off is far from the square that is kept, so that ordinary photos keep every pixel.
+    """
+    width, height = photo.size
+    short = min(width, height)
+    if max(width, height) <= most * short:
+        return photo
+    w, h = min(width, most * short), min(height, most * short)
+    left, top = (width - w) // 2, (height - h) // 2
+    return photo.crop((left, top, left + w, top + h))
 
 
 @runtime_checkable

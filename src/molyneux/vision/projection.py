@@ -119,7 +119,9 @@ def load_projection(path: Path) -> Projection:
     return projection
 
 
-def require_match(projection: Projection, expected: dict[str, Any], shape: tuple[int, int]) -> None:
+def require_match(
+    projection: Projection, expected: dict[str, Any], shape: tuple[int, int] | None
+) -> None:
     """Refuse a projection made for another language model, encoder or layout, or of other shape.
 
     Raises:
@@ -133,7 +135,7 @@ def require_match(projection: Projection, expected: dict[str, Any], shape: tuple
                 "would mean nothing here; give the parts it was trained with, or train another"
             )
     found_shape = tuple(projection.linear.weight.shape)
-    if found_shape != shape:
+    if shape is not None and found_shape != shape:
         raise WeightsError(
             f"the projection maps {found_shape[1]} features to {found_shape[0]}, but encoder and "
             f"language model need {shape[1]} to {shape[0]}; train one for them"

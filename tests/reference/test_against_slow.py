@@ -158,7 +158,8 @@ def test_ablation(kind: str, make_captioner: Callable[..., Any], positions: Posi
         with torch.no_grad():
             logits: Any = silent(inputs_embeds=prompt.embeddings).logits[0, -1].double().numpy()
         expected = logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
-        np.testing.assert_allclose(row.numpy(), expected[: model.d_vocab], atol=2e-5)
+        # Float32 logits of up to 25: their last digits depend on the order of a product's sums.
+        np.testing.assert_allclose(row.numpy(), expected[: model.d_vocab], rtol=1e-5, atol=5e-5)
     intact = ablate_units(model, prompt, [[]])[0]
     assert all((row - intact).abs().max() > 1e-4 for row in fast)
 

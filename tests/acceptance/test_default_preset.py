@@ -92,7 +92,9 @@ def test_its_own_specific_units_matter_more_than_another_photos(
     for name in ("ablation", "ablation_last"):
         curve = word[name]
         at = curve["grid"].index(100)
-        assert curve["specific"][at] < 0.5 * curve["other_specific"][at], name
+        assert curve["specific"][at] < curve["other_specific"][at], name
+        assert len(curve["contrast"]["others"]) == 8
+        assert curve["contrast"]["high"] < 0, name
     assert (tmp_path / "run" / "report.html").stat().st_size > 100_000
 
 

@@ -1,0 +1,77 @@
+"""`molyneux data`: which data sets are known, how to get one, and whether a copy is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from molyneux.cli.app import app
+from molyneux.cli.options import AsJson, show, show_json
+
+
+@app.command()
+def data(
+    name: Annotated[
+        str | None, typer.Argument(help="A known set; all are listed without it.")
+    ] = None,
+    path: Annotated[
+        Path | None, typer.Argument(help="A local copy to check; no photo is decoded.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """List known data sets, say how to get one, or check a local copy."""
+    from molyneux.data.catalogue import CATALOGUE, check_copy, known_set
+
+    if name is None:
+        if as_json:
+            show_json([known.record() for known in CATALOGUE.values()])
+        else:
+            for known in CATALOGUE.values():
+                show(f"{known.name}  {known.title} ({known.photos})")
+        return 0
+    known = known_set(name)
+    if path is not None:
+        found = {"set": known.name, **check_copy(path, known.kind)}
+        missing = _missing(known.has, found)
+        if as_json:
+            show_json({**found, "lacks": missing})
+        else:
+            _show_copy(found, missing)
+        return 1 if found["missing"] else 0
+    if as_json:
+        show_json(known.record())
+        return 0
+    show(f"{known.name}: {known.title}")
+    show(f"photos: {known.photos}")
+    show(f"licence: {known.licence}")
+    show("get:")
+    for download in known.downloads:
+        show(f"  {download.url}  ({download.size}: {download.what})")
+    show(f"unpack to: {known.layout}")
+    show(f"then: molyneux data {known.name} FOLDER")
+    return 0
+
+
+def _missing(has: tuple[str, ...], found: dict[str, Any]) -> list[str]:
+    """Return what the set has elsewhere and this copy has nothing of."""
+    return [what for what in has if not found[what]]
+
+
+def _show_copy(found: dict[str, Any], lacks: list[str]) -> None:
+    show(f"{found['set']} at {found['data']['where']}")
+    show(f"  photos: {found['photos']}, {found['missing']} of them missing")
+    for split, number in found["splits"].items():
+        show(f"  {split}: {number} photos")
+    show(f"  captions: {found['captions']}, on {found['with_captions']} photos")
+    show(f"  categories: {found['categories']}, on {found['with_categories']} photos")
+    show(f"  masks (a category in a photo): {found['masks']}, on {found['with_masks']} photos")
+    if found["labels"]:
+        show(f"  classes: {found['labels']}")
+    for split in found["data"].get("splits_without_photos", ()):
+        show(f"  annotated but without a folder of photos: {split}")
+    for file in found["missing_first"]:
+        show(f"  missing: {file}")
+    if lacks:
+        show(f"  the full set also has {', '.join(lacks)}; `molyneux data {found['set']}`")

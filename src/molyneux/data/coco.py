@@ -1,0 +1,255 @@
+"""COCO: captions, categories and outlines in JSON files, photos in a folder per split."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from molyneux.data.dataset import Item
+from molyneux.data.outlines import Runs, Shapes, read_segmentation
+from molyneux.errors import UsageError
+
+LICENCE = "annotations CC BY 4.0; photos under their own Flickr licences"
+_SPLIT = re.compile(r"(?:train|val|test)\d{4}")
+_ANNOTATIONS = "http://images.cocodataset.org/annotations/annotations_trainval2017.zip"
+
+
+@dataclass(slots=True)
+class _Category:
+    """What one photo has of one category."""
+
+    instances: int = 0
+    crowd: bool = False
+    boxes_only: bool = False
+    polygons: list[array[float]] = field(default_factory=list)
+    runs: list[Runs] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Photo:
+    """One entry of `images` and what the annotations say of it."""
+
+    file_name: str
+    split: str | None
+    size: tuple[int, int] | None
+    captions: list[str] = field(default_factory=list)
+    categories: dict[str, _Category] = field(default_factory=dict)
+
+
+class Coco:
+    """COCO 2014 or 2017, whole or in part, or any set that is written like it.
+
+    The annotations are `captions*.json` and `instances*.json`, either of them or both, several
+    splits or one, in the folder or its `annotations/`. The photos are in `images/`, in a folder
+    named as the split, in `images/<split>/`, or beside the annotations. Annotations are held in
+    memory; photos are not.
+    """
+
+    name = "coco"
+
+    def __init__(self, root: Path) -> None:
+        """Read the annotations below a folder.
+
+        Raises:
+            UsageError: there are none, they are damaged or contradict themselves, or no photo of
+                theirs is there.
+        """
+        self.root = root
+        self.files = annotation_files(root)
+        if not self.files:
+            raise UsageError(
+                f"no captions*.json or instances*.json in {root} or {root / 'annotations'}; "
+                f"COCO's are in {_ANNOTATIONS} (241 MB)"
+            )
+        self._photos: dict[str, _Photo] = {}
+        for file in self.files:
+            self._read(file)
+        self._folders = self._find_folders()
+        self.without_photos = sorted(
+            {str(p.split) for p in self._photos.values() if p.split not in self._folders}
+        )
+        self._ids = [i for i, photo in self._photos.items() if photo.split in self._folders]
+        if not self._ids:
+            raise UsageError(self._no_photos())
+
+    def __len__(self) -> int:
+        """Number of photos in the splits whose folder is there."""
+        return len(self._ids)
+
+    def __getitem__(self, position: int) -> Item:
+        """Return the item at a position; its masks are drawn when they are asked for."""
+        photo = self._photos[self._ids[position]]
+        return Item(
+            id=self._ids[position],
+            source=self._folders[photo.split] / photo.file_name,
+            captions=tuple(photo.captions),
+            categories=tuple(photo.categories),
+            instances={
+                name: category.instances
+                for name, category in photo.categories.items()
+                if not category.crowd
+            },
+            outlines={
+                name: Shapes(tuple(category.polygons), tuple(category.runs), photo.size)
+                for name, category in photo.categories.items()
+                if (category.polygons or category.runs) and not category.boxes_only
+            },
+            split=photo.split,
+        )
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the items in the order of the annotation files."""
+        return (self[position] for position in range(len(self)))
+
+    def record(self) -> dict[str, Any]:
+        """Return name, place, licence, and the annotation files with their SHA-256."""
+        return {
+            "name": self.name,
+            "where": str(self.root),
+            "licence": LICENCE,
+            "photos": len(self),
+            "splits_without_photos": self.without_photos,
+            "annotations": {file.name: file_sha256(file) for file in self.files},
+        }
+
+    def _read(self, file: Path) -> None:
+        document = read_json(file)
+        if not isinstance(document, dict) or not isinstance(document.get("images"), list):
+            raise UsageError(
+                f"{file} has no list named images, as COCO's files have; download it again"
+            )
+        named = _SPLIT.search(file.stem)
+        try:
+            names = {
+                _number(category["id"]): " ".join(str(category["name"]).lower().split())
+                for category in document.get("categories") or []
+            }
+            for entry in document["images"]:
+                self._add_photo(entry, named.group() if named else None)
+            for annotation in document.get("annotations") or []:
+                self._add_annotation(annotation, names, file)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"{file} is not written as COCO's files are ({type(error).__name__}: "
+                f"{' '.join(str(error).split())}); download it again"
+            ) from error
+
+    def _add_photo(self, entry: dict[str, Any], file_split: str | None) -> None:
+        file_name = str(entry["file_name"])
+        if PurePosixPath(file_name).is_absolute() or ".." in PurePosixPath(file_name).parts:
+            raise ValueError(f"the photo {file_name} lies outside the data set")
+        in_name = _SPLIT.search(file_name) or _SPLIT.search(str(entry.get("coco_url") or ""))
+        split = entry.get("split") or file_split or (in_name.group() if in_name else None)
+        width, height = _number(entry.get("width") or 0), _number(entry.get("height") or 0)
+        photo = _Photo(
+            file_name,
+            None if split is None else str(split),
+            (width, height) if width > 0 and height > 0 else None,
+        )
+        known = self._photos.setdefault(str(_number(entry["id"])), photo)
+        if known.file_name != file_name:
+            raise ValueError(
+                f"two photos have the id {entry['id']}: {known.file_name} and {file_name}"
+            )
+
+    def _add_annotation(self, entry: dict[str, Any], names: dict[int, str], file: Path) -> None:
+        photo = self._photos.get(str(_number(entry["image_id"])))
+        if photo is None:
+            return  # a subset often keeps the annotations of photos it left out
+        if entry.get("caption") is not None:
+            caption = " ".join(str(entry["caption"]).split())
+            if caption and caption not in photo.captions:
+                photo.captions.append(caption)
+        if entry.get("category_id") is None:
+            return
+        number = _number(entry["category_id"])
+        if number not in names:
+            raise ValueError(f"an annotation has the category {number}, which is not listed")
+        category = photo.categories.setdefault(names[number], _Category())
+        if _number(entry.get("iscrowd") or 0):
+            category.crowd = True
+            return
+        category.instances += 1
+        polygons, runs = read_segmentation(entry.get("segmentation"))
+        category.polygons += polygons
+        category.runs += runs
+        category.boxes_only |= not polygons and not runs
+
+    def _find_folders(self) -> dict[str | None, Path]:
+        """Return the folder of each split that at least one of its photos lies in."""
+        found: dict[str | None, Path] = {}
+        places: dict[str | None, list[Path]] = {}
+        for photo in self._photos.values():
+            if photo.split in found:
+                continue
+            if photo.split not in places:
+                places[photo.split] = [p for p in self._places(photo.split) if p.is_dir()]
+            for place in places[photo.split]:
+                if (place / photo.file_name).is_file():
+                    found[photo.split] = place
+                    break
+        return found
+
+    def _places(self, split: str | None) -> list[Path]:
+        named = [] if split is None else [self.root / split, self.root / "images" / split]
+        return [*named, self.root / "images", self.root]
+
+    def _no_photos(self) -> str:
+        if not self._photos:
+            return f"the annotations in {self.root} list no photo; download them again"
+        split = next((s for s in self.without_photos if _SPLIT.fullmatch(s)), None)
+        first = next(iter(self._photos.values())).file_name
+        places = " or ".join(str(place) for place in self._places(split)[:-1])
+        had = (
+            f"COCO's are in http://images.cocodataset.org/zips/{split}.zip"
+            if split
+            else "`molyneux data coco` says where they are had from"
+        )
+        return f"none of the photos, such as {first}, is in {places}; {had}"
+
+
+def annotation_files(root: Path) -> list[Path]:
+    """Return the caption and instance files of a folder in COCO's layout, in order of name."""
+    found = [
+        path
+        for folder in (root, root / "annotations")
+        for pattern in ("captions*.json", "instances*.json")
+        for path in folder.glob(pattern)
+    ]
+    return sorted(path for path in found if path.is_file())
+
+
+def read_json(file: Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        UsageError: it cannot be read or is no JSON.
+    """
+    try:
+        return json.loads(file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}; check the name") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{file} is damaged: it is no JSON ({' '.join(str(error).split())}); download it again"
+        ) from error
+
+
+def file_sha256(file: Path) -> str:
+    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _number(written: Any) -> int:
+    """Return a whole number that may be written as text or with a fraction of zero."""
+    return written if type(written) is int else int(float(written))

@@ -1,0 +1,141 @@
+"""Flickr30k: five captions a photo, as Karpathy's splits or as the authors' token file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from molyneux.data.coco import file_sha256, read_json
+from molyneux.data.dataset import Item
+from molyneux.errors import UsageError
+
+LICENCE = "photos under Flickr's terms: non-commercial research and education"
+_FOLDERS = ("flickr30k-images", "flickr30k_images", "images", "")
+
+
+@dataclass(slots=True)
+class _Photo:
+    split: str | None = None
+    captions: list[str] = field(default_factory=list)
+
+
+class Flickr30k:
+    """`dataset_flickr30k.json` (with its splits) or `results_20130124.token`, and the photos.
+
+    The photos are in `flickr30k-images/`, `images/` or beside the captions. Where both files are
+    there, the first is read, since only it names the splits.
+    """
+
+    name = "flickr30k"
+
+    def __init__(self, root: Path) -> None:
+        """Read the captions.
+
+        Raises:
+            UsageError: neither file is there, it is damaged, or none of its photos is.
+        """
+        self.root = root
+        karpathy = root / "dataset_flickr30k.json"
+        tokens = sorted(root.glob("results*.token"))
+        if karpathy.is_file():
+            self.file = karpathy
+            self._photos = _read_karpathy(karpathy)
+        elif tokens:
+            self.file = tokens[0]
+            self._photos = _read_tokens(tokens[0])
+        else:
+            raise UsageError(
+                f"neither dataset_flickr30k.json nor results_20130124.token is in {root}; the "
+                "first is in https://cs.stanford.edu/people/karpathy/deepimagesent/"
+                "caption_datasets.zip, the second comes with the photos"
+            )
+        self._names = list(self._photos)
+        places = [root / name for name in _FOLDERS if (root / name).is_dir()]
+        found = next(
+            (place for name in self._names for place in places if (place / name).is_file()), None
+        )
+        if found is None:
+            first = f", such as {self._names[0]}," if self._names else ""
+            raise UsageError(
+                f"none of the photos{first} is in {root / _FOLDERS[0]} or {root / 'images'}; they "
+                "are had by the form at https://shannon.cs.illinois.edu/DenotationGraph/"
+            )
+        self._folder = found
+
+    def __len__(self) -> int:
+        """Number of photos that have captions."""
+        return len(self._names)
+
+    def __getitem__(self, position: int) -> Item:
+        """Return the item at a position; its id is the photo's file name."""
+        name = self._names[position]
+        photo = self._photos[name]
+        return Item(
+            id=name,
+            source=self._folder / name,
+            captions=tuple(photo.captions),
+            split=photo.split,
+        )
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the items in the caption file's order."""
+        return (self[position] for position in range(len(self)))
+
+    def record(self) -> dict[str, Any]:
+        """Return name, place, licence, and the caption file with its SHA-256."""
+        return {
+            "name": self.name,
+            "where": str(self.root),
+            "licence": LICENCE,
+            "photos": len(self),
+            "annotations": {self.file.name: file_sha256(self.file)},
+        }
+
+
+def _read_karpathy(file: Path) -> dict[str, _Photo]:
+    document = read_json(file)
+    photos: dict[str, _Photo] = {}
+    try:
+        for entry in document["images"]:
+            name = _inside(entry["filename"])
+            if name in photos:
+                raise ValueError(f"{name} is listed twice")
+            captions = [" ".join(str(s["raw"]).split()) for s in entry["sentences"]]
+            photos[name] = _Photo(entry.get("split"), list(dict.fromkeys(filter(None, captions))))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(
+            f"{file} is not written as Karpathy's file is ({type(error).__name__}: {error}); "
+            "download it again"
+        ) from error
+    return photos
+
+
+def _read_tokens(file: Path) -> dict[str, _Photo]:
+    photos: dict[str, _Photo] = {}
+    try:
+        with file.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                numbered, tab, caption = line.partition("\t")
+                name, hash_sign, _ = numbered.rpartition("#")
+                if not tab or not hash_sign:
+                    raise UsageError(
+                        f"{file}, line {number}: not `<photo>.jpg#<number>`, a tab and a caption"
+                    )
+                photo = photos.setdefault(_inside(name), _Photo())
+                caption = " ".join(caption.split())
+                if caption and caption not in photo.captions:
+                    photo.captions.append(caption)
+    except (UnicodeDecodeError, ValueError) as error:
+        raise UsageError(f"{file} is damaged ({error}); download it again") from error
+    return photos
+
+
+def _inside(name: Any) -> str:
+    """Return a photo's file name, which may not lead out of the data set."""
+    if Path(str(name)).is_absolute() or ".." in Path(str(name)).parts:
+        raise ValueError(f"the photo {name} lies outside the data set")
+    return str(name)

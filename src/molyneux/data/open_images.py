@@ -1,0 +1,254 @@
+"""Open Images: boxes and masks in CSV files per split, masks as PNG files, narratives as captions.
+
+A box that stands for a group makes its category a crowd, as in COCO. The masks are black and
+white pictures of the whole photo, one an instance, at a size of their own.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image
+
+from molyneux.data.coco import file_sha256
+from molyneux.data.dataset import Item
+from molyneux.errors import UsageError
+
+LICENCE = "annotations CC BY 4.0; photos listed as CC BY 2.0"
+_STORE = "https://storage.googleapis.com/openimages"
+_SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """The mask files of one category in one photo."""
+
+    files: tuple[Path, ...]
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of the first mask, in pixels."""
+        return _read_mask(self.files[0]).size
+
+    def draw(self, width: int, height: int) -> Bool[np.ndarray, "height width"]:
+        """Return the union at this width and height, True inside.
+
+        Raises:
+            UsageError: a mask's file is missing or damaged.
+        """
+        union = np.zeros((height, width), dtype=bool)
+        for file in self.files:
+            mask = _read_mask(file).resize((width, height), Image.Resampling.NEAREST)
+            union |= np.asarray(mask) > 127
+        return union
+
+
+@dataclass(slots=True)
+class _Category:
+    boxes: int = 0
+    group: bool = False
+    masks: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Photo:
+    split: str
+    captions: list[str] = field(default_factory=list)
+    categories: dict[str, _Category] = field(default_factory=dict)
+
+
+class OpenImages:
+    """The splits of Open Images whose annotation files are in a folder.
+
+    Read are, where they are there, `<split>-annotations-bbox.csv`,
+    `<split>-annotations-object-segmentation.csv`, `class-descriptions*.csv` (needed) and
+    `open_images_<split>_localized_narratives*.jsonl`. The photos `<ImageID>.jpg` are in
+    `<split>/`, `images/<split>/` or `images/`; the masks in `masks/`, `<split>-masks/` or
+    `masks/<split>/`.
+    """
+
+    name = "open-images"
+
+    def __init__(self, root: Path) -> None:
+        """Read the annotation files.
+
+        Raises:
+            UsageError: a needed file is missing or damaged, or no photo is there.
+        """
+        self.root = root
+        self.files: list[Path] = []
+        self._photos: dict[str, _Photo] = {}
+        names = self._class_names()
+        for split in _SPLITS:
+            self._read_boxes(split, names)
+            self._read_masks(split, names)
+            self._read_narratives(split)
+        if not self._photos:
+            raise UsageError(
+                f"neither validation-annotations-object-segmentation.csv nor "
+                f"validation-annotations-bbox.csv is in {root}; they are at "
+                f"{_STORE}/v5/validation-annotations-object-segmentation.csv and "
+                f"{_STORE}/v5/validation-annotations-bbox.csv"
+            )
+        self._folders = self._find("photos", [(p.split, f"{i}.jpg") for i, p in self._items()])
+        masks = [
+            (photo.split, mask)
+            for _, photo in self._items()
+            for category in photo.categories.values()
+            for mask in category.masks
+        ]
+        self._mask_folders = self._find("masks", masks)
+        self._ids = [i for i, photo in self._items() if photo.split in self._folders]
+        if not self._ids:
+            split = next(iter(self._photos.values())).split
+            raise UsageError(
+                f"no photo, such as {next(iter(self._photos))}.jpg, is in {root / split} or "
+                f"{root / 'images'}; they are in the public bucket s3://open-images-dataset/"
+                f"tar/{split}.tar.gz"
+            )
+
+    def __len__(self) -> int:
+        """Number of annotated photos in the splits whose folder is there."""
+        return len(self._ids)
+
+    def __getitem__(self, position: int) -> Item:
+        """Return the item at a position; its id is the ImageID."""
+        identity = self._ids[position]
+        photo = self._photos[identity]
+        masks = self._mask_folders.get(photo.split)
+        return Item(
+            id=identity,
+            source=self._folders[photo.split] / f"{identity}.jpg",
+            captions=tuple(photo.captions),
+            categories=tuple(photo.categories),
+            instances={
+                name: max(category.boxes, len(category.masks))
+                for name, category in photo.categories.items()
+                if not category.group
+            },
+            outlines={
+                name: MaskFiles(tuple(masks / mask for mask in category.masks))
+                for name, category in photo.categories.items()
+                if masks is not None and category.masks and category.boxes <= len(category.masks)
+            },
+            split=photo.split,
+        )
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the items in the order of the annotation files."""
+        return (self[position] for position in range(len(self)))
+
+    def record(self) -> dict[str, Any]:
+        """Return name, place, licence, and the annotation files with their SHA-256."""
+        return {
+            "name": self.name,
+            "where": str(self.root),
+            "licence": LICENCE,
+            "photos": len(self),
+            "splits_without_photos": sorted(
+                {photo.split for _, photo in self._items()} - self._folders.keys()
+            ),
+            "splits_without_masks": sorted(
+                {photo.split for _, photo in self._items()} - self._mask_folders.keys()
+            ),
+            "annotations": {file.name: file_sha256(file) for file in self.files},
+        }
+
+    def _items(self) -> Iterator[tuple[str, _Photo]]:
+        return iter(self._photos.items())
+
+    def _class_names(self) -> dict[str, str]:
+        found = sorted(self.root.glob("*class-descriptions*.csv"))
+        if not found:
+            raise UsageError(
+                f"no class-descriptions-boxable.csv in {self.root}; without it classes have no "
+                f"names; it is at {_STORE}/v5/class-descriptions-boxable.csv"
+            )
+        self.files.append(found[0])
+        with found[0].open(encoding="utf-8", newline="") as file:
+            return {row[0]: row[1].lower() for row in csv.reader(file) if len(row) >= 2}
+
+    def _rows(self, name: str, *columns: str) -> Iterator[dict[str, str]]:
+        """Yield the rows of a CSV file that may not be there, one after another."""
+        path = self.root / name
+        if not path.is_file():
+            return
+        self.files.append(path)
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            missing = set(columns) - set(rows.fieldnames or ())
+            if missing:
+                raise UsageError(
+                    f"{path} has no column {', '.join(sorted(missing))}; download it again"
+                )
+            yield from rows
+
+    def _category(self, split: str, row: dict[str, str], names: dict[str, str]) -> _Category:
+        photo = self._photos.setdefault(row["ImageID"], _Photo(split))
+        name = names.get(row["LabelName"], row["LabelName"])
+        return photo.categories.setdefault(name, _Category())
+
+    def _read_boxes(self, split: str, names: dict[str, str]) -> None:
+        for row in self._rows(f"{split}-annotations-bbox.csv", "ImageID", "LabelName"):
+            category = self._category(split, row, names)
+            if row.get("IsGroupOf") == "1":
+                category.group = True
+            else:
+                category.boxes += 1
+
+    def _read_masks(self, split: str, names: dict[str, str]) -> None:
+        file = f"{split}-annotations-object-segmentation.csv"
+        for row in self._rows(file, "ImageID", "LabelName", "MaskPath"):
+            path = Path(row["MaskPath"])
+            if path.is_absolute() or ".." in path.parts:
+                raise UsageError(f"{self.root / file}: the mask {path} lies outside the data set")
+            self._category(split, row, names).masks.append(row["MaskPath"])
+
+    def _read_narratives(self, split: str) -> None:
+        for path in sorted(self.root.glob(f"open_images_{split}_localized_narratives*.jsonl")):
+            self.files.append(path)
+            with path.open(encoding="utf-8") as lines:
+                for number, line in enumerate(lines, 1):
+                    try:
+                        row = json.loads(line)
+                        identity, caption = row["image_id"], " ".join(row["caption"].split())
+                    except (ValueError, KeyError, TypeError, AttributeError) as error:
+                        raise UsageError(
+                            f"{path}, line {number}: not a narrative; download it again"
+                        ) from error
+                    self._photos.setdefault(identity, _Photo(split)).captions.append(caption)
+
+    def _find(self, what: str, files: list[tuple[str, str]]) -> dict[str, Path]:
+        """Return the folder of each split that at least one of its files lies in."""
+        found: dict[str, Path] = {}
+        for split, file in files:
+            if split in found:
+                continue
+            places = (
+                [f"{split}", f"images/{split}", "images", ""]
+                if what == "photos"
+                else ["masks", f"{split}-masks", f"masks/{split}", ""]
+            )
+            for place in places:
+                if (self.root / place / file).is_file():
+                    found[split] = self.root / place
+                    break
+        return found
+
+
+def _read_mask(file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as mask:
+            return mask.convert("L")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UsageError(
+            f"cannot read the mask {file} ({' '.join(str(error).split())}); it is in one of "
+            f"{_STORE}/v5/validation-masks/validation-masks-0.zip to -f.zip"
+        ) from error

@@ -1,0 +1,44 @@
+"""What chance alone does: other photos' pairings, and the best of several tries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def derangement(n: int, seed: int) -> list[int]:
+    """Return a random order of 0 to n - 1 in which nothing stays in its place.
+
+    One cycle through all of them, each such cycle equally likely (Sattolo 1986).
+
+    Raises:
+        ValueError: fewer than two cannot be deranged.
+    """
+    if n < 2:
+        raise ValueError("derangement takes two or more: one alone stays in its place")
+    rng = np.random.default_rng(seed)
+    order = list(range(n))
+    for last in range(n - 1, 0, -1):
+        other = int(rng.integers(last))
+        order[last], order[other] = order[other], order[last]
+    return order
+
+
+def best_of_k_expectation(values: Sequence[float] | np.ndarray, k: int) -> float:
+    """Return the expected largest of k of the values, drawn without replacement; exact.
+
+    The i-th smallest of n is the largest of the k in C(i-1, k-1) of C(n, k) draws. Photos with
+    different numbers of values can thus be compared at one k, which their maxima cannot.
+
+    Raises:
+        ValueError: k is not between 1 and the number of values.
+    """
+    falling = np.sort(np.asarray(values, dtype=float))[::-1]
+    n = len(falling)
+    if not 1 <= k <= n:
+        raise ValueError(f"best_of_k_expectation takes k from 1 to the {n} values there are")
+    # C(i-2, k-1) / C(i-1, k-1) = (i-k) / (i-1): the chances follow from the largest's, k / n.
+    rank = np.arange(n, 1, -1)
+    chances = k / n * np.concatenate([[1.0], np.cumprod(np.maximum(rank - k, 0) / (rank - 1))])
+    return float(chances @ falling)

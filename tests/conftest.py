@@ -18,7 +18,22 @@ os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 install_import_hook("molyneux", "typechecker.check")
 
 
-@pytest.fixture(scope="session", params=["llama", "qwen2", "mistral", "gpt2", "gptj", "gpt_neox"])
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests that check generated parts of the docs write them."""
+    parser.addoption("--rewrite-docs", action="store_true", help="write the tables in docs/ anew")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give `kind` its values here, so that loading this file imports no model."""
+    marks = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    own = any("kind" in (names if isinstance(names, tuple) else [names]) for names in marks)
+    if "kind" in metafunc.fixturenames and not own:
+        from tiny_models import KINDS
+
+        metafunc.parametrize("kind", KINDS, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def kind(request: pytest.FixtureRequest) -> str:
     """One of `tiny_models.KINDS`: a test that takes it runs once for every family."""
     return str(request.param)

@@ -7,6 +7,7 @@ Shared by every test: `conftest.py` offers them as fixtures, and a test that nee
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,20 +17,42 @@ from PIL import Image
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor, nn
 from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    FalconConfig,
+    FalconForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GemmaConfig,
+    GemmaForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     GPTJConfig,
     GPTJForCausalLM,
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
+    PhiConfig,
+    PhiForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
 )
 
 from molyneux.adapters.language_model import LanguageModel
@@ -38,9 +61,21 @@ from molyneux.vision.encoder import PatchGrid, Preprocessing
 from molyneux.vision.layout import Layout
 from molyneux.vision.projection import Projection, random_projection
 
-KINDS = ("llama", "qwen2", "mistral", "gpt2", "gptj", "gpt_neox")
-GATED = ("llama", "qwen2", "mistral")
+# fmt: off
+KINDS = (
+    "llama", "qwen2", "mistral", "gpt2", "gptj", "gpt_neox", "gpt_neo", "opt", "opt_350m", "qwen3",
+    "smollm3", "gemma", "gemma2", "gemma3", "phi", "phi3", "bloom", "falcon", "falcon_7b",
+    "falcon_rw",
+)
+GATED = ("llama", "qwen2", "mistral", "qwen3", "smollm3", "gemma", "gemma2", "gemma3", "phi3")
+# fmt: on
+# Kinds for which transformers has no sdpa attention (5.23).
+WITHOUT_SDPA = ("gptj", "gpt_neo", "gemma2", "bloom")
+# Kinds whose units have a kink at zero, and are silent at about half of the patches.
+RELU = ("opt", "opt_350m")
 N_LAYERS, D_MODEL, D_MLP, N_HEADS = 3, 32, 48, 4
+# Where the input embeddings have another width: OPT-350m projects them, BLOOM's MLP is 4 x as wide.
+OTHER_WIDTH = {"opt_350m": 20, "bloom": D_MLP // 4}
 PADDING_ROWS = 7
 
 BEGIN, END, UNKNOWN = "<|begin|>", "<|end|>", "<|unknown|>"
@@ -106,19 +141,72 @@ def _untrained(kind: str, d_vocab: int, attention: str) -> PreTrainedModel:
         "n_head": N_HEADS,
         "n_positions": 96,
     }
-    if kind == "llama":
-        return LlamaForCausalLM(LlamaConfig(**shared, **grouped))
-    if kind == "qwen2":
-        return Qwen2ForCausalLM(Qwen2Config(**shared, **grouped, tie_word_embeddings=True))
-    if kind == "mistral":
-        return MistralForCausalLM(MistralConfig(**shared, **grouped, sliding_window=24))
-    if kind == "gpt2":
-        return GPT2LMHeadModel(GPT2Config(**shared, **classic))
-    if kind == "gptj":
-        return GPTJForCausalLM(GPTJConfig(**shared, **classic, rotary_dim=4))
-    if kind == "gpt_neox":
-        return GPTNeoXForCausalLM(GPTNeoXConfig(**shared, **modern))
-    raise ValueError(kind)
+    own = {**modern, "hidden_size": D_MODEL, "pad_token_id": 1}
+    heads = {"num_key_value_heads": 2, "head_dim": 8}
+    opt = {**own, "ffn_dim": D_MLP, "dropout": 0.0}
+    falcon = {**own, "ffn_hidden_size": D_MLP}
+    scaled = {**own, **heads, "tie_word_embeddings": True}
+    gemma = {**scaled, "sliding_window": 24, "query_pre_attn_scalar": 8}
+    full, near = "full_attention", "sliding_attention"
+    made: dict[str, Callable[[], PreTrainedModel]] = {
+        "llama": lambda: LlamaForCausalLM(LlamaConfig(**shared, **grouped)),
+        "qwen2": lambda: Qwen2ForCausalLM(
+            Qwen2Config(**shared, **grouped, tie_word_embeddings=True)
+        ),
+        "mistral": lambda: MistralForCausalLM(
+            MistralConfig(**shared, **grouped, sliding_window=24)
+        ),
+        "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**shared, **classic)),
+        "gptj": lambda: GPTJForCausalLM(GPTJConfig(**shared, **classic, rotary_dim=4)),
+        "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**shared, **modern)),
+        "gpt_neo": lambda: GPTNeoForCausalLM(
+            GPTNeoConfig(
+                **shared,
+                hidden_size=D_MODEL,
+                num_layers=N_LAYERS,
+                num_heads=N_HEADS,
+                intermediate_size=D_MLP,
+                max_position_embeddings=96,
+                attention_types=[[["global", "local"], 1], [["global"], 1]],
+                window_size=16,
+            )
+        ),
+        "opt": lambda: OPTForCausalLM(OPTConfig(**shared, **opt, word_embed_proj_dim=D_MODEL)),
+        "opt_350m": lambda: OPTForCausalLM(
+            OPTConfig(
+                **shared,
+                **opt,
+                word_embed_proj_dim=OTHER_WIDTH[kind],
+                do_layer_norm_before=False,
+            )
+        ),
+        "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**shared, **own, **heads)),
+        "smollm3": lambda: SmolLM3ForCausalLM(
+            SmolLM3Config(**shared, **own, num_key_value_heads=2, no_rope_layers=[1, 0, 1])
+        ),
+        "gemma": lambda: GemmaForCausalLM(GemmaConfig(**shared, **scaled)),
+        "gemma2": lambda: Gemma2ForCausalLM(Gemma2Config(**shared, **gemma)),
+        "gemma3": lambda: Gemma3ForCausalLM(
+            Gemma3TextConfig(**shared, **gemma, layer_types=[near, full, near])
+        ),
+        "phi": lambda: PhiForCausalLM(PhiConfig(**shared, **own)),
+        "phi3": lambda: Phi3ForCausalLM(Phi3Config(**shared, **own, num_key_value_heads=2)),
+        "bloom": lambda: BloomForCausalLM(
+            BloomConfig(**shared, hidden_size=OTHER_WIDTH[kind], n_layer=N_LAYERS, n_head=N_HEADS)
+        ),
+        "falcon": lambda: FalconForCausalLM(
+            FalconConfig(**shared, **falcon, new_decoder_architecture=True, num_kv_heads=2)
+        ),
+        "falcon_7b": lambda: FalconForCausalLM(
+            FalconConfig(**shared, **falcon, multi_query=True, parallel_attn=True)
+        ),
+        "falcon_rw": lambda: FalconForCausalLM(
+            FalconConfig(
+                **shared, **falcon, multi_query=False, parallel_attn=False, bias=True, alibi=True
+            )
+        ),
+    }
+    return made[kind]()
 
 
 @torch.no_grad()
@@ -126,13 +214,18 @@ def _randomise(model: PreTrainedModel, seed: int, d_tokens: int) -> None:
     """Give every parameter a seeded value: biases are not zero, norms do not all scale by 1."""
     generator = torch.Generator().manual_seed(seed)
     d_rows = len(model.get_input_embeddings().weight)
+    gemma = model.config.model_type.startswith("gemma")
     for name, parameter in sorted(model.named_parameters()):
         noise = torch.randn(parameter.shape, generator=generator)
         if parameter.dim() == 1:
             is_norm_scale = name.endswith("weight")
-            parameter.copy_(1 + 0.3 * noise if is_norm_scale else 0.2 * noise)
+            middle = 0.0 if gemma else 1.0  # Gemma scales by 1 + w
+            parameter.copy_(middle + 0.3 * noise if is_norm_scale else 0.2 * noise)
         else:
-            parameter.copy_(noise * (0.5 if len(parameter) == d_rows else 1.8 / D_MODEL**0.5))
+            # Gemma's embeddings are tied, and scaled on their way in: as large as others', they
+            # would have every token followed by itself.
+            token = 0.15 if gemma else 0.5
+            parameter.copy_(noise * (token if len(parameter) == d_rows else 1.8 / D_MODEL**0.5))
     tables = [model.get_input_embeddings().weight, model.get_output_embeddings().weight]
     for table in tables[:1] if tables[0] is tables[1] else tables:
         # Padding rows that would win most argmaxes, so that a test notices one let through.
@@ -151,7 +244,7 @@ def tiny_model(
 ) -> PreTrainedModel:
     """Return a random Hugging Face model of one of `KINDS`, in evaluation mode.
 
-    Raises ValueError for `attention="sdpa"` where transformers has none (GPT-J).
+    Raises ValueError for `attention="sdpa"` where transformers has none (`WITHOUT_SDPA`).
     """
     d_tokens = len(tiny_tokenizer())
     with torch.random.fork_rng(devices=[]):
@@ -214,7 +307,7 @@ def tiny_captioner(kind: str = "llama", *, begin: str | None = BEGIN, **options:
         tiny_model(kind, **options),
         tiny_tokenizer(),
         ToyEncoder(),
-        tiny_projection(f"tiny-{kind}", begin=begin),
+        tiny_projection(f"tiny-{kind}", begin=begin, d_model=OTHER_WIDTH.get(kind, D_MODEL)),
     )
 
 

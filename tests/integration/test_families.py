@@ -14,10 +14,14 @@ from PIL import Image
 from tiny_models import (
     BEGIN,
     D_MLP,
+    D_MODEL,
     GATED,
     KINDS,
     N_LAYERS,
+    OTHER_WIDTH,
     PADDING_ROWS,
+    RELU,
+    WITHOUT_SDPA,
     count_hooks,
     tiny_captioner,
     tiny_language_model,
@@ -77,7 +81,8 @@ def same_scores(one: UnitScores, other: UnitScores, which: Any = slice(None)) ->
 
 def test_what_the_adapter_says(model: LanguageModel, kind: str) -> None:
     sizes = (model.n_layers, model.d_model, model.d_mlp, model.n_units, model.d_vocab)
-    assert sizes == (N_LAYERS, 32, D_MLP, N_LAYERS * D_MLP, len(tiny_tokenizer()))
+    width = OTHER_WIDTH.get(kind, D_MODEL)
+    assert sizes == (N_LAYERS, width, D_MLP, N_LAYERS * D_MLP, len(tiny_tokenizer()))
     rows = len(model.model.get_input_embeddings().weight)
     assert rows == model.d_vocab + PADDING_ROWS
     assert len(model.unembedding()) == len(model.input_embeddings()) == model.d_vocab
@@ -92,9 +97,18 @@ def test_what_the_adapter_says(model: LanguageModel, kind: str) -> None:
 def test_units_writes_and_bias_sum_to_the_mlps_output(
     model: LanguageModel, prompt: ImagePrompt, kind: str
 ) -> None:
-    mlps = {layer: slow.mlp_of(kind, model.model, layer) for layer in range(model.n_layers)}
-    with capture(down(model)) as activation, capture(mlps, at="output") as output:
+    output: dict[int, Tensor] = {}
+
+    def keep(module: torch.nn.Module, _: Any, out: Tensor) -> None:
+        output[modules.index(module)] = out.clone()  # Falcon adds to it in place
+
+    names = [slow.down_name(kind)] * model.n_layers
+    modules = [getattr(slow.mlp_of(kind, model.model, at), name) for at, name in enumerate(names)]
+    handles = [module.register_forward_hook(keep) for module in modules]
+    with capture(down(model)) as activation:
         logits_of(model, prompt)
+    for handle in handles:
+        handle.remove()
     for layer, module in down(model).items():
         written = torch.zeros_like(output[layer])
         for unit in range(model.d_mlp):
@@ -120,6 +134,11 @@ def test_zeroing_in_a_hook_is_zeroing_weights_to_the_bit(
     assert torch.equal(logits_of(model, prompt), intact)
 
 
+def step_for(kind: str) -> float:
+    """A step of 1e-2 takes other units over ReLU's kink."""
+    return 1e-3 if kind in RELU else 1e-2
+
+
 @pytest.mark.parametrize("of", ["logit", "logprob"])
 def test_totals_agree_with_central_differences(
     kind: str, photos: list[Image.Image], of: Objective
@@ -134,7 +153,16 @@ def test_totals_agree_with_central_differences(
     chosen = [divmod(i, D_MLP) for i in strongest] + [(0, 3), (1, 11), (2, 19)]
     for layer, unit in chosen:
         expected = slow.relative_difference(
-            kind, model.model, prompt.embeddings, layer, unit, list(range(1, 17)), DOG, at, of=of
+            kind,
+            model.model,
+            prompt.embeddings,
+            layer,
+            unit,
+            list(range(1, 17)),
+            DOG,
+            at,
+            of=of,
+            step=step_for(kind),
         )
         # Rotary, softmax and RMS code computes in float32 even here: logits of size 10 are good
         # to some 1e-6, which a step of 1e-2 turns into 1e-4; its square leaves about as much.
@@ -162,6 +190,7 @@ def test_the_papers_site_agrees_with_central_differences(
             DOG,
             at,
             site="preactivation",
+            step=step_for(kind),
         )
         largest = float(found.abs().max())
         assert float(found[layer, unit]) == pytest.approx(expected, rel=5e-3, abs=1e-3 * largest)
@@ -180,8 +209,9 @@ def test_attribution_reports_the_targets_logit_and_probability(
     with capture(down(model)) as seen:
         logits_of(model, prompt)
     for layer in range(model.n_layers):
-        torch.testing.assert_close(found.activation[layer], seen[layer][0, prompt.patches])
-        torch.testing.assert_close(found.activation_last[0, layer], seen[layer][0, last - 1])
+        own = seen[layer].reshape(prompt.n_positions, D_MLP)  # OPT has no batch dimension here
+        torch.testing.assert_close(found.activation[layer], own[prompt.patches])
+        torch.testing.assert_close(found.activation_last[0, layer], own[last - 1])
     assert found.magnitude("patches", 0).shape == found.magnitude("last", 1).shape
 
 
@@ -198,8 +228,8 @@ def test_patches_cannot_reach_the_prediction_from_the_last_layer(
 def test_targets_in_one_backward_equal_one_by_one(
     kind: str, photos: list[Image.Image], attention: str
 ) -> None:
-    if kind == "gptj" and attention == "sdpa":
-        pytest.skip("transformers has no sdpa attention for GPT-J")
+    if kind in WITHOUT_SDPA and attention == "sdpa":
+        pytest.skip(f"transformers has no sdpa attention for {kind}")
     captioner = tiny_captioner(kind, attention=attention)
     model = captioner.language_model
     prompt = captioner.see(photos[:1]).followed_by(model, [DOG, CAT, 15])
@@ -262,12 +292,13 @@ def test_silencing_patches_leaves_other_positions_alone(
         logits_of(model, prompt)
     with silenced(model, masks, prompt.patches, "patches"), capture(one_layer) as seen:
         logits_of(model, prompt)
-    before, after = intact[0], seen[0]
+    before, after = (found[0].reshape(2, -1, D_MLP) for found in (intact, seen))
     expected = before.clone()
     expected[0, prompt.patches, 0] = 0
     expected[1, prompt.patches, 5] = 0
     assert torch.equal(after, expected)
-    assert before[0, prompt.patches, 0].abs().min() > 0
+    assert before[0, prompt.patches, 0].any()
+    assert before[1, prompt.patches, 5].any()
 
 
 @pytest.mark.parametrize("positions", ["all", "patches"])
@@ -280,8 +311,8 @@ def test_a_batch_of_sets_equals_one_set_at_a_time(
         picks = torch.randperm(model.n_units, generator=generator)[: 3 * size].tolist()
         sets.append([Unit(*divmod(i, D_MLP)) for i in picks])
     together = ablate_units(model, prompt, sets, positions=positions)
-    alone = torch.cat([ablate_units(model, prompt, [one], positions=positions) for one in sets])
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+    alone = [ablate_units(model, prompt, [one], positions=positions) for one in sets[::4]]
+    torch.testing.assert_close(together[::4], torch.cat(alone), rtol=1e-4, atol=1e-5)
     assert together.shape == (len(sets), model.d_vocab)
     intact = logits_of(model, prompt)[0, -1].log_softmax(dim=-1)[: model.d_vocab]
     torch.testing.assert_close(together[0], intact, rtol=1e-4, atol=1e-5)
@@ -373,11 +404,12 @@ def test_greedy_continuation_is_hugging_faces(
 
 
 def test_silenced_units_stay_silent_at_every_step(
-    model: LanguageModel, prompt: ImagePrompt, kind: str
+    family_captioner: Captioner, photos: list[Image.Image], kind: str
 ) -> None:
     """With a cache, hooks act on one new position a step: as if the weights were zero."""
-    units = [Unit(layer, unit) for layer in range(N_LAYERS) for unit in range(0, D_MLP, 3)]
-    masks = unit_mask(units, N_LAYERS, D_MLP)[None]
+    model, prompt = family_captioner.language_model, family_captioner.see(photos[:2])
+    units = [Unit(layer, unit) for layer in range(N_LAYERS) for unit in range(0, D_MLP, 2)]
+    masks = unit_mask(units, N_LAYERS, D_MLP).expand(2, -1, -1)
     with silenced(model, masks, prompt.patches, "all"):
         ours = continue_greedily(model, prompt)
     without = slow.without_units(kind, model.model, [(u.layer, u.unit) for u in units])
@@ -394,14 +426,14 @@ def test_patches_silenced_while_writing_equal_a_run_without_cache(
         kind, model.model, units, list(range(prompt.patches.start, prompt.patches.stop))
     )
     expected: list[int] = []
-    for _ in range(20):
+    for _ in range(10):
         longer = prompt.followed_by(model, expected)
         with torch.no_grad():
             logits: Tensor = silent(inputs_embeds=longer.embeddings, use_cache=False).logits
         expected.append(int(logits[0, -1, : model.d_vocab].argmax()))
     masks = unit_mask([Unit(*pair) for pair in units], N_LAYERS, D_MLP)[None]
     with silenced(model, masks, prompt.patches, "patches"):
-        ours = continue_greedily(model, prompt)
+        ours = continue_greedily(model, prompt, max_tokens=10)
     assert ours == [until_stop(model, expected)]
 
 
@@ -411,13 +443,14 @@ def test_a_single_patch_is_not_mistaken_for_a_step_of_writing(
     """A pooled encoder has one patch: at position 0, a step of one position looks just like it."""
     model = make_captioner(kind).language_model
     features = torch.randn(1, 1, 24, generator=torch.Generator().manual_seed(0))
-    prompt = lay_out(model, Layout(None), tiny_projection().project(features))
+    projection = tiny_projection(d_model=model.d_model)
+    prompt = lay_out(model, Layout(None), projection.project(features))
     assert prompt.patches == slice(0, 1)
     seen_at: list[Tensor] = []
     masks = unit_mask([Unit(0, k) for k in range(D_MLP)], N_LAYERS, D_MLP)[None]
 
     def note(_: int, activation: Tensor) -> Tensor:
-        seen_at.append(activation)
+        seen_at.append(activation.reshape(1, -1, D_MLP))
         return activation
 
     with (
@@ -469,7 +502,7 @@ def test_bfloat16_and_float32_are_told_apart_by_dtype_only(
 def test_an_unknown_architecture_is_an_error_that_names_its_neighbours() -> None:
     with pytest.raises(AdapterError, match=r"'gptjj'.*near matches: gptj"):
         find_family("gptjj")
-    with pytest.raises(AdapterError, match="known: gpt2"):
+    with pytest.raises(AdapterError, match="known: bloom"):
         find_family("########")
 
 

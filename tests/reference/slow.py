@@ -21,20 +21,52 @@ from torch import Tensor, nn
 Site = Literal["activation", "preactivation"]
 
 
-def mlp_of(kind: str, model: nn.Module, layer: int) -> Any:
-    """Return a layer's MLP module."""
+# Layers, from the model; where a layer keeps its MLP; and the MLP's maps in and out.
+H = ("gpt2", "gptj", "gpt_neo", "bloom", "falcon", "falcon_7b", "falcon_rw")
+DOWN = {
+    "gpt2": "c_proj",
+    "gptj": "fc_out",
+    "gpt_neo": "c_proj",
+    "gpt_neox": "dense_4h_to_h",
+    "opt": "fc2",
+    "opt_350m": "fc2",
+    "phi": "fc2",
+    "bloom": "dense_4h_to_h",
+    "falcon": "dense_4h_to_h",
+    "falcon_7b": "dense_4h_to_h",
+    "falcon_rw": "dense_4h_to_h",
+}
+UP = {
+    "gpt2": "c_fc",
+    "gptj": "fc_in",
+    "gpt_neo": "c_fc",
+    "gpt_neox": "dense_h_to_4h",
+    "opt": "fc1",
+    "opt_350m": "fc1",
+    "phi": "fc1",
+    "bloom": "dense_h_to_4h",
+    "falcon": "dense_h_to_4h",
+    "falcon_7b": "dense_h_to_4h",
+    "falcon_rw": "dense_h_to_4h",
+}
+
+
+def layer_of(kind: str, model: nn.Module, layer: int) -> Any:
+    """Return a layer."""
     parts: Any = model
-    if kind in ("llama", "qwen2", "mistral"):
-        return parts.model.layers[layer].mlp
-    if kind in ("gpt2", "gptj"):
-        return parts.transformer.h[layer].mlp
+    if kind in H:
+        return parts.transformer.h[layer]
     if kind == "gpt_neox":
-        return parts.gpt_neox.layers[layer].mlp
-    raise ValueError(kind)
+        return parts.gpt_neox.layers[layer]
+    if kind in ("opt", "opt_350m"):
+        return parts.model.decoder.layers[layer]
+    return parts.model.layers[layer]
 
 
-DOWN = {"gpt2": "c_proj", "gptj": "fc_out", "gpt_neox": "dense_4h_to_h"}
-UP = {"gpt2": "c_fc", "gptj": "fc_in", "gpt_neox": "dense_h_to_4h"}
+def mlp_of(kind: str, model: nn.Module, layer: int) -> Any:
+    """Return the module that holds a layer's two (or three) MLP matrices."""
+    whole = layer_of(kind, model, layer)
+    return whole if kind in ("opt", "opt_350m") else whole.mlp
 
 
 def down_name(kind: str) -> str:
@@ -43,9 +75,40 @@ def down_name(kind: str) -> str:
 
 
 def output_row(kind: str, model: nn.Module, layer: int, unit: int) -> np.ndarray:
-    """Return what the unit adds to the residual stream at activation 1."""
+    """Return what the unit adds to the MLP's output at activation 1."""
     weight = getattr(mlp_of(kind, model, layer), down_name(kind)).weight.detach().double().numpy()
     return weight[unit] if kind == "gpt2" else weight[:, unit]
+
+
+def read_row(
+    kind: str, model: nn.Module, layer: int, unit: int, final_norm: bool = True
+) -> np.ndarray:
+    """Return the unit's row as the head's matrix meets it: scaled by every norm, projected."""
+    parts: Any = model
+    row = output_row(kind, model, layer, unit)
+    scales: list[Tensor] = []
+    if kind in ("gemma2", "gemma3"):
+        scales.append(1 + layer_of(kind, model, layer).post_feedforward_layernorm.weight)
+    if final_norm and kind == "opt_350m":
+        scales.append(layer_of(kind, model, layer).final_layer_norm.weight)
+        for later in parts.model.decoder.layers[layer + 1 :]:
+            scales += [later.self_attn_layer_norm.weight, later.final_layer_norm.weight]
+    elif final_norm and kind in H:
+        scales.append(parts.transformer.ln_f.weight)
+    elif final_norm and kind == "gpt_neox":
+        scales.append(parts.gpt_neox.final_layer_norm.weight)
+    elif final_norm and kind == "opt":
+        scales.append(parts.model.decoder.final_layer_norm.weight)
+    elif final_norm and kind == "phi":
+        scales.append(parts.model.final_layernorm.weight)
+    elif final_norm:
+        weight = parts.model.norm.weight
+        scales.append(1 + weight if kind.startswith("gemma") else weight)
+    for scale in scales:
+        row = row * scale.double().numpy()
+    if kind == "opt_350m":
+        row = parts.model.decoder.project_out.weight.double().numpy() @ row
+    return row
 
 
 class _WithOneValue(nn.Module):
@@ -65,6 +128,8 @@ class _WithOneValue(nn.Module):
         self.found: dict[int, float] = {}
 
     def _replace(self, values: Tensor) -> Tensor:
+        if values.dim() == 2:  # OPT merges batch and positions; the batch is one
+            return self._replace(values[None])[0]
         columns = list(values.unbind(dim=-1))
         column = list(columns[self.unit].unbind(dim=-1))
         for position in self.positions:
@@ -180,11 +245,9 @@ def shares(totals: dict[tuple[int, int], float]) -> dict[tuple[int, int], float]
     return {unit: total / size for unit, total in totals.items()}
 
 
-def decode(
-    row: Iterable[float], scale: Iterable[float], unembedding: np.ndarray, sign: int
-) -> list[tuple[float, int]]:
+def decode(row: Iterable[float], unembedding: np.ndarray, sign: int) -> list[tuple[float, int]]:
     """Return (probability, token) of every token, descending: softmax of unembedding x row."""
-    direction = [sign * r * s for r, s in zip(row, scale, strict=True)]
+    direction = [sign * r for r in row]
     logits = []
     for token in range(len(unembedding)):
         logit = 0.0
@@ -220,6 +283,8 @@ class _SilentAt(nn.Module):
         self.module, self.units, self.positions = module, units, positions
 
     def forward(self, values: Tensor) -> Tensor:
+        if values.dim() == 2:  # OPT merges batch and positions; the batch is one
+            return self.forward(values[None])[0]
         silent = values.clone()
         for unit in self.units:
             for position in self.positions:
@@ -245,13 +310,16 @@ def permute_units(kind: str, model: nn.Module, layer: int, order: list[int]) -> 
     changed = copy.deepcopy(model)
     mlp = mlp_of(kind, changed, layer)
     with torch.no_grad():
-        inputs = [UP[kind]] if kind in UP else ["gate_proj", "up_proj"]
+        if kind == "phi3":  # gate and input in one matrix, one above the other
+            inputs, both = ["gate_up_proj"], [*order, *(len(order) + unit for unit in order)]
+        else:
+            inputs, both = [UP[kind]] if kind in UP else ["gate_proj", "up_proj"], order
         for name in inputs:
             module = getattr(mlp, name)
             weight = module.weight
-            weight.copy_(weight[:, order].clone() if kind == "gpt2" else weight[order].clone())
+            weight.copy_(weight[:, both].clone() if kind == "gpt2" else weight[both].clone())
             if module.bias is not None:
-                module.bias.copy_(module.bias[order].clone())
+                module.bias.copy_(module.bias[both].clone())
         weight = getattr(mlp, down_name(kind)).weight
         weight.copy_(weight[order].clone() if kind == "gpt2" else weight[:, order].clone())
     return changed

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 import slow
 import torch
-from tiny_models import D_MLP, GATED, KINDS, N_LAYERS, tiny_language_model, tiny_projection
+from tiny_models import (
+    D_MLP,
+    GATED,
+    KINDS,
+    N_LAYERS,
+    RELU,
+    tiny_language_model,
+    tiny_projection,
+)
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.metrics.moments import Moments
@@ -27,7 +35,8 @@ DOG = 20
 def small_prompt(model: LanguageModel, layout: Layout, n_patches: int) -> ImagePrompt:
     """Return the prompt of a made-up photo with few patches, so that loops over them end."""
     features = torch.randn(1, n_patches, 24, generator=torch.Generator().manual_seed(5))
-    return lay_out(model, layout, tiny_projection().project(features))
+    projection = tiny_projection(d_model=model.d_model)
+    return lay_out(model, layout, projection.project(features))
 
 
 def float64(kind: str) -> tuple[LanguageModel, ImagePrompt]:
@@ -41,7 +50,7 @@ def test_scores_of_single_units(kind: str, of: Objective) -> None:
     model, prompt = float64(kind)
     at = prompt.n_positions - 1
     fast = attribute_units(model, prompt, [Target(DOG, at)], of=of)
-    for layer, unit in SAMPLE:
+    for layer, unit in SAMPLE if kind in ("llama", "gpt2") else SAMPLE[1::2]:
         products = [
             slow.gradient_times_activation(
                 kind, model.model, prompt.embeddings, layer, unit, position, DOG, at, of=of
@@ -113,23 +122,19 @@ def test_the_papers_site(kind: str) -> None:
         place = (0, layer, unit)
         assert float(fast.patches.score[place]) == pytest.approx(score, rel=1e-5, abs=1e-7)
         assert float(fast.patches.total[place]) == pytest.approx(total, rel=1e-5, abs=1e-6)
-    assert not torch.allclose(fast.patches.score, default.patches.score, rtol=0.05)
+    # Z dy/dZ and a dy/da are one number where a is 0 or Z itself.
+    same = torch.allclose(fast.patches.score, default.patches.score, rtol=0.05)
+    assert same == (kind in RELU)
 
 
 @pytest.mark.parametrize("final_norm", [True, False])
 def test_decoding(kind: str, make_captioner: Callable[..., Any], final_norm: bool) -> None:
     model = make_captioner(kind).language_model
     head = model.model.get_output_embeddings().weight[: len(model.tokenizer)].double().numpy()
-    norm: Any = {
-        "gpt2": lambda m: m.transformer.ln_f,
-        "gptj": lambda m: m.transformer.ln_f,
-        "gpt_neox": lambda m: m.gpt_neox.final_layer_norm,
-    }.get(kind, lambda m: m.model.norm)(model.model)
-    scale = norm.weight.double().tolist() if final_norm else [1.0] * head.shape[1]
     for layer, unit in SAMPLE:
-        row = slow.output_row(kind, model.model, layer, unit)
+        row = slow.read_row(kind, model.model, layer, unit, final_norm)
         for sign in (1, -1):
-            ordered = [token for _, token in slow.decode(row, scale, head, sign)]
+            ordered = [token for _, token in slow.decode(row, head, sign)]
             fast = decode_units(model, [Unit(layer, unit)], [sign], final_norm=final_norm)[0]
             text = [model.tokenizer.decode([token]) for token in ordered]
             assert fast.tokens == text[:10]
@@ -146,7 +151,7 @@ def test_ablation(kind: str, make_captioner: Callable[..., Any], positions: Posi
     """Zeroed weights, or a loop over patches, against the batch of masks."""
     model = make_captioner(kind).language_model
     prompt = small_prompt(model, Layout("<|begin|>"), 6)
-    sets = [SAMPLE[:1], SAMPLE, [(1, unit) for unit in range(0, D_MLP, 2)]]
+    sets = [SAMPLE[1:3], SAMPLE, [(1, unit) for unit in range(0, D_MLP, 2)]]
     fast = ablate_units(
         model, prompt, [[Unit(*pair) for pair in units] for units in sets], positions=positions
     )

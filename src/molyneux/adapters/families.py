@@ -1,13 +1,15 @@
 """What each family of language models calls the handful of places Molyneux needs.
 
 One declarative row per family. A row is a claim; `molyneux.adapters.proof` tests it by
-intervention (`molyneux doctor` does so for a preset).
+intervention: in brief when a model is loaded, in full by `molyneux doctor`.
 """
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from molyneux.errors import AdapterError
 
@@ -22,10 +24,22 @@ class Family:
         layers: path of the list of layers, from the causal LM.
         down: path of the MLP's down projection, from a layer. Its *input* holds the units.
         preactivation: path of the module whose *output* is the paper's Z, from a layer.
-        final_norm: path of the norm before the head, from the causal LM.
+        final_norm: path of the norm before the head, from the causal LM; None where the family
+            has none.
         rows_stored: True where the weight is kept as (d_mlp, d_model), so that unit k's output
             row is `weight[k]` (GPT-2's `Conv1D`); False for `nn.Linear`, whose column it is.
         gated: whether the activation is multiplied by a second branch, so that both signs act.
+        preactivation_part: (which, of how many) equal parts of that module's output is Z, where
+            one matrix makes gate and input together (Phi-3).
+        after_mlp_norm: path of a norm between the MLP and the residual stream, from a layer:
+            what a unit writes passes its scale (Gemma 2).
+        stream_norms: paths, from a layer, of the norms that the residual stream itself passes,
+            in its order, the last of them after the MLP (OPT-350m); none in most families.
+        norm_offset: what is added to a norm's weight to give its scale: 1 in Gemma.
+        project_out: path of the linear map from the residual stream to the width of the head,
+            from the causal LM (OPT-350m).
+        may_lack: fields whose module some of the family's configurations leave out.
+        where: values a configuration must have, beside `model_type`, to belong to this row.
     """
 
     name: str
@@ -33,15 +47,22 @@ class Family:
     layers: str
     down: str
     preactivation: str
-    final_norm: str
+    final_norm: str | None
     rows_stored: bool = False
     gated: bool = False
+    preactivation_part: tuple[int, int] = (0, 1)
+    after_mlp_norm: str | None = None
+    stream_norms: tuple[str, ...] = ()
+    norm_offset: float = 0.0
+    project_out: str | None = None
+    may_lack: tuple[str, ...] = ()
+    where: Mapping[str, Any] = field(default_factory=dict)
 
 
 FAMILIES: list[Family] = [
     Family(
         name="Llama",
-        model_types=("llama", "mistral", "qwen2"),
+        model_types=("llama", "mistral", "qwen2", "qwen3", "smollm3"),
         layers="model.layers",
         down="mlp.down_proj",
         preactivation="mlp.gate_proj",
@@ -66,12 +87,99 @@ FAMILIES: list[Family] = [
         final_norm="transformer.ln_f",
     ),
     Family(
+        name="GPT-Neo",
+        model_types=("gpt_neo",),
+        layers="transformer.h",
+        down="mlp.c_proj",
+        preactivation="mlp.c_fc",
+        final_norm="transformer.ln_f",
+    ),
+    Family(
         name="GPT-NeoX",
         model_types=("gpt_neox",),
         layers="gpt_neox.layers",
         down="mlp.dense_4h_to_h",
         preactivation="mlp.dense_h_to_4h",
         final_norm="gpt_neox.final_layer_norm",
+    ),
+    Family(
+        name="OPT",
+        model_types=("opt",),
+        where={"do_layer_norm_before": True},
+        layers="model.decoder.layers",
+        down="fc2",
+        preactivation="fc1",
+        final_norm="model.decoder.final_layer_norm",
+        project_out="model.decoder.project_out",
+        may_lack=("final_norm", "project_out"),
+    ),
+    Family(
+        name="OPT (350m)",
+        model_types=("opt",),
+        where={"do_layer_norm_before": False},
+        layers="model.decoder.layers",
+        down="fc2",
+        preactivation="fc1",
+        final_norm=None,
+        stream_norms=("self_attn_layer_norm", "final_layer_norm"),
+        project_out="model.decoder.project_out",
+        may_lack=("project_out",),
+    ),
+    Family(
+        name="Gemma",
+        model_types=("gemma",),
+        layers="model.layers",
+        down="mlp.down_proj",
+        preactivation="mlp.gate_proj",
+        final_norm="model.norm",
+        norm_offset=1.0,
+        gated=True,
+    ),
+    Family(
+        name="Gemma 2 and 3",
+        model_types=("gemma2", "gemma3_text"),
+        layers="model.layers",
+        down="mlp.down_proj",
+        preactivation="mlp.gate_proj",
+        after_mlp_norm="post_feedforward_layernorm",
+        final_norm="model.norm",
+        norm_offset=1.0,
+        gated=True,
+    ),
+    Family(
+        name="Phi",
+        model_types=("phi",),
+        layers="model.layers",
+        down="mlp.fc2",
+        preactivation="mlp.fc1",
+        final_norm="model.final_layernorm",
+    ),
+    Family(
+        name="Phi-3",
+        model_types=("phi3",),
+        layers="model.layers",
+        down="mlp.down_proj",
+        preactivation="mlp.gate_up_proj",
+        preactivation_part=(0, 2),
+        final_norm="model.norm",
+        gated=True,
+    ),
+    Family(
+        name="BLOOM",
+        model_types=("bloom",),
+        where={"apply_residual_connection_post_layernorm": False},
+        layers="transformer.h",
+        down="mlp.dense_4h_to_h",
+        preactivation="mlp.dense_h_to_4h",
+        final_norm="transformer.ln_f",
+    ),
+    Family(
+        name="Falcon",
+        model_types=("falcon",),
+        layers="transformer.h",
+        down="mlp.dense_4h_to_h",
+        preactivation="mlp.dense_h_to_4h",
+        final_norm="transformer.ln_f",
     ),
 ]
 
@@ -81,19 +189,43 @@ def register_family(family: Family) -> None:
     FAMILIES.insert(0, family)
 
 
-def find_family(model_type: str) -> Family:
+def find_family(model_type: str, config: Any = None) -> Family:
     """Return the row for a configuration's `model_type`.
 
+    Args:
+        config: the configuration itself, where several rows or conditions depend on its values.
+
     Raises:
-        AdapterError: no row names this `model_type`; near matches are listed, none is guessed.
+        AdapterError: no row names this `model_type`, or none admits the configuration's other
+            values; near matches are listed, none is guessed.
     """
-    for family in FAMILIES:
-        if model_type in family.model_types:
+    named = [family for family in FAMILIES if model_type in family.model_types]
+    for family in named:
+        if config is None or all(
+            getattr(config, key, None) == value for key, value in family.where.items()
+        ):
             return family
+    if named:
+        needs = " or ".join(
+            " and ".join(f"{key}={value!r}" for key, value in family.where.items())
+            for family in named
+        )
+        raise AdapterError(
+            f"the adapter for {model_type!r} needs a configuration with {needs}, which this "
+            f"model's has not; {_how_to_register(model_type)}"
+        )
     known = [name for family in FAMILIES for name in family.model_types]
     near = difflib.get_close_matches(model_type, known, n=3, cutoff=0.4)
-    hint = f"near matches: {', '.join(near)}" if near else f"known: {', '.join(sorted(known))}"
+    listed = ", ".join(sorted(set(known)))
+    hint = f"near matches: {', '.join(near)}" if near else f"known: {listed}"
     raise AdapterError(
-        f"no adapter for the architecture {model_type!r} ({hint}); describe it with "
-        "molyneux.adapters.Family(...) and molyneux.adapters.register_family(...)"
+        f"no adapter for the architecture {model_type!r} ({hint}); {_how_to_register(model_type)}"
+    )
+
+
+def _how_to_register(model_type: str) -> str:
+    return (
+        "describe it, here as Llama's places are called: `from molyneux import Family, "
+        f'register_family; row = Family("My model", ("{model_type}",), "model.layers", '
+        '"mlp.down_proj", "mlp.gate_proj", "model.norm", gated=True); register_family(row)`'
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from molyneux.errors import AdapterError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+ORDINARY = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
 
 def _at(module: nn.Module, path: str) -> nn.Module:
     try:
@@ -24,6 +27,23 @@ def _at(module: nn.Module, path: str) -> nn.Module:
             f"{type(module).__name__} has no module {path!r}, which its family's row names; "
             "correct the row in molyneux.adapters.families"
         ) from error
+
+
+def parameter_of(module: nn.Module, name: str) -> Tensor | None:
+    """Return a module's parameter, from where accelerate keeps it if it was offloaded."""
+    found: Tensor | None = getattr(module, name, None)
+    if found is not None and found.is_meta:
+        kept = getattr(getattr(module, "_hf_hook", None), "weights_map", None)
+        if kept is not None:
+            stored: Tensor = kept[name]
+            return stored
+    return found
+
+
+def _weight(module: nn.Module) -> Tensor:
+    found = parameter_of(module, "weight")
+    assert found is not None
+    return found
 
 
 @dataclass(frozen=True)
@@ -44,19 +64,33 @@ class LanguageModel:
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         family: Family | None = None,
+        *,
+        check: bool = False,
     ) -> LanguageModel:
         """Return the model with its family's row resolved, frozen and in evaluation mode.
 
+        Args:
+            family: another row than the one found by the configuration.
+            check: prove the row in brief: one forward pass of four tokens.
+
         Raises:
-            AdapterError: the architecture has no row, or the row does not fit the model.
+            AdapterError: the architecture has no row, the row does not fit the model, or the
+                weights of the down projection are quantised.
         """
-        family = family or find_family(model.config.model_type)
+        family = family or find_family(model.config.model_type, model.config)
         model.eval()
         model.requires_grad_(False)
         adapted = cls(model, tokenizer, family)
         for layer in range(adapted.n_layers):
-            adapted.down_projection(layer)
-        _at(model, family.final_norm)
+            adapted.preactivation(layer)
+            _require_ordinary(adapted.down_projection(layer), layer)
+            adapted.norms_of_write(layer)
+        adapted.norms_of_stream(0)
+        adapted._optional("project_out")
+        if check:
+            from molyneux.adapters.proof import require_conservation
+
+            require_conservation(adapted)
         return adapted
 
     @property
@@ -66,8 +100,16 @@ class LanguageModel:
 
     @property
     def d_model(self) -> int:
-        """Width of the residual stream."""
+        """Width of the input embeddings and of the head.
+
+        It is the residual stream's too, unless a projection stands between (`d_stream`).
+        """
         return int(self._embedding_table.shape[1])
+
+    @property
+    def d_stream(self) -> int:
+        """Width of the residual stream."""
+        return int(self.output_rows(0).shape[1])
 
     @property
     def d_mlp(self) -> int:
@@ -86,8 +128,12 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the input embeddings are."""
-        return self._embedding_table.device
+        """Where input embeddings are made, and what the model's input is put on."""
+        embedding: Any = self.model.get_input_embeddings()
+        if embedding.weight.is_meta:  # accelerate keeps it elsewhere, and brings it there
+            return torch.device(embedding._hf_hook.execution_device)
+        place: torch.device = embedding.weight.device
+        return place
 
     @property
     def dtype(self) -> torch.dtype:
@@ -96,14 +142,26 @@ class LanguageModel:
 
     @property
     def _embedding_table(self) -> Tensor:
-        table: Tensor = self.model.get_input_embeddings().weight  # type: ignore[assignment]
-        return table
+        return _weight(self.model.get_input_embeddings())
 
     @property
     def _layers(self) -> nn.ModuleList:
         layers = _at(self.model, self.family.layers)
         assert isinstance(layers, nn.ModuleList)
         return layers
+
+    def _optional(self, field: str) -> nn.Module | None:
+        """Return a module the row names, or None where the family or this model has none."""
+        path: str | None = getattr(self.family, field)
+        if path is None:
+            return None
+        if field in self.family.may_lack:
+            parent, _, name = path.rpartition(".")
+            owner = _at(self.model, parent)
+            # Only what the model itself sets to None is lacking; a misspelt path is an error.
+            if hasattr(owner, name) and getattr(owner, name) is None:
+                return None
+        return _at(self.model, path)
 
     def layer(self, layer: int) -> nn.Module:
         """Return one layer (its output is the residual stream after it)."""
@@ -114,18 +172,76 @@ class LanguageModel:
         return _at(self._layers[layer], self.family.down)
 
     def preactivation(self, layer: int) -> nn.Module:
-        """Return the module whose output is the paper's Z."""
+        """Return the module whose output is the paper's Z, or holds it (`preactivation_in`)."""
         return _at(self._layers[layer], self.family.preactivation)
 
-    def output_rows(self, layer: int) -> Float[Tensor, "d_mlp d_model"]:
-        """Return what each unit of a layer adds to the residual stream at activation 1."""
-        weight: Tensor = self.down_projection(layer).weight  # type: ignore[assignment]
+    def preactivation_in(self, output: Float[Tensor, "*any d_out"]) -> Float[Tensor, "*any d_mlp"]:
+        """Return the paper's Z out of the output of `preactivation`'s module."""
+        which, parts = self.family.preactivation_part
+        return output if parts == 1 else output.chunk(parts, dim=-1)[which]
+
+    def output_rows(self, layer: int) -> Float[Tensor, "d_mlp d_stream"]:
+        """Return what each unit of a layer adds to the MLP's output at activation 1.
+
+        That is what it adds to the residual stream, unless a norm follows (`write_scale`).
+        """
+        weight = _weight(self.down_projection(layer))
         return weight if self.family.rows_stored else weight.T
 
-    def final_norm_scale(self) -> Float[Tensor, " d_model"]:
-        """Return the elementwise scale of the norm before the head."""
-        scale: Tensor = _at(self.model, self.family.final_norm).weight  # type: ignore[assignment]
+    def norms_of_write(self, layer: int) -> list[nn.Module]:
+        """Return the norms between a layer's MLP and the residual stream: none, or one."""
+        path = self.family.after_mlp_norm
+        return [] if path is None else [_at(self._layers[layer], path)]
+
+    def norms_of_stream(self, layer: int) -> list[nn.Module]:
+        """Return the norms that the stream passes from a layer's MLP to the head, in order.
+
+        In most families that is the final norm alone.
+        """
+        paths = self.family.stream_norms
+        norms = [_at(self._layers[layer], path) for path in paths[-1:]]
+        for later in self._layers[layer + 1 :]:
+            norms += [_at(later, path) for path in paths]
+        final = self._optional("final_norm")
+        return norms if final is None else [*norms, final]
+
+    def scale_of(self, norm: nn.Module) -> Float[Tensor, " d_stream"]:
+        """Return a norm's elementwise scale; ones where it has none."""
+        weight = parameter_of(norm, "weight")
+        if weight is None:
+            return torch.ones(self.d_stream, device=self.device)
+        offset = self.family.norm_offset
+        return weight + offset if offset else weight
+
+    def write_scale(self, layer: int) -> Float[Tensor, " d_stream"] | None:
+        """Return the scale that what a layer's units write passes before the residual stream."""
+        return self._product(self.norms_of_write(layer))
+
+    def read_scale(self, layer: int) -> Float[Tensor, " d_stream"] | None:
+        """Return the scale of all norms between the stream after a layer's MLP and the head."""
+        return self._product(self.norms_of_stream(layer))
+
+    def _product(self, norms: list[nn.Module]) -> Tensor | None:
+        scale: Tensor | None = None
+        for norm in norms:
+            own = self.scale_of(norm)
+            scale = own if scale is None else scale.float() * own.to(scale.device).float()
         return scale
+
+    def final_norm_scale(self) -> Float[Tensor, " d_stream"]:
+        """Return the elementwise scale of the last norm before the head; ones without one."""
+        scale = self.read_scale(self.n_layers - 1)
+        return torch.ones(self.d_stream, device=self.device) if scale is None else scale
+
+    def to_head(self, stream: Float[Tensor, "*any d_stream"]) -> Float[Tensor, "*any d_model"]:
+        """Return directions of the residual stream as the head reads them, in float32.
+
+        They are the same unless the model projects the stream to the head's width.
+        """
+        projection = self._optional("project_out")
+        if projection is None:
+            return stream
+        return stream.float() @ _weight(projection).float().to(stream.device).T
 
     def input_embeddings(self) -> Float[Tensor, "d_vocab d_model"]:
         """Return the token embeddings, without padding rows."""
@@ -133,8 +249,43 @@ class LanguageModel:
 
     def unembedding(self) -> Float[Tensor, "d_vocab d_model"]:
         """Return the head's weight, without padding rows."""
-        table: Tensor = self.model.get_output_embeddings().weight
-        return table[: self.d_vocab]
+        return _weight(self.model.get_output_embeddings())[: self.d_vocab]
+
+    def unembedding_bias(self) -> Float[Tensor, " d_vocab"] | None:
+        """Return the head's bias (logits), without padding rows; None where it has none."""
+        bias = parameter_of(self.model.get_output_embeddings(), "bias")
+        return None if bias is None else bias[: self.d_vocab]
+
+    def run(
+        self,
+        *,
+        inputs_embeds: Float[Tensor, "batch pos d_model"] | None = None,
+        input_ids: Int[Tensor, "batch pos"] | None = None,
+        past_key_values: Any = None,
+        use_cache: bool = False,
+        keep: int = 0,
+    ) -> Any:
+        """Return the output of Hugging Face's forward pass, with logits and perhaps a cache.
+
+        No attention mask is given: all positions are looked at, and the model counts positions
+        from its cache.
+
+        Args:
+            keep: how many last positions to compute logits for; 0 for all.
+        """
+        given: dict[str, Any] = {"use_cache": use_cache}
+        if inputs_embeds is not None:
+            given["inputs_embeds"] = inputs_embeds
+        if input_ids is not None:
+            given["input_ids"] = input_ids
+        if past_key_values is not None:
+            given["past_key_values"] = past_key_values
+        if keep and _takes_logits_to_keep(type(self.model)):
+            return self.model(**given, logits_to_keep=keep)
+        output = self.model(**given)
+        if keep:
+            output.logits = output.logits[:, -keep:]
+        return output
 
     def embed(self, token_ids: Int[Tensor, "*batch pos"]) -> Float[Tensor, "*batch pos d_model"]:
         """Return what the model's own embedding layer makes of token ids."""
@@ -153,3 +304,32 @@ class LanguageModel:
     def token_text(self, token_id: int) -> str:
         """Return one token as text, its leading space kept."""
         return str(self.tokenizer.decode([token_id]))
+
+
+def _takes_logits_to_keep(model_class: type) -> bool:
+    return "logits_to_keep" in inspect.signature(model_class.forward).parameters  # type: ignore[attr-defined]
+
+
+def _require_ordinary(module: nn.Module, layer: int) -> None:
+    """Refuse a down projection whose weight is not a plain tensor of floating numbers.
+
+    Raises:
+        AdapterError: says what the weight is instead.
+    """
+    weight = parameter_of(module, "weight")
+    if (
+        isinstance(weight, Tensor)
+        and type(weight) in (Tensor, nn.Parameter)
+        and weight.dtype in ORDINARY
+        and weight.dim() == 2
+    ):
+        return
+    if weight is None:
+        found = "holds no weight"
+    else:
+        found = f"is a {type(weight).__name__} of {str(weight.dtype).removeprefix('torch.')}"
+    raise AdapterError(
+        f"layer {layer}'s down projection ({type(module).__name__}) {found}: units are read from "
+        "ordinary floating-point weights; load the model unquantised (float32, bfloat16 or "
+        "float16), or leave its down projections out of the quantisation"
+    )

@@ -22,7 +22,7 @@ def continue_greedily(
     rows = len(prompt.embeddings)
     written: list[list[int]] = [[] for _ in range(rows)]
     open_rows = set(range(rows))
-    output = model.model(inputs_embeds=prompt.embeddings, use_cache=True, logits_to_keep=1)
+    output = model.run(inputs_embeds=prompt.embeddings, use_cache=True, keep=1)
     for step in range(max_tokens):
         chosen = output.logits[:, -1, : model.d_vocab].argmax(dim=-1)
         for row in sorted(open_rows):
@@ -36,7 +36,9 @@ def continue_greedily(
                 open_rows.discard(row)
         if not open_rows or step == max_tokens - 1:
             break
-        output = model.model(
-            input_ids=chosen[:, None], past_key_values=output.past_key_values, use_cache=True
+        output = model.run(
+            input_ids=chosen[:, None].to(model.device),
+            past_key_values=output.past_key_values,
+            use_cache=True,
         )
     return written

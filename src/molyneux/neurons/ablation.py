@@ -40,7 +40,7 @@ def silenced(
     def change(layer: int, activation: Tensor) -> Tensor:
         shape = activation.shape
         rows = activation.reshape(len(keep), -1, shape[-1])
-        kept = keep[:, layer, None, :].to(rows.dtype)
+        kept = keep[:, layer, None, :].to(rows.device, rows.dtype)  # layers may be on many devices
         if positions == "all":
             rows = rows * kept
         elif rows.shape[1] >= max(patches.stop, 2):  # a step of generation has one position
@@ -75,11 +75,7 @@ def ablated_logits(
         part = sets[start : start + BATCH]
         masks = torch.stack([unit_mask(list(s), model.n_layers, model.d_mlp) for s in part])
         with silenced(model, masks, prompt.patches, positions):
-            output = model.model(
-                inputs_embeds=prompt.embeddings.expand(len(part), -1, -1),
-                use_cache=False,
-                logits_to_keep=1,
-            )
+            output = model.run(inputs_embeds=prompt.embeddings.expand(len(part), -1, -1), keep=1)
         rows.append(output.logits[:, -1].float().cpu())
     return torch.cat(rows)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
@@ -90,21 +90,32 @@ def score_units(
     activation: Float[Tensor, "*targets layers patches d_mlp"],
     gradient: Float[Tensor, "targets layers patches d_mlp"],
     written: Float[Tensor, "*targets layers patches d_mlp"] | None = None,
+    kept: Bool[Tensor, " patches"] | None = None,
 ) -> UnitScores:
     """Return the scores of gradient x activation over patches.
 
     Args:
+        kept: the patches that count; all if None. Peaks keep their number among all patches.
         written: the coefficients of the output rows, whose sign is the direction written, where
             `activation` is taken at another site.
     """
     product = activation * gradient
-    score, peak = product.max(dim=2)
-    total = product.sum(dim=2)
+    if kept is None:
+        score, peak = product.max(dim=2)
+        total = product.sum(dim=2)
+    else:
+        left_out = ~kept[:, None].to(product.device)
+        score, peak = product.masked_fill(left_out, -torch.inf).max(dim=2)
+        total = product.masked_fill(left_out, 0.0).sum(dim=2)
     everywhere = (activation if written is None else written).expand_as(product)
     sign = everywhere.gather(2, peak.unsqueeze(2)).squeeze(2).sign().to(torch.int8)
     size = total.abs().sum(dim=(1, 2), keepdim=True)
     share = torch.where(size > 0, total / size, torch.zeros_like(total))
     return UnitScores(score, total, share, sign, peak)
+
+
+def _whole(values: Tensor) -> Tensor:
+    return values
 
 
 def attribute_units(
@@ -114,11 +125,13 @@ def attribute_units(
     *,
     of: Objective = "logit",
     site: Site = "activation",
+    patches: Bool[Tensor, " patches"] | None = None,
 ) -> Attribution:
     """Return the scores of all units for all targets: one forward pass, one batched backward.
 
     Args:
         prompt: one photo's prompt, followed by the caption up to the last target's position.
+        patches: the patches that count in the patch view; all if None.
 
     Raises:
         UsageError: there is no target, or the prompt holds more than one photo.
@@ -134,11 +147,7 @@ def attribute_units(
     embeddings = prompt.embeddings.detach().requires_grad_()
     with torch.enable_grad(), down as written, before as preactivation:
         first = min(target.position for target in targets)
-        output = model.model(
-            inputs_embeds=embeddings,
-            use_cache=False,
-            logits_to_keep=prompt.n_positions - first,
-        )
+        output = model.run(inputs_embeds=embeddings, keep=prompt.n_positions - first)
         rows = [target.position - first for target in targets]
         tokens = [target.token_id for target in targets]
         logits = output.logits[0, rows].float()
@@ -153,10 +162,16 @@ def attribute_units(
             is_grads_batched=True,
         )
     shape = (prompt.n_positions, -1)
-    activation = torch.stack([written[layer].detach().float().reshape(shape) for layer in layers])
-    factor = torch.stack([seen[layer].detach().float().reshape(shape) for layer in layers])
+    place = logits.device  # layers may be on several
+    at_site = model.preactivation_in if site == "preactivation" else _whole
+
+    def one(values: Tensor) -> Tensor:
+        return values.detach().float().to(place)
+
+    activation = torch.stack([one(written[layer]).reshape(shape) for layer in layers])
+    factor = torch.stack([one(at_site(seen[layer])).reshape(shape) for layer in layers])
     gradient = torch.stack(
-        [g.float().reshape(len(tokens), *shape) for g in gradients], dim=1
+        [one(at_site(g)).reshape(len(tokens), *shape) for g in gradients], dim=1
     )  # targets layers positions d_mlp
     positions = [target.position for target in targets]
     at_patches = activation[:, prompt.patches]
@@ -165,7 +180,9 @@ def attribute_units(
     gradient_last = torch.stack([gradient[i, :, p] for i, p in enumerate(positions)])
     return Attribution(
         targets=tuple(targets),
-        patches=score_units(factor[:, prompt.patches], gradient[:, :, prompt.patches], at_patches),
+        patches=score_units(
+            factor[:, prompt.patches], gradient[:, :, prompt.patches], at_patches, patches
+        ),
         last=score_units(
             factor_last.unsqueeze(2), gradient_last.unsqueeze(2), at_last.unsqueeze(2)
         ),

@@ -1,8 +1,9 @@
 """What a unit writes: the tokens its output row raises, read through the unembedding.
 
 Schwettmann et al. 2023, section 2.2: softmax of (unembedding x output row), top 10. Whether the
-final norm's scale takes part is not stated there; it does here unless `final_norm=False`. The
-head's bias never does. The direction is the one actually written, sign(activation) x row.
+final norm's scale takes part is not stated there; it does here unless `final_norm=False`. Nor is
+the head's bias; it takes no part here unless `bias=True`. The direction is the one actually
+written, sign(activation) x row, through the scale of a norm after the MLP where there is one.
 """
 
 from __future__ import annotations
@@ -33,11 +34,47 @@ class Decoded:
 def directions(
     model: LanguageModel, units: Sequence[Unit], signs: Sequence[int], final_norm: bool = True
 ) -> Float[Tensor, "units d_model"]:
-    """Return what each unit writes to the residual stream, through the final norm's scale."""
-    by_layer = {unit.layer: model.output_rows(unit.layer) for unit in units}
-    rows = torch.stack([by_layer[unit.layer][unit.unit] for unit in units]).float()
+    """Return what each unit writes, as the head reads it: through every scale on its way.
+
+    These are the scale of a norm after the MLP, of the final norm (and of norms the stream itself
+    passes on its way there, as in OPT-350m) unless `final_norm=False`, and the map to the head's
+    width, where the model has them. Centring, and division by the stream's size, are left out.
+    """
+    place = model.unembedding().device
+    layers = {unit.layer for unit in units}
+    by_layer = {layer: model.output_rows(layer) for layer in layers}
+    rows = torch.stack([by_layer[unit.layer][unit.unit].to(place) for unit in units]).float()
     signed = rows * torch.tensor([[s] for s in signs], device=rows.device)
-    return signed * model.final_norm_scale().float() if final_norm else signed
+    scales = {layer: model.write_scale(layer) for layer in layers}
+    signed = _scaled(signed, units, scales)
+    if final_norm:
+        signed = _scaled(signed, units, {layer: model.read_scale(layer) for layer in layers})
+    return model.to_head(signed)
+
+
+def _scaled(
+    rows: Float[Tensor, "units d_stream"],
+    units: Sequence[Unit],
+    scales: dict[int, Float[Tensor, " d_stream"] | None],
+) -> Float[Tensor, "units d_stream"]:
+    distinct = list({id(scale): scale for scale in scales.values()}.values())
+    if len(distinct) == 1:  # one layer, or one final norm: no copy for every unit
+        return rows if distinct[0] is None else rows * distinct[0].to(rows.device).float()
+    placed = {k: scale.to(rows.device).float() for k, scale in scales.items() if scale is not None}
+    return rows * torch.stack([placed[unit.layer] for unit in units])
+
+
+def _logits(
+    model: LanguageModel,
+    units: Sequence[Unit],
+    signs: Sequence[int],
+    final_norm: bool,
+    bias: bool,
+    unembedding: Float[Tensor, "d_vocab d_model"],
+) -> Float[Tensor, "units d_vocab"]:
+    logits = directions(model, units, signs, final_norm) @ unembedding.T
+    offset = model.unembedding_bias() if bias else None
+    return logits if offset is None else logits + offset.float().to(logits.device)
 
 
 @torch.no_grad()
@@ -48,14 +85,20 @@ def decode_units(
     *,
     top: int = 10,
     final_norm: bool = True,
+    bias: bool = False,
 ) -> list[Decoded]:
-    """Return each unit's `top` tokens; a sign of 0 or None is read as positive."""
+    """Return each unit's `top` tokens; a sign of 0 or None is read as positive.
+
+    Args:
+        final_norm: whether the scale of the final norm takes part.
+        bias: whether the head's bias is added, where it has one.
+    """
     signs = [1] * len(units) if signs is None else [sign or 1 for sign in signs]
     decoded: list[Decoded] = []
     unembedding = model.unembedding().float()
     for start in range(0, len(units), CHUNK):
         part = slice(start, start + CHUNK)
-        logits = directions(model, units[part], signs[part], final_norm) @ unembedding.T
+        logits = _logits(model, units[part], signs[part], final_norm, bias, unembedding)
         top = min(top, logits.shape[1])
         raised = logits.topk(top, dim=1).indices.tolist()
         lowered = logits.topk(top, dim=1, largest=False).indices.tolist()
@@ -79,13 +122,14 @@ def token_ranks(
     token_id: int,
     *,
     final_norm: bool = True,
+    bias: bool = False,
 ) -> Int[Tensor, " units"]:
     """Return the place of a token among the tokens each unit writes; 0 is the first."""
     unembedding = model.unembedding().float()
     ranks = []
     for start in range(0, len(units), CHUNK):
         part = slice(start, start + CHUNK)
-        logits = directions(model, units[part], signs[part], final_norm) @ unembedding.T
+        logits = _logits(model, units[part], signs[part], final_norm, bias, unembedding)
         ranks.append((logits > logits[:, token_id : token_id + 1]).sum(dim=1))
     return torch.cat(ranks) if ranks else torch.empty(0, dtype=torch.long)
 

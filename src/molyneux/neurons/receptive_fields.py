@@ -13,10 +13,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from molyneux.errors import UsageError
 from molyneux.neurons.unit import Unit
 from molyneux.vision.encoder import PatchGrid
 
 PERCENTILE = 0.95
+NO_GRID = "the encoder has no patch grid: one vector stands for the whole photo"
 
 
 def receptive_fields(
@@ -25,7 +27,15 @@ def receptive_fields(
     signs: Sequence[int],
     grid: PatchGrid,
 ) -> Float[Tensor, "units rows columns"]:
-    """Return each unit's activation x sign over the patch grid, in activation units."""
+    """Return each unit's activation x sign over the patch grid, in activation units.
+
+    Raises:
+        UsageError: the encoder has no patch grid, so that no unit looks anywhere.
+    """
+    if not grid.has_patches:
+        raise UsageError(
+            f"{NO_GRID}, so where a unit looks cannot be mapped; choose an encoder with patches"
+        )
     maps = torch.stack([activation[unit.layer, :, unit.unit] for unit in units])
     signed = maps * maps.new_tensor([[sign or 1] for sign in signs])
     return signed.reshape(len(units), grid.rows, grid.columns)

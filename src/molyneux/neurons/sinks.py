@@ -20,10 +20,10 @@ def patch_norms(
     """Return the norm of the residual stream after every layer at every patch."""
     layers = {layer: model.layer(layer) for layer in range(model.n_layers)}
     with capture(layers, at="output") as seen:
-        model.model(inputs_embeds=prompt.embeddings, use_cache=False, logits_to_keep=1)
+        model.run(inputs_embeds=prompt.embeddings, keep=1)
     return torch.stack(
-        [seen[layer][:, prompt.patches].float().norm(dim=-1) for layer in layers], dim=1
-    ).cpu()
+        [seen[layer][:, prompt.patches].float().norm(dim=-1).cpu() for layer in layers], dim=1
+    )
 
 
 def sink_patches(norms: Float[Tensor, "photos layers patches"]) -> Bool[Tensor, "photos patches"]:

@@ -26,7 +26,7 @@ from molyneux.neurons.attribution import (
 )
 from molyneux.neurons.controls import complete_prefix
 from molyneux.neurons.decoding import decode_units
-from molyneux.neurons.receptive_fields import receptive_fields, set_field
+from molyneux.neurons.receptive_fields import NO_GRID, receptive_fields, set_field
 from molyneux.neurons.reference import OtherPhoto
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.unit import Unit, top_units, unit_mask
@@ -36,6 +36,7 @@ from molyneux.words.dictionary import is_interpretable
 
 NO_NOUN = "the caption has no noun to explain; ask for a word with --word"
 ASKED_ONLY = 'the caption has no noun; the words asked for are scored after "A picture of a"'
+NO_MAPS = f"no heat maps: {NO_GRID}"
 CAPTION_UNITS = 100
 
 
@@ -92,6 +93,8 @@ def explain_photo(
             sentence = sentence_asked
     note = None if sentence.words else ASKED_ONLY if words else NO_NOUN
     grid = captioner.encoder.grid
+    if words and not grid.has_patches:
+        note = f"{note}; {NO_MAPS}" if note else NO_MAPS
     sinks = sink_patches(patch_norms(model, prompt))[0]
     explanation = Explanation(
         {
@@ -202,10 +205,12 @@ def _list_units(
                 "suppressed": decoded.suppressed,
                 "interpretable": is_interpretable(decoded.tokens),
             }
-            if view == "patches":
+            if view == "patches" and grid.has_patches:
                 patch = int(scores.peak_patch[number, unit.layer, unit.unit])
                 row["peak_patch"] = list(grid.place(patch))
             listed.append(row)
+        if not grid.has_patches:
+            return listed
         fields = receptive_fields(attribution.activation, units, signs, grid)
         name = f"{ranking}.{view}"
         place = len(explanation.document["words"])

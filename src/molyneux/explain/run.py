@@ -42,12 +42,18 @@ def describe_model(captioner: Captioner) -> dict[str, Any]:
 
 
 def seen_photo(captioner: Captioner, path: str | os.PathLike[str]) -> bytes:
-    """Return the square of a photo that the encoder sees, as a JPEG of up to 448 pixels."""
+    """Return what the encoder sees of a photo, as a square JPEG of up to 448 pixels.
+
+    A photo that the encoder squeezes into its square is squeezed here too, so that heat maps lie
+    on it.
+    """
     photo = read_photo(path)
-    region = captioner.encoder.preprocessing.region(photo)
-    side = min(
-        SHOWN_PIXELS, max(captioner.encoder.preprocessing.size, round(region[2] - region[0]))
-    )
+    prepare = captioner.encoder.preprocessing
+    region = prepare.region(photo)
+    if min(region[:2]) < 0:  # black was added around it
+        photo, region = prepare.crop(photo), (0, 0, prepare.size, prepare.size)
+    longer = max(region[2] - region[0], region[3] - region[1])
+    side = min(SHOWN_PIXELS, max(prepare.size, round(longer)))
     square = photo.resize((side, side), Image.Resampling.BICUBIC, box=region)
     buffer = io.BytesIO()
     square.save(buffer, "JPEG", quality=88)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
@@ -23,6 +24,11 @@ class PatchGrid:
         """Number of patches."""
         return self.rows * self.columns
 
+    @property
+    def has_patches(self) -> bool:
+        """Whether there is a grid at all: one cell is a vector pooled over the whole photo."""
+        return self.n_patches > 1
+
     def place(self, patch: int) -> tuple[int, int]:
         """Return (row, column) of a patch."""
         return divmod(patch, self.columns)
@@ -30,41 +36,103 @@ class PatchGrid:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a photo becomes the encoder's input.
+    """How a photo becomes the encoder's input, `size` x `size` pixels.
 
-    The short side is resized to `resize`, the centre `size` x `size` is kept, and pixel values
-    in 0..1 are normalised to `(value - mean) / std`.
+    The photo is resized, its centre `size` x `size` is kept (with black around it where it is
+    smaller), and its bytes become `(byte * rescale + offset - mean) / std`.
+
+    Attributes:
+        size: sides of what is kept, in pixels.
+        resize: the short side is resized to this; None where photos are not resized.
+        resampling: Pillow's filter for resizing.
+        keep_aspect: False where the whole photo is squeezed into `resize` x `resize`, whatever
+            its shape.
+        rounding: how the resized long side becomes whole: to the nearest, or `down`, as the image
+            processors of transformers do.
+        rescale: what a byte of 0..255 is multiplied with.
+        offset: what is added then.
     """
 
     size: int
-    resize: int
+    resize: int | None
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     resampling: Image.Resampling = Image.Resampling.BILINEAR
+    keep_aspect: bool = True
+    rounding: Literal["nearest", "down"] = "nearest"
+    rescale: float = 1 / 255
+    offset: float = 0.0
 
     def region(self, photo: Image.Image) -> tuple[float, float, float, float]:
-        """Return the part of the photo that the encoder sees, in the photo's own pixels."""
+        """Return the part of the photo that the encoder sees, in the photo's own pixels.
+
+        A square where the aspect is kept, else a part of the photo's own shape. It reaches beyond
+        the photo where black is added around it. The resized photo's whole pixels may put it up
+        to one of them aside.
+        """
         width, height = photo.size
-        side = min(width, height) * self.size / self.resize
-        left, top = (width - side) / 2, (height - side) / 2
-        return left, top, left + side, top + side
+        if self.resize is None:
+            shown = (float(self.size), float(self.size))
+        elif self.keep_aspect:
+            side = min(width, height) * self.size / self.resize
+            shown = (side, side)
+        else:
+            shown = (width * self.size / self.resize, height * self.size / self.resize)
+        left, top = (width - shown[0]) / 2, (height - shown[1]) / 2
+        return left, top, left + shown[0], top + shown[1]
 
     def crop(self, photo: Image.Image) -> Image.Image:
         """Return the part of the photo that the encoder sees, `size` x `size` pixels."""
-        photo = _centre(photo)
-        width, height = photo.size
-        scale = self.resize / min(width, height)
-        width, height = (max(self.size, round(side * scale)) for side in (width, height))
-        resized = photo.resize((width, height), self.resampling)
+        return self._fit(photo, self.resampling)
+
+    def crop_mask(self, mask: Bool[Tensor, "height width"]) -> Bool[Tensor, "size size"]:
+        """Return a mask over the photo's pixels as one over the encoder's, through the same crop.
+
+        Every pixel takes the nearest one's value; what is added around a small photo is False.
+        """
+        image = Image.fromarray(mask.cpu().numpy().astype(np.uint8) * 255)
+        fitted = self._fit(image, Image.Resampling.NEAREST)
+        return torch.from_numpy(np.array(fitted) > 0)
+
+    def _fit(self, photo: Image.Image, resampling: Image.Resampling) -> Image.Image:
+        if self.keep_aspect and self.rounding == "nearest":
+            photo = _centre(photo)
+        width, height = self._resized(photo.size)
         left, top = (width - self.size) // 2, (height - self.size) // 2
-        return resized.crop((left, top, left + self.size, top + self.size))
+        kept = (left, top, left + self.size, top + self.size)
+        if self.resize is not None and width * height > _MOST_PIXELS:
+            # 1 x 100,000 pixels resized as a whole would fill the memory: only what is kept is.
+            x, y = photo.width / width, photo.height / height
+            right, bottom = min(kept[2] * x, photo.width), min(kept[3] * y, photo.height)
+            box = (max(left * x, 0), max(top * y, 0), right, bottom)
+            return photo.resize((self.size, self.size), resampling, box=box)
+        if photo.size != (width, height):
+            photo = photo.resize((width, height), resampling)
+        return photo.crop(kept)
+
+    def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return width and height after resizing."""
+        width, height = size
+        if self.resize is None:
+            return size
+        if not self.keep_aspect:
+            return self.resize, self.resize
+        short = min(width, height)
+        if self.rounding == "down":
+            return self.resize * width // short, self.resize * height // short
+        scale = self.resize / short
+        return max(self.size, round(width * scale)), max(self.size, round(height * scale))
 
     def normalise(self, crop: Image.Image) -> Float[Tensor, "3 size size"]:
         """Return a crop's pixels as the encoder takes them."""
         raw = torch.frombuffer(bytearray(crop.tobytes()), dtype=torch.uint8)
-        pixels = raw.reshape(crop.height, crop.width, 3).permute(2, 0, 1).float() / 255
+        scaled = (raw.double() * self.rescale).float() + self.offset
+        pixels = scaled.reshape(crop.height, crop.width, 3).permute(2, 0, 1)
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
         return (pixels - mean[:, None, None]) / std[:, None, None]
+
+
+_MOST_PIXELS = 25_000_000  # of a resized photo: at 224 pixels, one 500 times as long as high
 
 
 def _centre(photo: Image.Image, most: int = 8) -> Image.Image:

@@ -20,7 +20,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from report_run import broken_image, image, word, write_run
 
 from molyneux.errors import RunError
-from molyneux.report import page as page_module
+from molyneux.report import files as page_module
 from molyneux.report import write_report
 from molyneux.report.claims import claim_of, percent
 from molyneux.report.page import caption_pieces, embedded, marked

@@ -21,7 +21,9 @@ def _root() -> None:
 
 
 from molyneux.cli import (  # noqa: E402, F401
+    calibrate_bertscore,
     caption,
+    data,
     decode,
     demo,
     doctor,
@@ -30,5 +32,9 @@ from molyneux.cli import (  # noqa: E402, F401
     prompts,
     reference,
     report,
+    runs,
+    study,
+    table,
     train,
+    units,
 )

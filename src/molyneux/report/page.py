@@ -5,12 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import math
-import os
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +17,9 @@ from markupsafe import Markup
 
 from molyneux.errors import RunError
 from molyneux.report.claims import claim_of, curve_table, percent
+from molyneux.report.files import PAGE, packaged, write_at_once
 
 SCHEMA = 1
-PAGE = "report.html"
 _RANKINGS = {"top": "units", "specific": "specific_units"}  # name in fields -> key of a word
 _VIEWS = ("patches", "last")
 _QUANTA = 127
@@ -48,7 +45,7 @@ def write_report(run: Path) -> Path:
             f"{run / 'explain.json'} is not the document this molyneux reads "
             f"({type(error).__name__}: {error}); make the run anew with `molyneux explain`"
         ) from error
-    return _write_at_once(run / PAGE, page)
+    return write_at_once(run / PAGE, page)
 
 
 def _read_document(run: Path) -> dict[str, Any]:
@@ -96,13 +93,13 @@ def _read_fields(run: Path) -> Fields:
 
 def _render(run: Path, document: dict[str, Any], fields: Fields) -> str:
     manifest = run / "manifest.json"
-    script = _packaged("report.js")
+    script = packaged("report.js") + packaged("theme.js")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["percent"] = percent
-    return environment.from_string(_packaged("report.html.j2")).render(
-        style=Markup(_packaged("report.css")),
+    return environment.from_string(packaged("report.html.j2")).render(
+        style=Markup(packaged("report.css")),
         script=Markup(script),
         script_hash=base64.b64encode(sha256(script.encode()).digest()).decode(),
         model=document["model"],
@@ -111,10 +108,6 @@ def _render(run: Path, document: dict[str, Any], fields: Fields) -> str:
         photos=[_photo(run, document, number) for number in range(len(document["images"]))],
         data=embedded(_data(document, fields)),
     )
-
-
-def _packaged(name: str) -> str:
-    return files("molyneux.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def embedded(data: Any) -> Markup:
@@ -262,20 +255,3 @@ def _bytes(fields: np.ndarray, largest: Sequence[float]) -> str:
     scale = np.array([value or 1.0 for value in largest]).reshape(-1, 1, 1)
     quanta = np.rint(np.nan_to_num(fields, posinf=0, neginf=0) / scale * _QUANTA)
     return base64.b64encode(quanta.clip(-_QUANTA, _QUANTA).astype(np.int8).tobytes()).decode()
-
-
-def _write_at_once(path: Path, text: str) -> Path:
-    partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
-    try:
-        try:
-            # A file name that is no text (lone surrogates) must not cost the page.
-            partial.write_bytes(text.encode("utf-8", "replace"))
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"cannot write {path} ({error.strerror}); free some space on its disk or check the "
-            "folder's permissions, and run `molyneux report` on it again"
-        ) from error
-    return path

@@ -485,21 +485,6 @@ function setUpPhoto(article, photo) {
 
 // ---- The page -------------------------------------------------------------------------------
 
-function setUpTheme() {
-  const button = document.getElementById("theme");
-  const root = document.documentElement;
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (root.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
-  const name = () => { button.textContent = isDark() ? "Light" : "Dark"; };
-  button.hidden = false;
-  button.addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    name();
-  });
-  dark.addEventListener("change", name);
-  name();
-}
-
 for (const image of document.querySelectorAll("img[data-same-as]")) {
   // One photo, one copy in the file.
   const source = document.querySelector(`#${image.dataset.sameAs} .see img`);
@@ -514,4 +499,3 @@ for (const article of document.querySelectorAll("article.photo")) {
   const photo = DATA.photos[Number(article.dataset.photo)];
   if (article.querySelector(".hero")) setUpPhoto(article, photo);
 }
-setUpTheme();

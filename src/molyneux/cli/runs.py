@@ -1,0 +1,65 @@
+"""`molyneux runs`: the run folders below a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from molyneux.cli.app import app
+from molyneux.cli.options import AsJson, note, show, show_json
+
+_DEPTH = 3
+
+
+@app.command()
+def runs(
+    folder: Annotated[
+        Path, typer.Argument(help="Where to look, three folders deep.", metavar="FOLDER")
+    ] = Path("."),
+    as_json: AsJson = False,
+) -> int:
+    """List run folders: what they are, when they began, how far they are."""
+    from molyneux.errors import UsageError
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder; name one that holds runs")
+    found = []
+    for depth in range(_DEPTH + 1):
+        for manifest in sorted(folder.glob("*/" * depth + "manifest.json")):
+            described = _describe(manifest)
+            if described is not None:
+                found.append(described)
+    found.sort(key=lambda run: (run["created"], run["run"]))
+    if as_json:
+        show_json({"runs": found})
+        return 0
+    for run in found:
+        show(f"{run['created']}  {run['kind']:8} {run['state']:24} {run['run']}")
+    if not found:
+        note(f"no runs in {folder}; `molyneux explain` and `molyneux study` make some")
+    return 0
+
+
+def _describe(manifest: Path) -> dict[str, Any] | None:
+    """Return what a manifest says, or None for a file of that name that is no run's."""
+    try:
+        document = json.loads(manifest.read_text(encoding="utf-8"))
+        kind, created = str(document["kind"]), str(document["created"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    folder = manifest.parent
+    return {"run": str(folder), "kind": kind, "created": created, "state": _state(folder, document)}
+
+
+def _state(folder: Path, document: dict[str, Any]) -> str:
+    if document["kind"] != "study":
+        return "with a page" if (folder / "report.html").is_file() else ""
+    from molyneux.studies.parts import finished_parts
+
+    done, total = len(finished_parts(folder, "photos")), document["data"]["photos"]
+    if any((folder / "results").glob("*.json")):
+        return f"finished, {done} photos"
+    return f"{done} of {total} photos"

@@ -1,0 +1,37 @@
+"""`molyneux table`: a study's tables as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from molyneux.cli.app import app
+from molyneux.cli.options import AsJson, show, show_json
+
+
+@app.command()
+def table(
+    run: Annotated[Path, typer.Argument(help="A run folder of `molyneux study`.", metavar="RUN")],
+    name: Annotated[
+        str | None,
+        typer.Argument(help="An experiment (E6) or one table (E6.word); all if not given."),
+    ] = None,
+    form: Annotated[
+        Literal["md", "csv", "latex"], typer.Option("--format", help="How it is printed.")
+    ] = "md",
+    as_json: AsJson = False,
+) -> int:
+    """Print a study's tables: every number with its interval and sample size."""
+    from dataclasses import asdict
+
+    from molyneux.report.results import find_tables, read_results
+    from molyneux.report.text import as_text
+
+    tables = find_tables(read_results(run), name)
+    if as_json:
+        show_json({"tables": [asdict(table) for table in tables]})
+    else:
+        show("\n\n".join(as_text(table, form) for table in tables))
+    return 0

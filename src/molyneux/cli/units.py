@@ -1,0 +1,41 @@
+"""`molyneux units`: the units of a study, and which of them pass as multimodal neurons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from molyneux.cli.app import app
+from molyneux.cli.options import AsJson, show, show_json
+
+Passing = Literal[
+    "all", "top", "interpretable", "specific", "selective", "above_other", "multimodal"
+]
+
+
+@app.command()
+def units(
+    run: Annotated[Path, typer.Argument(help="A run folder of `molyneux study`.", metavar="RUN")],
+    passing: Annotated[
+        Passing, typer.Option("--passing", help="Only the units that pass this step.")
+    ] = "multimodal",
+    top: Annotated[int, typer.Option("--top", min=1, help="How many are listed.")] = 50,
+    as_json: AsJson = False,
+) -> int:
+    """List a study's units, and how many pass each step to a multimodal neuron."""
+    from molyneux.report.results import find_tables, read_results
+    from molyneux.report.text import as_text
+    from molyneux.report.units import list_units
+
+    rows, total = list_units(run, passing, top)
+    counts = find_tables(read_results(run), "U")
+    if as_json:
+        show_json({"run": str(run), "passing": passing, "total": total, "units": rows})
+        return 0
+    show("\n\n".join(as_text(table, "md") for table in counts))
+    show(f"\n{total} units pass {passing!r}; {len(rows)} shown")
+    for row in rows:
+        show("  ".join(f"{name} {value}" for name, value in row.items() if value is not None))
+    return 0

@@ -1,0 +1,61 @@
+"""The page of a study: reads the run folder, nothing else, and writes one self-contained file."""
+
+from __future__ import annotations
+
+import base64
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from molyneux.report.figures import as_svg
+from molyneux.report.files import PAGE, packaged, write_at_once
+from molyneux.report.results import read_results
+from molyneux.report.text import digits
+from molyneux.studies.begin import read_manifest
+from molyneux.studies.collect import bad_photos, good_photos
+from molyneux.studies.tables import Number
+
+_SCRIPT = "theme.js"
+
+
+def write_study_report(run: Path) -> Path:
+    """Write the page of a run of `molyneux study` to `RUN/report.html` and return its path.
+
+    An older page is replaced at once, or stays if anything fails.
+
+    Raises:
+        RunError: the folder is no finished study, is damaged, or cannot be written.
+    """
+    manifest = read_manifest(run)
+    script = packaged(_SCRIPT)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["digits"] = digits
+    environment.tests["number_cell"] = lambda cell: isinstance(cell, Number)
+    page = environment.from_string(packaged("study.html.j2")).render(
+        style=Markup(packaged("report.css") + packaged("study.css")),
+        script=Markup(script),
+        script_hash=base64.b64encode(sha256(script.encode()).digest()).decode(),
+        manifest=manifest,
+        record=json.dumps(manifest, indent=1, ensure_ascii=False),
+        model=manifest["model"],
+        results=[_drawn(result) for result in read_results(run)],
+        photos=len(good_photos(run)),
+        bad=bad_photos(run),
+    )
+    return write_at_once(run / PAGE, page)
+
+
+def _drawn(result: Any) -> dict[str, Any]:
+    return {
+        "experiment": result.experiment,
+        "title": result.title,
+        "notes": result.notes,
+        "tables": result.tables,
+        "figures": [(figure, Markup(as_svg(figure))) for figure in result.figures],
+    }

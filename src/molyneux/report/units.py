@@ -1,0 +1,58 @@
+"""The units of a study, as a list to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from molyneux.errors import RunError, UsageError
+from molyneux.neurons.unit import Unit
+from molyneux.studies.begin import read_manifest
+
+_CONDITIONS = {
+    "top": pc.field("n_top") > 0,
+    "specific": pc.field("n_specific") > 0,
+    **{name: pc.field(name) for name in ("interpretable", "selective", "above_other")},
+    "multimodal": pc.field("multimodal"),
+}
+
+
+def list_units(run: Path, passing: str, top: int) -> tuple[list[dict[str, Any]], int]:
+    """Return the first units that meet a condition, and how many meet it.
+
+    Those in the specific lists of most photos come first, then those in most top lists.
+
+    Args:
+        passing: `all`, or a column of `units.parquet`: a condition left untested is not met.
+
+    Raises:
+        RunError: the folder is no study, or has no units yet.
+        UsageError: there is no such condition.
+    """
+    read_manifest(run)
+    path = run / "tables" / "units.parquet"
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise RunError(
+            f"{path} is missing or damaged; run the same `molyneux study` again, with E2"
+        ) from error
+    if passing != "all":
+        if passing not in _CONDITIONS:
+            raise UsageError(
+                f"no condition is called {passing!r}; there are {', '.join(_CONDITIONS)}"
+            )
+        table = table.filter(_CONDITIONS[passing])
+    order = [("n_specific", "descending"), ("n_top", "descending"), ("layer", "ascending")]
+    rows = table.sort_by([*order, ("unit", "ascending")]).slice(0, top).to_pylist()
+    return [_named(row) for row in rows], table.num_rows
+
+
+def _named(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row that begins with the unit's name, in the direction it writes."""
+    layer, unit, sign = row.pop("layer"), row.pop("unit"), row["sign"]
+    return {"unit": f"{Unit(layer, unit)}{'-' if sign < 0 else ''}", **row}

@@ -1,0 +1,99 @@
+"""Beginning a study's run folder, or going on with one, never with other settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from molyneux.errors import RunError
+from molyneux.store import SCHEMA, Run, versions
+
+KIND = "study"
+MANIFEST = "manifest.json"
+_MOST_SHOWN = 4
+
+
+def list_hash(ids: Sequence[str]) -> str:
+    """Return the sha256 of a list of photos, by their names in the data set."""
+    return hashlib.sha256("\n".join(ids).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a study's run folder.
+
+    Raises:
+        RunError: there is none, it is damaged, of another version, or of another kind of run.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{folder} is not a run: it has no {MANIFEST}; `molyneux runs` lists those here"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}); restore it or begin anew") from error
+    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
+        kind = manifest.get("kind") if isinstance(manifest, dict) else None
+        raise RunError(f"{folder} is a run of {kind!r}, not of `molyneux study`; give another")
+    if manifest.get("schema") != SCHEMA:
+        raise RunError(
+            f"{path} has schema {manifest.get('schema')!r}, this molyneux reads {SCHEMA}; use the "
+            "version that made it"
+        )
+    return manifest
+
+
+def begin_study(
+    out: Path | None, fixed: Mapping[str, Any], **manifest: Any
+) -> tuple[Run, list[str]]:
+    """Return the run folder, begun or resumed, and how its versions differ from today's.
+
+    Args:
+        fixed: what a resumed run must agree on: settings, hashes of weights and photo list.
+
+    Raises:
+        RunError: the folder holds something else, or a run with other settings.
+    """
+    # As JSON, so that a tuple equals the list it was stored as.
+    wanted: dict[str, Any] = json.loads(json.dumps(fixed))
+    if out is None or not (out / MANIFEST).exists():
+        if out is not None and out.is_dir() and _only_beginnings(out):
+            for path in out.iterdir():
+                path.unlink()
+        return Run.create(out, KIND, **wanted, **manifest), []
+    found = read_manifest(out)
+    differences = list(_differences(found, wanted))
+    if differences:
+        shown = "; ".join(differences[:_MOST_SHOWN])
+        more = f"; and {len(differences) - _MOST_SHOWN} more" * (len(differences) > _MOST_SHOWN)
+        raise RunError(
+            f"{out} was begun otherwise: {shown}{more}; go on with the same settings, or give "
+            "--out another folder"
+        )
+    then, now = found.get("versions", {}), versions()
+    changed = [f"{k} {then.get(k)} -> {now[k]}" for k in now if then.get(k) != now[k]]
+    return Run(out), changed
+
+
+def _only_beginnings(folder: Path) -> bool:
+    """Whether a run was killed here before its manifest was whole."""
+    return all(path.name == f"{MANIFEST}.part" for path in folder.iterdir())
+
+
+def _differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
+    """Yield what differs, as `settings.seed: 0 in the folder, 1 now`."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in sorted({*wanted, *(found if name else ())}):
+            inner = f"{name}.{key}" if name else key
+            yield from _differences(found.get(key), wanted.get(key), inner)
+    elif found != wanted:
+        yield f"{name}: {_short(found)} in the folder, {_short(wanted)} now"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,179 @@
+"""E1: do image prompts already say what the photo shows, before the language model reads them?
+
+Schwettmann et al. 2023, section 2.1 and Table 1. Each image prompt is read as the five tokens
+whose input embeddings are nearest by cosine, joined to one text a patch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from molyneux.neurons.prompts import nearest_tokens, random_prompts
+from molyneux.studies.e1_depth import SCHEMA as DEPTH
+from molyneux.studies.e1_depth import measure_depth
+from molyneux.studies.experiment import Experiment, PhotoRecord, Rows, Scorers
+from molyneux.studies.text_scores import nouns_text, score_texts, text_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from molyneux.studies.finished import Finished
+    from molyneux.studies.subject import Subject
+    from molyneux.studies.tables import Result
+
+NEAREST = 5
+
+PROMPTS = pa.schema(
+    [
+        ("patch", pa.int32()),
+        ("sink", pa.bool_()),
+        ("norm", pa.float64()),
+        ("tokens", pa.list_(pa.string())),
+        ("cosine", pa.list_(pa.float64())),
+        ("random_tokens", pa.list_(pa.string())),
+        ("random_cosine", pa.list_(pa.float64())),
+    ]
+)
+"""A row per image prompt: its nearest tokens, and those of a random vector of its norm."""
+
+GEOMETRY = pa.schema(
+    [
+        ("prompt_norm", pa.float64()),
+        ("token_norm", pa.float64()),
+        ("prompt_nearest", pa.float64()),
+        ("random_nearest", pa.float64()),
+        ("token_nearest", pa.float64()),
+        ("prompt_pair", pa.float64()),
+        ("random_pair", pa.float64()),
+        ("token_pair", pa.float64()),
+    ]
+)
+"""One row: mean norms, mean cosines with the nearest token (of a token: with the nearest other
+one), and mean cosines between two of the same kind; tokens are as many random ones as patches."""
+
+TEXTS = pa.schema(
+    [
+        ("source", pa.string()),
+        ("patch", pa.int32()),
+        ("bert", pa.float64()),
+        ("clip", pa.float64()),
+    ]
+)
+"""A row per text: of `prompts`, `random` and `other` (another photo's prompts) one a patch; of
+`caption`, `caption_nouns` and `human_nouns` one."""
+
+
+class Prompts(Experiment):
+    """What image prompts, and the positions they stand at, decode to."""
+
+    name = "E1"
+    title = "Do image prompts already say it?"
+
+    def tables(self) -> dict[str, pa.Schema]:
+        """Return the tables measured on a photo."""
+        return {"e1_prompts": PROMPTS, "e1_geometry": GEOMETRY, "e1_depth": DEPTH}
+
+    def measure(self, subject: Subject) -> Rows:
+        """Return a photo's nearest tokens, its geometry, and its nouns' places at every layer."""
+        prompts = subject.projected.float().cpu()
+        random = random_prompts(prompts, subject.seed("E1 random vectors"))
+        tokens = _random_tokens(subject, len(prompts))
+        together = torch.cat([prompts, random, tokens])
+        near = nearest_tokens(subject.model, together, NEAREST)
+        n = len(prompts)
+        own, drawn, other = near[:n], near[n : 2 * n], near[2 * n :]
+        rows = [
+            {
+                "patch": patch,
+                "sink": bool(subject.sink_patches[patch]),
+                "norm": float(prompts[patch].norm()),
+                "tokens": own[patch].tokens,
+                "cosine": own[patch].cosine,
+                "random_tokens": drawn[patch].tokens,
+                "random_cosine": drawn[patch].cosine,
+            }
+            for patch in range(len(prompts))
+        ]
+        geometry = {
+            "prompt_norm": float(prompts.norm(dim=1).mean()),
+            "token_norm": float(subject.model.input_embeddings().float().norm(dim=1).mean()),
+            "prompt_nearest": _mean(found.cosine[0] for found in own),
+            "random_nearest": _mean(found.cosine[0] for found in drawn),
+            "token_nearest": _mean(found.cosine[1] for found in other),  # the first is itself
+            "prompt_pair": pair_cosine(prompts),
+            "random_pair": pair_cosine(random),
+            "token_pair": pair_cosine(tokens),
+        }
+        return {
+            "e1_prompts": rows,
+            "e1_geometry": [geometry],
+            "e1_depth": measure_depth(subject),
+        }
+
+    def text_tables(self) -> dict[str, pa.Schema]:
+        """Return the tables of scored texts."""
+        return {"e1_texts": TEXTS}
+
+    def score(
+        self, own: PhotoRecord, partner: PhotoRecord, photo: Image.Image, scorers: Scorers
+    ) -> Rows:
+        """Return the scores of every text against this photo and what people said of it."""
+        by_source = {
+            "prompts": [text_of(row["tokens"]) for row in own["e1_prompts"]],
+            "random": [text_of(row["random_tokens"]) for row in own["e1_prompts"]],
+        }
+        if partner["index"] != own["index"]:
+            by_source["other"] = [text_of(row["tokens"]) for row in partner["e1_prompts"]]
+        captions = own["captions"] or []
+        single = {
+            "caption": own["caption"] or "",
+            "caption_nouns": nouns_text([own["caption"] or ""]),
+            "human_nouns": nouns_text(captions),
+        }
+        texts = [text for many in by_source.values() for text in many]
+        scores = score_texts([*texts, *single.values()], captions, photo, scorers)
+        rows: list[dict[str, Any]] = [
+            {"source": source, "patch": patch, **scores.of(text)}
+            for source, many in by_source.items()
+            for patch, text in enumerate(many)
+        ]
+        rows += [
+            {"source": source, "patch": None, **scores.of(text)}
+            for source, text in single.items()
+            if text
+        ]
+        return {"e1_texts": rows}
+
+    def summarise(self, study: Finished) -> Result:
+        """Return the paper's table with intervals, the tests, and the curves over layers."""
+        from molyneux.studies.e1_summary import summarise_prompts
+
+        return summarise_prompts(self.title, study)
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return float(sum(found) / len(found))
+
+
+def _random_tokens(subject: Subject, n: int) -> Float[Tensor, "n d"]:
+    """Return the input embeddings of random tokens."""
+    embeddings = subject.model.input_embeddings()
+    generator = torch.Generator().manual_seed(subject.seed("E1 random tokens"))
+    drawn = torch.randperm(len(embeddings), generator=generator)[:n]
+    return embeddings[drawn.to(embeddings.device)].float().cpu()
+
+
+def pair_cosine(vectors: Float[Tensor, "n d"]) -> float:
+    """Return the mean cosine of two different vectors of a set; 1 for a single vector."""
+    directions = normalize(vectors.double(), dim=1)
+    n = len(directions)
+    total = float((directions.sum(dim=0) ** 2).sum() - (directions**2).sum())
+    return total / (n * (n - 1)) if n > 1 else 1.0

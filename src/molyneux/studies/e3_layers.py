@@ -1,0 +1,74 @@
+"""E3: in which layers are the units that the word comes from?
+
+Schwettmann et al. 2023, section 3.2 and Figure 4: a histogram over layers of the unique top-100
+units of every photo, all and interpretable. Beside it: the most specific units, both views, lists
+without sinks, and how many units of the same layers would be interpretable anyway.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from molyneux.neurons.attribution import VIEWS
+from molyneux.studies.e3_layers_summary import summarise
+from molyneux.studies.experiment import Experiment, Rows
+from molyneux.studies.finished import Finished
+from molyneux.studies.subject import Subject
+from molyneux.studies.tables import Result
+
+LISTS = ("top", "specific", "top_no_sinks", "specific_no_sinks")
+
+LAYERS = pa.schema(
+    [
+        ("view", pa.string()),
+        ("ranking", pa.string()),
+        ("units", pa.list_(pa.int32())),
+        ("words", pa.list_(pa.int32())),
+    ]
+)
+"""A list of units a row.
+
+`units` are numbered layer x d_mlp + unit, in the ranking's order; `words` says of each whether it
+is interpretable in the direction it wrote, 0 or 1.
+"""
+
+
+class Layers(Experiment):
+    """E3: where the units are."""
+
+    name = "E3"
+    title = "Where are they? Layers of the units that the word comes from"
+
+    def tables(self) -> dict[str, pa.Schema]:
+        """Return the table of each photo's lists of units."""
+        return {"e3_layers": LAYERS}
+
+    def measure(self, subject: Subject) -> Rows:
+        """Return a photo's lists: none without a noun in its caption."""
+        if subject.word is None:
+            return {"e3_layers": []}
+        rows: list[dict[str, Any]] = []
+        for view in VIEWS:
+            for ranking in LISTS:
+                units = subject.ranking(view, ranking, subject.settings.units)
+                layers, numbers = [u.layer for u in units], [u.unit for u in units]
+                found = subject.scores(view, without_sinks=ranking.endswith("_no_sinks"))
+                words = subject.facts.reference.interpretable_as(found.sign[0].cpu())
+                rows.append(
+                    {
+                        "view": view,
+                        "ranking": ranking,
+                        "units": [
+                            layer * subject.model.d_mlp + k
+                            for layer, k in zip(layers, numbers, strict=True)
+                        ],
+                        "words": words[layers, numbers].int().tolist() if units else [],
+                    }
+                )
+        return {"e3_layers": rows}
+
+    def summarise(self, study: Finished) -> Result:
+        """Return where the units are and how many are interpretable."""
+        return summarise(self, study)

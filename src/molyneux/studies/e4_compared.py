@@ -1,0 +1,107 @@
+"""E4's measurements by target: what its summary starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from molyneux.metrics.overlap import iou_ceiling
+from molyneux.studies.estimates import over_photos
+from molyneux.studies.finished import Columns, Finished, per_photo
+from molyneux.studies.tables import Number
+
+MEASURES = ("IoU", "IoU / ceiling", "AUPRC")
+_COLUMNS = {"IoU": "iou", "IoU / ceiling": "iou", "AUPRC": "auprc"}
+MAPS = ("centre", "random map", "activation")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Table `e4_fields`, by target: a word of a photo with the mask it names.
+
+    Attributes:
+        photo: each target's photo.
+        area: each mask's share of what the encoder sees.
+        rows: of the table, by ranking and whose units; -1 for a target without that list.
+    """
+
+    columns: Columns
+    n_photos: int
+    photo: Int[np.ndarray, " targets"]
+    kind: Shaped[np.ndarray, " targets"]
+    category: Shaped[np.ndarray, " targets"]
+    area: Float[np.ndarray, " targets"]
+    rows: dict[tuple[str, str], Int[np.ndarray, " targets"]]
+
+    @classmethod
+    def of(cls, study: Finished) -> Compared:
+        """Return a study's targets, ordered by photo."""
+        columns = study.table("e4_fields")
+        names = ("photo", "kind", "category")
+        named = list(zip(*(columns[name].tolist() for name in names), strict=True))
+        targets = {key: number for number, key in enumerate(dict.fromkeys(named))}
+        rows: dict[tuple[str, str], Int[np.ndarray, " targets"]] = {}
+        area = np.full(len(targets), np.nan)
+        for row, key in enumerate(named):
+            entry = (str(columns["ranking"][row]), str(columns["units"][row]))
+            rows.setdefault(entry, np.full(len(targets), -1))[targets[key]] = row
+            area[targets[key]] = columns["area"][row]
+        return cls(
+            columns,
+            study.n_photos,
+            np.array([photo for photo, _, _ in targets], dtype=int),
+            np.array([kind for _, kind, _ in targets], dtype=object),
+            np.array([category for _, _, category in targets], dtype=object),
+            area,
+            rows,
+        )
+
+    @property
+    def ceiling(self) -> Float[np.ndarray, " targets"]:
+        """The largest IoU each target's mask allows."""
+        return np.array([iou_ceiling(float(share)) for share in self.area], dtype=float)
+
+    def only(self, kept: Bool[np.ndarray, " targets"]) -> Compared:
+        """Return some of the targets."""
+        return replace(
+            self,
+            photo=self.photo[kept],
+            kind=self.kind[kept],
+            category=self.category[kept],
+            area=self.area[kept],
+            rows={key: rows[kept] for key, rows in self.rows.items()},
+        )
+
+    def column(self, ranking: str, whose: str, name: str) -> Float[np.ndarray, " targets"]:
+        """Return a column of a list, by target; NaN for targets without that list."""
+        rows = self.rows.get((ranking, whose))
+        found = np.full(len(self.photo), np.nan)
+        if rows is not None and len(rows):
+            there = rows >= 0
+            found[there] = np.asarray(self.columns[name], dtype=float)[rows[there]]
+        return found
+
+    def score(
+        self, ranking: str, whose: str, measure: str, what: str
+    ) -> Float[np.ndarray, " targets"]:
+        """Return what a list or map scores, by target.
+
+        Args:
+            measure: one of `MEASURES`.
+            what: `single` for the mean over units, `best` for their maximum, `set` for the field
+                of their mean; maps are one of a kind.
+        """
+        prefix = "set_" if whose in MAPS else {"single": "", "best": "best_", "set": "set_"}[what]
+        found = self.column("" if whose in MAPS else ranking, whose, prefix + _COLUMNS[measure])
+        return found / self.ceiling if measure == "IoU / ceiling" else found
+
+    def by_photo(self, values: Float[np.ndarray, " targets"]) -> Float[np.ndarray, " photos"]:
+        """Return the mean over each photo's targets; NaN for a photo without any."""
+        return per_photo(self.photo, values, self.n_photos)
+
+    def number(self, values: Float[np.ndarray, " targets"]) -> Number:
+        """Return the mean over photos with its interval; of one photo alone there is none."""
+        found = over_photos(self.by_photo(values))
+        return Number(found.value, n=1) if found.n == 1 else found

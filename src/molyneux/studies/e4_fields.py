@@ -1,0 +1,218 @@
+"""E4: do the units that the word comes from look at what it names?
+
+Schwettmann et al. 2023, sections 2.3 and 3.3: a unit's activation over the patch grid, thresholded
+at its 95th percentile, against the segmentation of the noun's category, in photos with one object
+of it. Beside the paper's random units: another photo's units, an always-centre map, a random map,
+and how active all units are at each patch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from molyneux.errors import UsageError
+from molyneux.neurons.receptive_fields import NO_GRID, receptive_fields, set_field, upsample
+from molyneux.studies.e4_fields_summary import summarise
+from molyneux.studies.e4_lists import UnitList, unit_lists
+from molyneux.studies.e4_maps import Agreement, agreement, centre_heat, random_map
+from molyneux.studies.experiment import Experiment, Rows
+from molyneux.studies.finished import Finished
+from molyneux.studies.subject import Subject
+from molyneux.studies.tables import Result
+from molyneux.vision.encoder import PatchGrid
+
+_MAPS = 64  # upsampled at once: 13 MB at 224 x 224
+
+FIELDS = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("category", pa.string()),
+        ("area", pa.float64()),
+        ("ranking", pa.string()),
+        ("units", pa.string()),
+        ("n", pa.int32()),
+        ("iou", pa.float64()),
+        ("auprc", pa.float64()),
+        ("best_iou", pa.float64()),
+        ("best_auprc", pa.float64()),
+        ("best_unit", pa.string()),
+        ("set_iou", pa.float64()),
+        ("set_auprc", pa.float64()),
+    ]
+)
+"""A list of units, or a map without any, against one mask.
+
+`units`: `own`; `random` ones of the same layers; `other`, another photo's; `centre`, `random map`
+and `activation` are maps, with their scores in `set_*` and an empty `ranking`. `iou` and `auprc`
+are means over the units, `best_*` maxima, `set_*` those of the units' mean field.
+"""
+
+TARGETS = pa.schema([("kind", pa.string()), ("category", pa.string()), ("outcome", pa.string())])
+"""What became of each target: `compared`, or why not."""
+
+COMPARED = "compared"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A word and the mask it names.
+
+    Attributes:
+        kind: `caption` for the caption's first noun, `asked` for a word that was asked for.
+        target: its number in the photo's attribution.
+    """
+
+    kind: str
+    category: str
+    target: int
+    mask: Bool[np.ndarray, "size size"]
+
+
+class Fields(Experiment):
+    """E4: where the units look."""
+
+    name = "E4"
+    title = "What do they look at? Receptive fields against segmentations"
+
+    def tables(self) -> dict[str, pa.Schema]:
+        """Return the tables of fields and of targets."""
+        return {"e4_fields": FIELDS, "e4_targets": TARGETS}
+
+    def measure(self, subject: Subject) -> Rows:
+        """Return a photo's rows: none without a noun in its caption, nor without patches."""
+        if not subject.captioner.encoder.grid.has_patches:
+            return {"e4_fields": [], "e4_targets": [_outcome("photo", None, NO_GRID)]}
+        if subject.word is None:
+            return {
+                "e4_fields": [],
+                "e4_targets": [_outcome("caption", None, "the caption has no noun")],
+            }
+        goals, outcomes = find_goals(subject)
+        rows: list[dict[str, Any]] = []
+        if goals:
+            activation = subject.attribution.activation.cpu()
+            grid = subject.captioner.encoder.grid
+            lists = unit_lists(subject, [goal.target for goal in goals])
+            for goal, own in zip(goals, lists, strict=True):
+                rows += compare(activation, own, grid, goal)
+        return {"e4_fields": rows, "e4_targets": outcomes}
+
+    def summarise(self, study: Finished) -> Result:
+        """Return how well fields and masks agree, beside every control."""
+        return summarise(self, study)
+
+
+def _outcome(kind: str, category: str | None, outcome: str) -> dict[str, Any]:
+    return {"kind": kind, "category": category, "outcome": outcome}
+
+
+def find_goals(subject: Subject) -> tuple[list[Goal], list[dict[str, Any]]]:
+    """Return the words whose mask the encoder sees, and what became of every word."""
+    wanted = [("asked", name, 1 + i) for i, (name, _) in enumerate(subject.asked)]
+    outcomes: list[dict[str, Any]] = []
+    named, item = subject.category, subject.item
+    if not item.has_masks:
+        outcomes.append(_outcome("caption", named, "the photo has no mask"))
+    elif named is None:
+        outcomes.append(_outcome("caption", None, "the noun names no annotated category"))
+    elif item.instances.get(named) != 1:
+        outcomes.append(_outcome("caption", named, "not a single instance"))
+    else:
+        wanted.insert(0, ("caption", named, 0))
+    goals = []
+    for kind, category, target in wanted:
+        mask, reason = _seen_mask(subject, category)
+        outcomes.append(_outcome(kind, category, reason))
+        if mask is not None:
+            goals.append(Goal(kind, category, target, mask))
+    return goals, outcomes
+
+
+def _seen_mask(subject: Subject, category: str) -> tuple[Bool[np.ndarray, "size size"] | None, str]:
+    """Return a category's mask on the encoder's input, or None and why there is none."""
+    try:
+        mask = subject.item.mask(category)
+    except UsageError:
+        return None, "the mask cannot be drawn"
+    if mask is None:
+        return None, "the category has no mask"
+    prepare = subject.captioner.encoder.preprocessing
+    seen = prepare.crop_mask(torch.from_numpy(np.array(mask))).numpy()
+    return (seen, COMPARED) if seen.any() else (None, "outside what the encoder sees")
+
+
+def compare(
+    activation: Float[Tensor, "layers patches d_mlp"],
+    lists: list[UnitList],
+    grid: PatchGrid,
+    goal: Goal,
+) -> list[dict[str, Any]]:
+    """Return the rows of one mask: each list's units one by one and together, and the maps."""
+    # A unit that several lists hold is compared once.
+    keys = sorted({key for entry in lists for key in entry.units})
+    place = {key: row for row, key in enumerate(keys)}
+    chosen = [[place[key] for key in entry.units] for entry in lists]
+    maps = [mean_activation(activation, grid)]
+    if keys:
+        fields = receptive_fields(activation, [u for u, _ in keys], [s for _, s in keys], grid)
+        maps = [*fields, *(set_field(fields[rows]) for rows in chosen), *maps]
+    found = score_fields(torch.stack(maps), goal.mask)
+    head = {"kind": goal.kind, "category": goal.category, "area": float(goal.mask.mean())}
+    table: list[dict[str, Any]] = []
+    for number, (entry, own) in enumerate(zip(lists, chosen, strict=True)):
+        iou, auprc, together = found.iou[own], found.auprc[own], len(keys) + number
+        best = entry.units[int(iou.argmax())][0]
+        table.append(
+            {
+                **head,
+                "ranking": entry.ranking,
+                "units": entry.whose,
+                "n": len(own),
+                "iou": float(iou.mean()),
+                "auprc": float(auprc.mean()),
+                "best_iou": float(iou.max()),
+                "best_auprc": float(auprc.max()),
+                "best_unit": str(best),
+                "set_iou": float(found.iou[together]),
+                "set_auprc": float(found.auprc[together]),
+            }
+        )
+    centre = agreement(centre_heat(len(goal.mask))[None], goal.mask)
+    for name, iou_of, auprc_of in (
+        ("activation", float(found.iou[-1]), float(found.auprc[-1])),
+        ("centre", float(centre.iou[0]), float(centre.auprc[0])),
+        ("random map", *random_map(goal.mask.size, int(goal.mask.sum()))),
+    ):
+        scores = {"set_iou": iou_of, "set_auprc": auprc_of}
+        table.append({**head, "ranking": "", "units": name, "n": 0, **scores})
+    return table
+
+
+def mean_activation(
+    activation: Float[Tensor, "layers patches d_mlp"], grid: PatchGrid
+) -> Float[Tensor, "rows columns"]:
+    """Return how active all units are at each patch, each as a share of its own largest value."""
+    size = activation.abs()
+    share = size / size.amax(dim=1, keepdim=True).clamp(min=1e-12)
+    return share.mean(dim=(0, 2)).reshape(grid.rows, grid.columns)
+
+
+def score_fields(
+    fields: Float[Tensor, "maps rows columns"], mask: Bool[np.ndarray, "size size"]
+) -> Agreement:
+    """Return how well fields over the patch grid, upsampled, agree with a mask."""
+    parts = [
+        agreement(upsample(fields[start : start + _MAPS], len(mask)).numpy(), mask)
+        for start in range(0, len(fields), _MAPS)
+    ]
+    return Agreement(
+        np.concatenate([part.iou for part in parts]),
+        np.concatenate([part.auprc for part in parts]),
+    )

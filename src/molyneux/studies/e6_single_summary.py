@@ -1,0 +1,87 @@
+"""Single units: what each takes from the word when it alone is silenced, and what was predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+from molyneux.studies.estimates import over_photos
+from molyneux.studies.finished import Finished, per_photo
+from molyneux.studies.tables import Cell, ResultTable
+
+RANKINGS = ("top", "specific", "other_specific")
+FEW = "fewer than three units that differ"
+
+
+def single_table(study: Finished) -> ResultTable:
+    """Return mean exact effects of single units by ranking, and their agreement with `total`."""
+    columns = study.table("e6_units")
+    rows: list[dict[str, Cell]] = []
+    for ranking in RANKINGS:
+        chosen = columns["ranking"] == ranking
+        photo, effect, total = (columns[name][chosen] for name in ("photo", "effect", "total"))
+
+        def mean(values: np.ndarray, photo: np.ndarray = photo) -> np.ndarray:
+            return per_photo(photo, values, study.n_photos)
+
+        rows.append(
+            {
+                "ranking": ranking,
+                "effect (logits)": over_photos(mean(effect)),
+                "total (logits)": over_photos(mean(total)),
+                "effect above 0": over_photos(mean(effect > 0)),
+                "Pearson": over_photos(agreement(photo, effect, total, study.n_photos), why=FEW),
+                "Spearman": over_photos(
+                    agreement(photo, effect, total, study.n_photos, spearman), why=FEW
+                ),
+            }
+        )
+    return ResultTable(
+        "E6.single",
+        "One unit at a time",
+        (
+            "ranking",
+            "effect (logits)",
+            "total (logits)",
+            "effect above 0",
+            "Pearson",
+            "Spearman",
+        ),
+        tuple(rows),
+        (
+            "The first ten units of each ranking in the patch view, each silenced by itself at "
+            "the patches. `effect`: the target's logit that is lost, exactly; `total`: its "
+            "first-order prediction. Means within a photo, then over photos.",
+            "`other_specific`: units of another photo's list, tried on this photo's word.",
+            "Correlations of effect and total are over the units of one photo, then averaged.",
+        ),
+    )
+
+
+def pearson(a: np.ndarray, b: np.ndarray) -> float:
+    """Return Pearson's correlation."""
+    return float(stats.pearsonr(a, b)[0])
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Return Spearman's rank correlation."""
+    return float(stats.spearmanr(a, b)[0])
+
+
+def agreement(
+    photo: np.ndarray,
+    effect: np.ndarray,
+    total: np.ndarray,
+    n_photos: int,
+    correlation: Callable[[np.ndarray, np.ndarray], float] = pearson,
+) -> Float[np.ndarray, " photos"]:
+    """Return each photo's correlation; NaN for fewer than three units, or all of one value."""
+    found = np.full(n_photos, np.nan)
+    for number in np.unique(photo):
+        a, b = effect[photo == number], total[photo == number]
+        if len(a) >= 3 and np.ptp(a) > 0 and np.ptp(b) > 0:
+            found[number] = correlation(a, b)
+    return found

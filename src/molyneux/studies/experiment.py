@@ -1,0 +1,78 @@
+"""What an experiment is: what it asks of a photo, of the photo's texts, and of all photos."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from PIL import Image
+
+    from molyneux.metrics.bertscore import BertScorer
+    from molyneux.metrics.clipscore import ClipScorer
+    from molyneux.studies.finished import Finished
+    from molyneux.studies.subject import Subject
+    from molyneux.studies.tables import Result
+
+Rows = dict[str, list[dict[str, Any]]]
+"""Rows of several tables, by the table's name."""
+
+
+@dataclass(frozen=True)
+class PhotoRecord:
+    """A measured photo, as the scoring of its texts sees it.
+
+    Attributes:
+        row: what was kept of it: `index`, `id`, `sha256`, `caption`, `noun`, `captions` (human),
+            and the tables of all experiments, each a list of rows.
+    """
+
+    row: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.row[name]
+
+
+@dataclass(frozen=True)
+class Scorers:
+    """How texts are compared with texts and photos; without CLIP weights, why there are none."""
+
+    bert: BertScorer
+    clip: ClipScorer | None
+    no_clip: str | None = None
+
+
+class Experiment(ABC):
+    """One of the paper's experiments.
+
+    A study first measures every photo (which needs the captioner), then scores its texts (which
+    needs every photo measured, because another photo serves as control), then summarises all.
+    """
+
+    name: str
+    title: str
+
+    def tables(self) -> dict[str, pa.Schema]:
+        """Return the tables measured on a photo, by name: each name begins with `<name>_`."""
+        return {}
+
+    def measure(self, subject: Subject) -> Rows:
+        """Return a photo's rows. Depends on that photo, the captioner and the settings alone."""
+        return {}
+
+    def text_tables(self) -> dict[str, pa.Schema]:
+        """Return the tables of scored texts, by name."""
+        return {}
+
+    def score(
+        self, own: PhotoRecord, partner: PhotoRecord, photo: Image.Image, scorers: Scorers
+    ) -> Rows:
+        """Return a photo's rows of scored texts; `partner` is the photo that is its control."""
+        return {}
+
+    @abstractmethod
+    def summarise(self, study: Finished) -> Result:
+        """Return the tables and figures over all photos; needs the run folder alone."""

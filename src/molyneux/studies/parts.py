@@ -1,0 +1,127 @@
+"""The measured photos on disk: one Parquet file per photo and phase, whole or not there.
+
+A photo is the unit of work. Its file is written beside its place and moved there, so that a
+process may be killed at any moment and any other may go on; two processes that measure the same
+photo write the same bytes to the same place, so no photo is ever doubled.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from molyneux.errors import RunError
+from molyneux.store import Run
+
+FOLDER = "parts"
+
+PHOTO = pa.schema(
+    [
+        ("index", pa.int32()),
+        ("id", pa.string()),
+        ("sha256", pa.string()),
+        ("split", pa.string()),
+        ("label", pa.string()),
+        ("error", pa.string()),
+        ("caption", pa.string()),
+        ("noun", pa.string()),
+        ("captions", pa.list_(pa.string())),
+        ("human_nouns", pa.list_(pa.string())),
+        ("categories", pa.list_(pa.string())),
+    ]
+)
+"""What is kept of every photo, whatever is measured."""
+
+
+def part_schema(tables: Mapping[str, pa.Schema]) -> pa.Schema:
+    """Return the columns of a part: those of the photo, and each table as a list of rows."""
+    lists = [pa.field(name, pa.list_(pa.struct(list(schema)))) for name, schema in tables.items()]
+    return pa.schema([*PHOTO, *lists])
+
+
+def part_path(run: Path, phase: str, index: int) -> Path:
+    """Return where a photo's part lies."""
+    return run / FOLDER / phase / f"{index:07d}.parquet"
+
+
+def write_part(run: Path, phase: str, row: Mapping[str, Any], schema: pa.Schema) -> None:
+    """Write one photo's part, as a whole or not at all.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    path = part_path(run, phase, row["index"])
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    table = pa.Table.from_pylist([dict(row)], schema=schema)
+    with Run.writing():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                pq.write_table(table, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def finished_parts(run: Path, phase: str) -> list[int]:
+    """Return the numbers of the photos that a phase has measured, ascending."""
+    folder = run / FOLDER / phase
+    if not folder.is_dir():
+        return []
+    return sorted(int(p.stem) for p in folder.glob("*.parquet") if not p.name.startswith("."))
+
+
+def read_part(run: Path, phase: str, index: int) -> dict[str, Any]:
+    """Return one photo's part.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    row: dict[str, Any] = _read(part_path(run, phase, index)).to_pylist()[0]
+    return row
+
+
+def read_parts(run: Path, phase: str, schema: pa.Schema) -> pa.Table:
+    """Return a phase's parts as one table of the schema's columns, ordered by photo number.
+
+    Raises:
+        RunError: a part is missing or damaged.
+    """
+    paths = [part_path(run, phase, index) for index in finished_parts(run, phase)]
+    return pa.concat_tables([schema.empty_table(), *(_read(path, schema.names) for path in paths)])
+
+
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    try:
+        with path.open("rb") as file:
+            return pq.read_table(file, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise RunError(
+            f"{path} is missing or damaged ({' '.join(str(error).split())[:160]}); delete it and "
+            "run the same `molyneux study` again: only that photo is measured anew"
+        ) from error
+
+
+def flatten_rows(parts: pa.Table, column: str, photo: Sequence[int] | np.ndarray) -> pa.Table:
+    """Return a table's rows of all photos, with the column `photo` first.
+
+    Args:
+        photo: the number each row of `parts` goes by in the column `photo`.
+    """
+    lists = parts[column].combine_chunks()
+    rows = pc.list_flatten(lists)
+    parents = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
+    numbers = pa.array(np.asarray(photo, dtype=np.int32)[parents])
+    fields = lists.type.value_type
+    columns = [rows.field(i) for i in range(fields.num_fields)]
+    names = [fields.field(i).name for i in range(fields.num_fields)]
+    return pa.table([numbers, *columns], names=["photo", *names])

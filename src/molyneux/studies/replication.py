@@ -1,0 +1,196 @@
+"""The headline numbers again, on disjoint random subsets of the photos and with other controls.
+
+Subsets of the same photos differ by sampling alone, so their spread should be the sampling error
+that the intervals claim: more would say that the intervals are too narrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from molyneux.metrics.bootstrap import median
+from molyneux.studies.e6_curves import Curves
+from molyneux.studies.e6_sets import HEADLINE
+from molyneux.studies.estimates import over_photos
+from molyneux.studies.finished import Finished, per_photo
+from molyneux.studies.settings import draw_seed
+from molyneux.studies.tables import Cell, Number, Result, ResultTable
+
+Headline = dict[str, Float[np.ndarray, " photos"]]
+
+FEW = "fewer than two photos in a subset, or all alike"
+VIEW = "patches"
+
+
+def replicate(study: Finished, subsets: int) -> Result:
+    """Return the headline numbers of E2 and E6 on disjoint random subsets, and by control seed."""
+    groups = deal_photos(study, subsets)
+    rows = [
+        {"experiment": experiment, "number": name, **_compared(values, groups)}
+        for experiment, found in _headlines(study)
+        for name, values in found.items()
+    ]
+    sizes = [len(group) for group in groups]
+    names = tuple(f"subset {i + 1}" for i in range(subsets))
+    tables = [
+        ResultTable(
+            "R.subsets",
+            "Headline numbers on disjoint random subsets",
+            (
+                "experiment",
+                "number",
+                "all photos",
+                *names,
+                "spread",
+                "expected spread",
+                "chi-square",
+                "p",
+            ),
+            tuple(rows),
+            (
+                f"The photos are dealt at random into {subsets} subsets of {min(sizes)} to "
+                f"{max(sizes)}; photos without a noun count in none of the numbers.",
+                "`spread`: standard deviation over subsets. `expected spread`: the standard error "
+                "over all photos times the root of the number of subsets, as sampling alone would "
+                f"give; between subsets {_range_text(subsets)}.",
+                "`chi-square`: of homogeneity, the subsets' means against their common mean in "
+                "units of the variance within subsets; p below .05 would say that the subsets "
+                "differ by more than sampling.",
+                "E2: patch view, BERTScore of a photo's units with its human captions, minus that "
+                "of another photo's units. E6: patch view, silenced at all positions.",
+            ),
+        )
+    ]
+    if "e6_curves" in study.measured:
+        tables.append(_seed_table(Curves.of(study)))
+    return Result("R", "Replication", tuple(tables))
+
+
+def deal_photos(study: Finished, subsets: int) -> list[Int[np.ndarray, " photos"]]:
+    """Return the photos dealt into disjoint subsets of equal size, but for one photo.
+
+    A photo's place depends on the seed and the photos' hashes, not on the order of the data.
+    """
+    keys = [
+        (draw_seed(study.settings.seed, sha256, "replication"), sha256)
+        for sha256 in study.photos["sha256"].to_pylist()
+    ]
+    order = np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=int)
+    return [np.sort(order[start::subsets]) for start in range(subsets)]
+
+
+def _headlines(study: Finished) -> Iterator[tuple[str, Headline]]:
+    if "e2_scores" in study.measured:
+        yield "E2", agreement_headline(study)
+    if "e6_curves" in study.measured:
+        from molyneux.studies.e6_summary import headline
+
+        yield "E6", headline(study)
+
+
+def agreement_headline(study: Finished) -> Headline:
+    """Return E2's headline numbers, one value per photo: BERTScores of own minus shuffled units."""
+    columns = study.table("e2_scores")
+    found: Headline = {}
+    for ranking in ("top", "specific"):
+        of_ranking = (columns["view"] == VIEW) & (columns["ranking"] == ranking)
+        for figure, label in (("bert_max", "largest"), ("bert_mean", "mean")):
+            own, shuffled = (
+                per_photo(columns["photo"][rows], columns[figure][rows], study.n_photos)
+                for rows in (of_ranking & (columns["against"] == a) for a in ("own", "shuffled"))
+            )
+            found[f"{ranking} - shuffled: {label} BERTScore"] = own - shuffled
+    return found
+
+
+def _compared(values: np.ndarray, groups: list[np.ndarray]) -> dict[str, Cell]:
+    parts = [values[group] for group in groups]
+    cells: dict[str, Cell] = {"all photos": over_photos(values)}
+    cells |= {f"subset {i + 1}": over_photos(part) for i, part in enumerate(parts)}
+    parts = [part[~np.isnan(part)] for part in parts]
+    found = homogeneity(parts)
+    if found is None:
+        return cells | {
+            name: Number.missing(FEW) for name in ("spread", "expected spread", "chi-square", "p")
+        }
+    return cells | {
+        name: Number(value, n=len(parts))
+        for name, value in zip(("spread", "expected spread", "chi-square", "p"), found, strict=True)
+    }
+
+
+def homogeneity(parts: list[np.ndarray]) -> tuple[float, float, float, float] | None:
+    """Return spread, expected spread, chi-square and p of subsets of one sample.
+
+    The chi-square is that of means with one variance, estimated within subsets (Cochran 1954),
+    with one degree of freedom less than there are subsets. None where a subset has fewer than
+    two photos, or nothing varies within subsets.
+    """
+    from scipy.stats import chi2
+
+    sizes = np.array([len(part) for part in parts])
+    if len(parts) < 2 or sizes.min() < 2:
+        return None
+    means = np.array([part.mean() for part in parts])
+    squares = sum(float(((part - part.mean()) ** 2).sum()) for part in parts)
+    within = squares / (sizes.sum() - len(parts))
+    if within == 0:
+        return None
+    everything = np.concatenate(parts)
+    error = everything.std(ddof=1) / len(everything) ** 0.5
+    expected = float(error * len(parts) ** 0.5)
+    weighted = float(sizes @ means / sizes.sum())
+    statistic = float(sizes @ (means - weighted) ** 2 / within)
+    p = float(chi2.sf(statistic, len(parts) - 1))
+    return float(means.std(ddof=1)), expected, statistic, p
+
+
+def _range_text(subsets: int) -> str:
+    """Return what a spread over so few subsets may be by chance, as a share of the expected."""
+    from scipy.stats import chi2
+
+    low, high = np.sqrt(chi2.ppf([0.025, 0.975], subsets - 1) / (subsets - 1))
+    return f"this few, 95 % of spreads lie between {low:.2f} and {high:.2f} times it"
+
+
+def _seed_table(curves: Curves) -> ResultTable:
+    """Return the random control of E6 for each of its seeds, and the spread of their means."""
+    steps = sorted({step for step in (HEADLINE, curves.last) if step})
+    rows: list[dict[str, Cell]] = []
+    means: dict[str, list[float]] = {}
+    for seed in curves.seeds:
+        row: dict[str, Cell] = {"control": f"random, seed {seed}"}
+        for step in steps:
+            values = curves.values(VIEW, "all", "random", step, "ratio", seed=seed)
+            own = curves.values(VIEW, "all", "top", step, "ratio")
+            numbers = {
+                f"{step} units, mean": over_photos(values),
+                f"{step} units, median": over_photos(values, median),
+                f"top - random at {step}": over_photos(own - values),
+            }
+            row |= numbers
+            for name, number in numbers.items():
+                if number.value is not None:
+                    means.setdefault(name, []).append(number.value)
+        rows.append(row)
+    spread: dict[str, Cell] = {
+        name: Number(float(np.std(found, ddof=1)), n=len(found))
+        for name, found in means.items()
+        if len(found) > 1
+    }
+    if spread:
+        rows.append({"control": "standard deviation over seeds", **spread})
+    columns = tuple(dict.fromkeys(name for row in rows for name in row))
+    return ResultTable(
+        "R.seeds",
+        "The random control, seed by seed",
+        columns or ("control",),
+        tuple(rows),
+        (
+            "Probability left of the target, patch view, silenced at all positions. Each seed "
+            "draws other units for every photo.",
+        ),
+    )

@@ -1,0 +1,127 @@
+"""A whole study: photos, texts, classes, then the tables and results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from molyneux.errors import UsageError
+from molyneux.models.captioner import Captioner
+from molyneux.studies import measure, texts
+from molyneux.studies.begin import begin_study, list_hash
+from molyneux.studies.collect import MODEL, bad_photos, good_photos, write_model_tables
+from molyneux.studies.conclude import conclude
+from molyneux.studies.phases import Progress, run_phase
+from molyneux.studies.registry import SELECTIVITY, load_experiments
+from molyneux.studies.selectivity_phases import run_selectivity
+from molyneux.studies.settings import StudySettings
+from molyneux.studies.share import Share
+
+if TYPE_CHECKING:
+    from molyneux.data.selection import Selection
+    from molyneux.store import Run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a study.
+
+    Attributes:
+        good: photos measured.
+        bad: photos that could not be read, and why.
+    """
+
+    folder: Path
+    good: int
+    bad: list[tuple[str, str]]
+
+
+def begin(
+    captioner: Captioner,
+    selection: Selection,
+    labelled: Selection | None,
+    settings: StudySettings,
+    out: Path | None,
+) -> tuple[Run, list[str]]:
+    """Return the study's run folder, begun or resumed, and which library versions changed.
+
+    Raises:
+        RunError: the folder holds something else, or a study with other settings.
+        UsageError: the captioner has no reference table.
+    """
+    if captioner.reference is None:
+        raise UsageError(
+            "a study needs a reference table (specific scores, sinks, other photos); measure one "
+            "with `molyneux reference` and give it with --reference"
+        )
+
+    def listed(photos: Selection) -> dict[str, Any]:
+        return {**photos.record(), "photos": len(photos), "list_sha256": list_hash(photos.ids)}
+
+    from molyneux.explain.run import describe_model
+
+    run, changed = begin_study(
+        out,
+        {
+            "settings": asdict(settings),
+            "data": listed(selection),
+            "labelled": None if labelled is None else listed(labelled),
+            "hashes": captioner.hashes,
+            "reference": captioner.reference.provenance,
+        },
+        model=describe_model(captioner),
+    )
+    if not (run.folder / MODEL).exists():
+        write_model_tables(run, captioner)
+    return run, changed
+
+
+def run_study(
+    captioner: Captioner,
+    selection: Selection,
+    labelled: Selection | None,
+    settings: StudySettings,
+    run: Run,
+    share: Share,
+    *,
+    on_photo: Callable[[Progress], None] = lambda progress: None,
+    note: Callable[[str], None] = lambda line: None,
+) -> Outcome:
+    """Return the outcome of a study carried to its end from wherever its folder stands.
+
+    Every process of a share calls this with the same arguments; the first one writes the tables.
+
+    Raises:
+        RunError: the folder cannot be written, or a part is damaged.
+        UsageError: not one photo could be measured.
+    """
+    folder = run.folder
+    experiments = load_experiments(settings.experiments)
+    if experiments:
+        run_phase(
+            folder,
+            measure.photo_phase(captioner, settings, experiments),
+            selection,
+            share,
+            on_photo,
+        )
+        good = good_photos(folder)
+        if not good:
+            raise UsageError(f"not one photo could be read; the first: {bad_photos(folder)[0][1]}")
+        if any(experiment.text_tables() for experiment in experiments):
+            scorers = texts.load_scorers(settings, note)
+            if share.is_first:
+                run.write_json(
+                    texts.SCORERS, {"bert": scorers.bert.name, "no_clip": scorers.no_clip}
+                )
+            phase = texts.text_phase(folder, settings, experiments, good, scorers)
+            run_phase(folder, phase, selection, share, on_photo)
+    if SELECTIVITY in settings.experiments and labelled is not None:
+        run_selectivity(captioner, labelled, settings, run, share, on_photo)
+    if share.is_first:
+        note("summarising (intervals are bootstraps over photos)")
+        conclude(run)
+    share.wait()
+    return Outcome(folder, len(good_photos(folder)), bad_photos(folder))

@@ -1,0 +1,249 @@
+"""A study is one and the same however it is killed, resumed and shared out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import study_toy
+
+from molyneux.data.open import open_dataset
+from molyneux.data.selection import select
+from molyneux.errors import RunError, UsageError
+from molyneux.studies import collect, conclude, study, texts
+from molyneux.studies.parts import finished_parts, part_path
+from molyneux.studies.settings import StudySettings
+from molyneux.studies.share import Share
+
+N = 7
+SETTINGS = StudySettings(experiments=("E3",), subsets=0)
+TESTS = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class OneOf(Share):
+    """A share of several processes that are run one after another, so that nobody is met."""
+
+    def wait(self) -> None:
+        return None
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (study, collect, conclude):
+        monkeypatch.setattr(module, "load_experiments", lambda names: [study_toy.Toy()])
+    scorers = study_toy.Scorers(study_toy.FakeBert(), None, "no")  # type: ignore[arg-type]
+    monkeypatch.setattr(texts, "load_scorers", lambda settings, note: scorers)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    study_toy.save_photos(folder, N)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def seeing(photos: Path) -> Any:
+    return study_toy.seeing_captioner(photos)
+
+
+def run(
+    seeing: Any,
+    photos: Path,
+    out: Path,
+    share: Share | None = None,
+    settings: StudySettings = SETTINGS,
+    on_photo: Any = lambda progress: None,
+) -> study.Outcome:
+    selection = select(open_dataset(photos))
+    begun, _ = study.begin(seeing, selection, None, settings, out)
+    return study.run_study(
+        seeing, selection, None, settings, begun, share or Share(), on_photo=on_photo
+    )
+
+
+def hashes(out: Path) -> dict[str, str]:
+    paths = sorted([*out.glob("tables/*"), *out.glob("results/*")])
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    seeing: Any, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (study, collect, conclude):
+            patch.setattr(module, "load_experiments", lambda names: [study_toy.Toy()])
+        scorers = study_toy.Scorers(study_toy.FakeBert(), None, "no")  # type: ignore[arg-type]
+        patch.setattr(texts, "load_scorers", lambda settings, note: scorers)
+        out = tmp_path_factory.mktemp("run") / "undisturbed"
+        assert run(seeing, photos, out).good == N
+    found = hashes(out)
+    assert {"photos.parquet", "toy_units.parquet", "toy_shared.parquet", "E3.json"} <= set(found)
+    return found
+
+
+def test_tables_open_as_columns_with_the_photo_named(
+    seeing: Any, photos: Path, tmp_path: Path
+) -> None:
+    run(seeing, photos, tmp_path / "run")
+    table = pq.read_table(tmp_path / "run/tables/toy_units.parquet").to_pylist()
+    assert [row["photo"] for row in table] == [i for i in range(N) for _ in range(3)]
+    assert {row["id"] for row in table if row["photo"] == 2} == {"002.png"}
+    shared = pq.read_table(tmp_path / "run/tables/toy_shared.parquet").to_pylist()
+    partner = {row["id"]: row["partner"] for row in shared}
+    assert sorted(partner) == sorted(partner.values())
+    assert all(own != other for own, other in partner.items())
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, N + 2])
+def test_an_interrupted_study_resumes_to_the_same_bytes(
+    seeing: Any, photos: Path, tmp_path: Path, undisturbed: dict[str, str], stop_after: int
+) -> None:
+    seen = []
+
+    def stop(progress: Any) -> None:
+        seen.append((progress.phase, progress.id))
+        if len(seen) == stop_after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(seeing, photos, tmp_path / "run", on_photo=stop)
+    run(seeing, photos, tmp_path / "run", on_photo=lambda p: seen.append((p.phase, p.id)))
+    assert len(seen) == len(set(seen)) == 2 * N, "every photo once in each phase"
+    assert hashes(tmp_path / "run") == undisturbed
+
+
+def test_any_number_of_processes_gives_the_same_bytes(
+    seeing: Any, photos: Path, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    out = tmp_path / "run"
+    selection = select(open_dataset(photos))
+    begun, _ = study.begin(seeing, selection, None, SETTINGS, out)
+    from molyneux.studies.measure import photo_phase
+    from molyneux.studies.phases import run_phase
+
+    phase = photo_phase(seeing, SETTINGS, [study_toy.Toy()])
+    for rank in (2, 0, 1):  # as many shares, in another order, one of them killed half-way
+        done: list[Any] = []
+
+        def stop(progress: Any, done: list[Any] = done, rank: int = rank) -> None:
+            done.append(progress)
+            if rank == 0 and len(done) == 2:
+                raise KeyboardInterrupt
+
+        try:
+            run_phase(begun.folder, phase, selection, OneOf(rank, 3), stop)
+        except KeyboardInterrupt:
+            assert rank == 0
+    assert finished_parts(out, "photos") == [0, 1, 2, 3, 4, 5]
+    run(seeing, photos, out)
+    assert hashes(out) == undisturbed
+
+
+def test_what_a_kill_leaves_behind_does_not_count(
+    seeing: Any, photos: Path, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "manifest.json.part").write_bytes(b'{"schema"')
+    run(seeing, photos, out)
+    part = part_path(out, "photos", 3)
+    partial = part.with_name(f".{part.name}.4711")
+    part.rename(partial)
+    partial.write_bytes(partial.read_bytes()[:50])
+    run(seeing, photos, out)
+    assert hashes(out) == undisturbed
+
+
+def test_a_damaged_part_is_one_line_that_says_what_to_delete(
+    seeing: Any, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    run(seeing, photos, out)
+    part_path(out, "photos", 3).write_bytes(b"PAR1")
+    with pytest.raises(RunError, match=r"0000003\.parquet is missing or damaged.*delete it"):
+        run(seeing, photos, out)
+
+
+def test_changed_settings_are_refused_with_the_difference(
+    seeing: Any, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    run(seeing, photos, out)
+    before = hashes(out)
+    with pytest.raises(RunError, match=r"settings\.seed: 0 in the folder, 1 now"):
+        run(seeing, photos, out, settings=replace(SETTINGS, seed=1))
+    study_toy.save_photos(tmp_path / "fewer", 3)
+    with pytest.raises(RunError, match=r"data\.photos: 7 in the folder, 3 now"):
+        run(seeing, tmp_path / "fewer", out)
+    assert hashes(out) == before
+
+
+def test_another_run_is_not_written_over(seeing: Any, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("years of work")
+    with pytest.raises(RunError, match="already holds something"):
+        run(seeing, photos, tmp_path / "run")
+
+
+def test_bad_photos_are_listed_and_the_others_measured(seeing: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    study_toy.save_photos(folder, 10)
+    (folder / "004.png").write_bytes(b"")
+    (folder / "007.png").write_bytes((folder / "007.png").read_bytes()[:300])
+    outcome = run(seeing, folder, tmp_path / "run")
+    assert outcome.good == 8
+    assert [name for name, _ in outcome.bad] == ["004.png", "007.png"]
+    assert "empty (0 bytes)" in outcome.bad[0][1]
+    table = pq.read_table(tmp_path / "run/tables/photos.parquet")
+    assert table.num_rows == 8
+
+
+def test_nothing_but_bad_photos_is_an_error(seeing: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(b"no photo")
+    with pytest.raises(UsageError, match="not one photo could be read"):
+        run(seeing, folder, tmp_path / "run")
+
+
+def test_two_processes_one_of_them_killed_and_restarted(photos: Path, tmp_path: Path) -> None:
+    out, alone = tmp_path / "shared", tmp_path / "alone"
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
+        "OMP_NUM_THREADS": "1",
+    }
+    script = str(TESTS / "study_toy.py")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*torchrun, "--nproc-per-node", "2", script, str(photos), str(out)]
+    log = (tmp_path / "log.txt").open("wb")
+    both = subprocess.Popen([*command, "0.5"], env=environment, stdout=log, stderr=log)
+    deadline = time.monotonic() + 120
+    while len(finished_parts(out, "photos")) < 2 and time.monotonic() < deadline:
+        assert both.poll() is None, (tmp_path / "log.txt").read_text()
+        time.sleep(0.05)
+    children = Path(f"/proc/{both.pid}/task/{both.pid}/children")
+    if not children.is_file():
+        both.kill()
+        pytest.skip("finding one of the processes takes Linux' /proc")
+    os.kill(int(children.read_text().split()[-1]), signal.SIGKILL)
+    assert both.wait(timeout=120) != 0
+    assert 0 < len(finished_parts(out, "photos")) < N
+    subprocess.run(command, env=environment, stdout=log, stderr=log, check=True, timeout=180)
+    single = [sys.executable, script, str(photos), str(alone)]
+    subprocess.run(single, env=environment, stdout=log, stderr=log, check=True, timeout=180)
+    log.close()
+    assert hashes(out) == hashes(alone)
+    assert len(pq.read_table(out / "tables/photos.parquet")) == N

@@ -1,0 +1,187 @@
+"""All experiments at once on a tiny model: parts, tables, results, units and the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import study_toy
+from PIL import Image
+
+from molyneux.data.open import open_dataset
+from molyneux.data.selection import select
+from molyneux.explain.curves import ablation_grid
+from molyneux.report import write_report
+from molyneux.report.results import find_tables, read_results
+from molyneux.report.text import as_text
+from molyneux.report.units import list_units
+from molyneux.store import Run
+from molyneux.studies import study, texts
+from molyneux.studies.conclude import conclude
+from molyneux.studies.experiment import Scorers
+from molyneux.studies.settings import StudySettings
+from molyneux.studies.share import Share
+from molyneux.studies.tables import Number
+
+N = 12
+
+
+class Overlap:
+    """A stand-in for BERTScore whose values are known: shared over all distinct words."""
+
+    name = "word overlap"
+
+    def f1(self, candidates: Sequence[str], references: Sequence[str]) -> np.ndarray:
+        sets = [[set(text.lower().split()) for text in texts] for texts in (candidates, references)]
+        return np.array(
+            [[len(a & b) / max(1, len(a | b)) for b in sets[1]] for a in sets[0]], dtype=float
+        ).reshape(len(candidates), len(references))
+
+
+def coco(folder: Path, n: int) -> Path:
+    """Write a data set in COCO's layout: one dog a photo, in the left half."""
+    study_toy.save_photos(folder / "images", n)
+    (folder / "images" / "captions.jsonl").unlink()
+    images, captions, boxes = [], [], []
+    for number in range(n):
+        name = f"{number:03d}.png"
+        with Image.open(folder / "images" / name) as photo:
+            width, height = photo.size
+        images.append({"id": number, "file_name": name, "width": width, "height": height})
+        for i, text in enumerate(("a dog on the table.", "a man with a dog.")):
+            captions.append({"id": 10 * number + i, "image_id": number, "caption": text})
+        left = [0, 0, width / 2, 0, width / 2, height, 0, height]
+        boxes.append(
+            {
+                "id": number,
+                "image_id": number,
+                "category_id": 1,
+                "segmentation": [left],
+                "bbox": [0, 0, width / 2, height],
+                "area": width * height / 2,
+                "iscrowd": 0,
+            }
+        )
+    categories = [{"id": 1, "name": "dog"}]
+    (folder / "captions.json").write_text(json.dumps({"images": images, "annotations": captions}))
+    (folder / "instances.json").write_text(
+        json.dumps({"images": images, "annotations": boxes, "categories": categories})
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("study")
+    data = coco(place / "coco", N)
+    classes = place / "classes"
+    for label in ("bench", "truck"):
+        study_toy.save_photos(classes / label, 6)
+        (classes / label / "captions.jsonl").unlink()
+    for number in range(6):  # the two classes do not look alike
+        path = classes / "truck" / f"{number:03d}.png"
+        with Image.open(path) as photo:
+            inverted = Image.fromarray(255 - np.asarray(photo))
+        inverted.save(path)
+    captioner = study_toy.seeing_captioner(data / "images")
+    settings = StudySettings(
+        grid=tuple(ablation_grid("full", captioner.language_model.n_units)),
+        units=20,
+        seeds=2,
+        subsets=3,
+        classes=2,
+        per_class=6,
+    )
+    scorers = Scorers(Overlap(), None, "no CLIP weights here")  # type: ignore[arg-type]
+    out = place / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(texts, "load_scorers", lambda settings, note: scorers)
+        selection, labelled = select(open_dataset(data)), select(open_dataset(classes))
+        begun, _ = study.begin(captioner, selection, labelled, settings, out)
+        outcome = study.run_study(captioner, selection, labelled, settings, begun, Share())
+    assert (outcome.good, outcome.bad) == (N, [])
+    return out
+
+
+def test_every_experiment_has_results(run: Path) -> None:
+    results = read_results(run)
+    assert [result.experiment for result in results] == [
+        "E1", "E2", "E3", "E4", "E5", "E6", "R", "U",
+    ]  # fmt: skip
+    for result in results:
+        assert result.tables, result.experiment
+
+
+def test_every_number_stands_with_its_photos(run: Path) -> None:
+    for table in find_tables(read_results(run), None):
+        numbers = [c for row in table.rows for c in row.values() if isinstance(c, Number)]
+        for number in numbers:
+            if number.value is None:
+                assert number.why, table.name
+            else:
+                assert np.isfinite(number.value), table.name
+                assert number.n is None or number.n > 0
+                if number.low is not None and number.high is not None:
+                    assert number.low <= number.value + 1e-9
+                    assert number.high >= number.value - 1e-9
+
+
+def test_tables_without_clip_say_why(run: Path) -> None:
+    texts_ = as_text(find_tables(read_results(run), "E1")[0], "md")
+    assert "no CLIP weights here" in texts_
+
+
+@pytest.mark.parametrize("form", ["md", "csv", "latex"])
+def test_tables_print(run: Path, form: Any) -> None:
+    for table in find_tables(read_results(run), None):
+        text = as_text(table, form)
+        if form == "csv":
+            lengths = {line.count(",") for line in text.splitlines() if '"' not in line}
+            assert len(lengths) <= 1, table.name
+        else:
+            assert len(text) > 20
+
+
+def test_the_page_opens_from_disk(run: Path) -> None:
+    page = write_report(run).read_text(encoding="utf-8")
+    for result in read_results(run):
+        assert f'id="{result.experiment}"' in page
+        for table in result.tables:
+            assert table.name in page
+    assert page.count("<svg") >= 5
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page.split("<footer")[0].replace("https://arxiv.org", "")
+    assert write_report(run).read_text(encoding="utf-8") == page
+
+
+def test_concluding_again_changes_nothing(run: Path) -> None:
+    before = {p: p.read_bytes() for p in sorted(run.rglob("*.parquet"))}
+    documents = {p: p.read_bytes() for p in sorted(run.glob("results/*.json"))}
+    conclude(Run(run))
+    assert {p: p.read_bytes() for p in sorted(run.rglob("*.parquet"))} == before
+    assert {p: p.read_bytes() for p in sorted(run.glob("results/*.json"))} == documents
+
+
+def test_units_are_counted_down(run: Path) -> None:
+    rows, total = list_units(run, "all", 5)
+    assert len(rows) == 5
+    assert total == pq.read_table(run / "tables/units.parquet").num_rows
+    (funnel,) = find_tables(read_results(run), "U")
+    left = [row["left"] for row in funnel.rows]
+    assert left[0] == total
+    assert left == sorted(left, reverse=True)
+    assert list_units(run, "multimodal", 5)[1] == left[-1]
+
+
+def test_tables_open_in_one_line(run: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    duckdb = pytest.importorskip("duckdb")
+    path = run / "tables" / "e2_units.parquet"
+    frame = pandas.read_parquet(path)
+    ((count,),) = duckdb.sql(f"select count(*) from '{path}'").fetchall()
+    assert len(frame) == count > 0

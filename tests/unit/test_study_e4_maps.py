@@ -1,0 +1,79 @@
+"""Many maps against one mask, against slow references; chance by enumeration."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+
+from molyneux.metrics.overlap import average_precision, iou, iou_ceiling
+from molyneux.neurons.receptive_fields import field_mask, upsample
+from molyneux.studies.e4_maps import agreement, centre_heat, random_map
+
+
+def drawn_fields(n: int) -> np.ndarray:
+    fields = torch.randn(n, 4, 5, generator=torch.Generator().manual_seed(0))
+    return np.asarray(upsample(fields, 40).numpy())
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.3, 0.9])
+def test_it_is_the_definitions_one_map_at_a_time(share: float) -> None:
+    heat = drawn_fields(12)
+    heat[3] = 0.0  # a dead unit
+    heat[4] = np.round(heat[4])  # many equal values
+    mask = np.random.default_rng(1).random((40, 40)) < share
+    found = agreement(heat, mask)
+    fields = field_mask(torch.from_numpy(heat)).numpy()
+    for row in range(len(heat)):
+        assert found.iou[row] == iou(fields[row], mask)
+        assert found.auprc[row] == pytest.approx(average_precision(heat[row], mask), abs=1e-12)
+    assert found.iou[3] == 0
+    assert found.auprc[3] == pytest.approx(mask.mean())
+
+
+def test_a_field_that_is_the_mask_reaches_the_ceiling() -> None:
+    size = 60
+    heat = np.arange(size * size, dtype=float).reshape(1, size, size)
+    exact = heat[0] >= 0.95 * size * size
+    found = agreement(heat, exact)
+    assert found.iou[0] == 1 == iou_ceiling(float(exact.mean()))
+    assert found.auprc[0] == 1
+    wide = heat[0] >= 0.75 * size * size
+    found = agreement(heat, wide)
+    assert found.iou[0] == pytest.approx(0.2) == pytest.approx(iou_ceiling(float(wide.mean())))
+    assert found.auprc[0] == 1
+
+
+def test_the_centre_map_finds_a_disc_at_the_centre_and_nothing_at_the_edge() -> None:
+    size = 101
+    heat = centre_heat(size)
+    assert np.unravel_index(heat.argmax(), heat.shape) == (50, 50)
+    assert np.array_equal(heat, heat.T)
+    assert np.array_equal(heat, heat[::-1, ::-1])
+    nearest = np.zeros_like(heat, dtype=bool)
+    nearest.ravel()[np.argsort(-heat.ravel(), kind="stable")[: round(0.05 * size**2)]] = True
+    found = agreement(heat[None], nearest)
+    assert found.iou[0] > 0.98
+    assert found.auprc[0] > 0.999
+    edge = np.zeros_like(nearest)
+    edge[:, :5] = True
+    assert agreement(heat[None], edge).iou[0] == 0
+
+
+@pytest.mark.parametrize("in_mask", [1, 2, 5, 6])
+def test_chance_is_the_mean_over_all_orders(in_mask: int) -> None:
+    mask = np.array([[i < in_mask for i in range(6)]])
+    orders = np.array(list(permutations(range(6))), dtype=float)[:, None, :]
+    found = agreement(orders, mask)
+    by_chance = random_map(6, in_mask)
+    assert by_chance == pytest.approx((found.iou.mean(), found.auprc.mean()), abs=1e-12)
+
+
+def test_chance_auprc_is_the_area_share_on_a_photo() -> None:
+    expected, auprc = random_map(224 * 224, 10_000)
+    share = 10_000 / 224**2
+    assert auprc == pytest.approx(share, abs=3e-4)
+    shared = 0.05 * share
+    assert expected == pytest.approx(shared / (0.05 + share - shared), rel=1e-3)

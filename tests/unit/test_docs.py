@@ -149,7 +149,7 @@ def test_the_row_of_another_family_is_one(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(families, "FAMILIES", list(families.FAMILIES))
     code = next(c for c in blocks(ROOT / "docs" / "python.md", "python") if "register_family" in c)
     exec(compile(code, "docs/python.md", "exec"), {})
-    assert families.find_family("qwen3").gated
+    assert families.find_family("stablelm").gated
 
 
 def strings_of_the_package() -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from molyneux.studies.tables import Figure
@@ -26,6 +27,7 @@ _VARIABLES = {
 }
 _MATRIX_SIDE = 0.42
 _LONGEST = 28
+_LABEL = 38
 
 
 def as_svg(figure: Figure) -> str:
@@ -57,7 +59,7 @@ def as_svg(figure: Figure) -> str:
         axes = canvas.add_subplot()
         {"lines": _lines, "bars": _bars, "matrix": _matrix}[figure.kind](axes, figure)
         axes.set_xlabel(figure.x_label)
-        axes.set_ylabel(figure.y_label)
+        axes.set_ylabel(textwrap.fill(figure.y_label, _LABEL))
         buffer = io.StringIO()
         canvas.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
@@ -76,7 +78,7 @@ def as_svg(figure: Figure) -> str:
 
 def _size(figure: Figure) -> tuple[float, float]:
     if figure.kind != "matrix":
-        return 7.2, 3.8
+        return 8.4, 3.8
     rows, columns = len(figure.series), len(figure.series[0].x) if figure.series else 1
     return 3.2 + _MATRIX_SIDE * columns, 1.6 + _MATRIX_SIDE * rows
 

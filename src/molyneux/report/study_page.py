@@ -14,7 +14,7 @@ from markupsafe import Markup
 from molyneux.report.figures import as_svg
 from molyneux.report.files import PAGE, packaged, write_at_once
 from molyneux.report.results import read_results
-from molyneux.report.text import digits
+from molyneux.report.text import brief, digits
 from molyneux.studies.begin import read_manifest
 from molyneux.studies.collect import bad_photos, good_photos
 from molyneux.studies.tables import Number
@@ -35,7 +35,7 @@ def write_study_report(run: Path) -> Path:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["digits"] = digits
+    environment.filters |= {"digits": digits, "brief": brief}
     environment.tests["number_cell"] = lambda cell: isinstance(cell, Number)
     page = environment.from_string(packaged("study.html.j2")).render(
         style=Markup(packaged("report.css") + packaged("study.css")),

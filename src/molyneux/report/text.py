@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from typing import Literal
 
 from molyneux.studies.tables import Cell, Number, ResultTable
@@ -29,6 +30,11 @@ def digits(value: float) -> str:
     return f"{value:.{min(places, 4)}f}"
 
 
+def brief(why: str) -> str:
+    """Return a reason up to its first detail: a cell is narrow, and the notes have it whole."""
+    return re.split(r" \(|[;:] ", why, maxsplit=1)[0]
+
+
 def shown(cell: Cell) -> str:
     """Return a cell as it is read: `0.417 [0.339, 0.516] (n = 76)`; a dash for nothing."""
     if cell is None:
@@ -36,7 +42,7 @@ def shown(cell: Cell) -> str:
     if not isinstance(cell, Number):
         return str(cell)
     if cell.value is None:
-        return f"not measured: {cell.why}" if cell.why else "–"
+        return f"not measured: {brief(cell.why)}" if cell.why else "–"
     text = digits(cell.value)
     if cell.low is not None and cell.high is not None:
         text += f" [{digits(cell.low)}, {digits(cell.high)}]"

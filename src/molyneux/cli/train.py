@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from molyneux.cli.app import app
 from molyneux.cli.options import DEFAULT_PRESET, AsJson, Preset, note, show, show_json
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from molyneux.training.evaluation import Backbone
+    from molyneux.training.recipe import Recipe
+
+Conditions = list[str] | None
+
 
 @app.command()
 def train(
     data: Annotated[
-        Path,
+        str,
         typer.Argument(
-            help="captions.jsonl, captions.csv, or COCO's layout; see the training page.",
+            help="A data set (`molyneux data` says which), or captions.jsonl with crops and "
+            "weights; see the training page.",
             metavar="DATA",
         ),
     ],
@@ -24,75 +34,241 @@ def train(
         Path | None,
         typer.Option("--out", help="Run folder; an interrupted run in it is resumed."),
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", min=1)] = 1000,
-    batch: Annotated[int, typer.Option("--batch", min=1)] = 32,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", min=0)] = 8e-4,
+    where: Annotated[
+        Conditions,
+        typer.Option("--where", help="Which photos: split=train2017, category=dog, ..."),
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option("--images", min=1, help="This many of them, drawn by the seed.")
+    ] = None,
+    validation: Annotated[
+        str | None,
+        typer.Option("--validation", help="Data set held out; a twentieth of DATA if not given."),
+    ] = None,
+    validation_where: Annotated[
+        Conditions, typer.Option("--validation-where", help="As --where, for that set.")
+    ] = None,
+    validation_images: Annotated[
+        int, typer.Option("--validation-images", min=1, help="At most this many of its photos.")
+    ] = 1000,
+    hold_out: Annotated[
+        str | None,
+        typer.Option(
+            "--hold-out-categories",
+            help="Leave out photos that show or mention these: dog,cat.",
+        ),
+    ] = None,
+    recipe: Annotated[
+        str,
+        typer.Option("--recipe", help="default or limber; options below change single numbers."),
+    ] = "default",
+    steps: Annotated[int | None, typer.Option("--steps", min=1)] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", min=1, help="Examples a step, of all processes.")
+    ] = None,
+    accumulate: Annotated[
+        int | None,
+        typer.Option("--accumulate", min=1, help="Parts of a step that run one after another."),
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", min=0)] = None,
+    dropout: Annotated[
+        float | None, typer.Option("--dropout", min=0, help="On the projection's output.")
+    ] = None,
     patches_kept: Annotated[
-        float, typer.Option("--patches-kept", min=0, max=1, help="Share shown in a step.")
-    ] = 1 / 3,
-    every: Annotated[int, typer.Option("--every", min=1, help="Steps between evaluations.")] = 100,
-    views: Annotated[int, typer.Option("--views", min=1, help="At most so many of a photo.")] = 8,
+        float | None,
+        typer.Option("--patches-kept", min=0, max=1, help="Share shown in a step."),
+    ] = None,
+    caption_tokens: Annotated[
+        int | None, typer.Option("--caption-tokens", min=1, help="Captions are cut there.")
+    ] = None,
+    every: Annotated[
+        int | None, typer.Option("--every", min=1, help="Steps between evaluations.")
+    ] = None,
+    checkpoint: Annotated[
+        int | None,
+        typer.Option("--checkpoint", min=1, help="Steps between checkpoints; as --every."),
+    ] = None,
+    views: Annotated[
+        int | None, typer.Option("--views", min=1, help="At most so many of a photo.")
+    ] = None,
     begin: Annotated[
-        str, typer.Option("--begin", help="Token ahead of the patches; empty for none.")
-    ] = "<|im_start|>",
+        str | None, typer.Option("--begin", help="Token ahead of the patches; empty for none.")
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder",
+            help="Another encoder: a folder or hub name; `random` or `random:NAME` as a control.",
+        ),
+    ] = None,
+    language_model: Annotated[
+        str | None,
+        typer.Option("--language-model", help="Another one: a folder, GGUF file or hub name."),
+    ] = None,
     dtype: Annotated[
         str, typer.Option("--dtype", help="float32, bfloat16, or auto: what is faster here.")
     ] = "auto",
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")] = "auto",
+    cache: Annotated[
+        Path | None,
+        typer.Option("--cache", help="Folder of features; several runs may share one."),
+    ] = None,
+    bertscore: Annotated[
+        str | None,
+        typer.Option(
+            "--bertscore", help="Backbone: a folder or hub name; all-MiniLM-L6-v2; `none`."
+        ),
+    ] = None,
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option("--push-to-hub", help="Upload weights and card to this repository."),
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="What the data is.")] = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     as_json: AsJson = False,
     preset: Preset = DEFAULT_PRESET,
 ) -> int:
     """Train a projection on captioned photos; interrupt it and call it again to resume."""
-    from tqdm import tqdm
-
+    from molyneux.errors import UsageError
     from molyneux.models.captioner import Parts
     from molyneux.models.presets import find_preset
-    from molyneux.training.examples import load_examples
-    from molyneux.training.loop import Recipe
-    from molyneux.training.precision import training_dtype
-    from molyneux.training.run import open_training_run, train_projection
+    from molyneux.training.data import Wanted, open_data
+    from molyneux.training.hold_out import leave_out
+    from molyneux.training.precision import training_device, training_dtype
+    from molyneux.training.processes import join_processes
+    from molyneux.training.publish import hub_api, push
+    from molyneux.training.recipe import find_recipe
+    from molyneux.training.run import Conduct, open_training_run, train_projection
     from molyneux.vision.layout import Layout
 
-    training, held_out = load_examples(data)
-    recipe = Recipe(
-        steps=steps,
-        batch=batch,
-        learning_rate=learning_rate,
-        patches_kept=patches_kept,
-        every=every,
-        seed=seed,
-    )
+    ready = find_recipe(recipe)
+    given: dict[str, Any] = {
+        "steps": steps,
+        "batch": batch,
+        "learning_rate": learning_rate,
+        "dropout": dropout,
+        "patches_kept": patches_kept,
+        "caption_tokens": caption_tokens,
+        "every": every,
+        "seed": seed,
+    }
+    chosen = replace(ready.recipe, **{k: v for k, v in given.items() if v is not None})
+    if validation is None and validation_where:
+        validation = data
+    held = None
+    if validation is not None:
+        held = Wanted(validation, tuple(validation_where or ()), validation_images, seed)
+    api = hub_api() if push_to_hub else None
+    place = training_device(device)
+    share = join_processes(place)
+    if share.world > 1 and out is None:
+        raise UsageError("several processes need one folder; give it with --out")
+    speaks = note if share.is_first else _silent
+    found = open_data(Wanted(data, tuple(where or ()), images, seed), held, speaks)
+    names = tuple(part.strip() for part in (hold_out or "").split(",") if part.strip())
+    record: dict[str, Any] = {"sets": found.record}
+    if names:
+        speaks(f"leaving out photos with {', '.join(names)}")
+        found, record["held_out_categories"] = leave_out(found, names)
+    if not share.is_first:
+        share.wait()  # until the first process has begun the folder
     run = open_training_run(out)
-    parts = Parts.load(find_preset(preset), dtype=training_dtype(dtype), note=note)
-    with tqdm(total=steps, unit="step") as bar:
-
-        def on_step(step: int, loss: float) -> None:
-            bar.update(step - bar.n)
-            bar.set_postfix(loss=f"{loss:.2f}")
-
+    if share.is_first:
+        share.wait()
+    parts = Parts.load(
+        find_preset(preset),
+        dtype=training_dtype(dtype, place),
+        note=speaks,
+        language_model=language_model,
+        encoder=encoder,
+    ).to(place)
+    with _Bars(chosen, share.is_first) as bars:
         projection, log = train_projection(
             parts,
-            training,
-            held_out,
-            Layout(begin or None),
-            recipe,
+            found.training,
+            found.validation,
+            Layout((ready.begin if begin is None else begin) or None),
+            chosen,
             run,
-            data_name=name or data.name,
-            views=views,
-            on_step=on_step,
-            note=note,
+            data_name=name or ready.data or Path(data).name,
+            views=views or ready.views,
+            record=record,
+            conduct=Conduct(
+                share=share,
+                accumulate=accumulate or ready.accumulate,
+                checkpoint=checkpoint,
+                cache=cache,
+                backbone=_backbone(bertscore),
+                on_photo=bars.on_photo,
+                on_step=bars.on_step,
+                note=speaks,
+            ),
         )
+    share.leave()
+    if not share.is_first:
+        return 0
     last: dict[str, Any] = next(entry for entry in reversed(log) if "loss_held_out" in entry)
     summary = {
         "run": str(run.folder),
         "projection": str(run.folder / "projection.safetensors"),
+        "card": str(run.folder / "MODEL_CARD.md"),
         "held_out": projection.provenance["held_out"],
+        "evaluation": projection.provenance["evaluation"],
         "last": last,
     }
+    if push_to_hub and api is not None:
+        summary["pushed"] = push(run.folder, push_to_hub, api)
     if as_json:
         show_json(summary)
     else:
         show(f"{summary['projection']}: use it with --projection")
-        show(f"held out: {summary['held_out']}")
+        show(f"held out: {summary['held_out']}; more in {summary['card']}")
+        if "pushed" in summary:
+            show(f"pushed: {summary['pushed']}")
     return 0
+
+
+def _silent(_: str) -> None:
+    """Say nothing: one process of several speaks."""
+
+
+def _backbone(name: str | None) -> Backbone | None:
+    """Return what loads BERTScore's backbone when it is needed."""
+    if name == "none":
+        return None
+    from molyneux.metrics.bertscore import load_bert_scorer
+
+    return lambda: load_bert_scorer(name, note=note)
+
+
+class _Bars:
+    """Progress on stderr: photos encoded, then steps."""
+
+    def __init__(self, recipe: Recipe, speaks: bool) -> None:
+        from tqdm import tqdm
+
+        self._make: Callable[..., Any] = lambda **options: tqdm(disable=not speaks, **options)
+        self._total = recipe.steps
+        self._photos: Any = None
+        self._steps: Any = None
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for bar in (self._photos, self._steps):
+            if bar is not None:
+                bar.close()
+
+    def on_photo(self, done: int, total: int) -> None:
+        """Show how many photos are encoded."""
+        if self._photos is None or done < self._photos.n:
+            self._photos = self._make(total=total, unit="photo", desc="features", leave=False)
+        self._photos.update(done - self._photos.n)
+
+    def on_step(self, step: int, loss: float) -> None:
+        """Show how far training is."""
+        if self._steps is None:
+            self._steps = self._make(total=self._total, unit="step", initial=step - 1)
+        self._steps.update(step - self._steps.n)
+        self._steps.set_postfix(loss=f"{loss:.2f}")

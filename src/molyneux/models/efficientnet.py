@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,3 +92,36 @@ def load_efficientnet_lite0(folder: Path) -> nn.Module:
             "have it made anew"
         ) from error
     return network.eval().requires_grad_(False)
+
+
+def random_efficientnet_lite0(seed: int) -> tuple[nn.Module, str]:
+    """Return EfficientNet-Lite0 with random weights, as a control, and their sha256.
+
+    Convolutions are normal with variance 2 / fan-in (He et al. 2015), as wide as keeps a signal
+    alive through ReLUs; batch norms do nothing. In evaluation mode, asking for no gradient, on
+    the CPU. The global generator is left as it was.
+    """
+    import torch
+    from efficientnet_lite_pytorch import EfficientNet
+    from torch import nn
+
+    with torch.device("meta"):
+        network: nn.Module = EfficientNet.from_name("efficientnet-lite0")
+    network.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_running_stats()
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, (nn.Conv2d, nn.Linear)):
+                fan_in = module.weight[0].numel()
+                module.weight.normal_(std=(2 / fan_in) ** 0.5, generator=generator)
+                if module.bias is not None:
+                    module.bias.zero_()
+    digest = sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return network.eval().requires_grad_(False), digest.hexdigest()

@@ -1,23 +1,37 @@
-"""How good a projection is on held-out photos: caption loss, and whether it names what is there."""
+"""How good a projection is on held-out photos: caption loss, nouns, CIDEr-D and BERTScore."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from molyneux.adapters.language_model import LanguageModel
+from molyneux.errors import WeightsError
+from molyneux.metrics.bootstrap import Estimate, bootstrap
+from molyneux.metrics.chance import derangement
+from molyneux.metrics.cider import CiderScorer
 from molyneux.models.generation import continue_greedily
-from molyneux.training.loop import TrainingSet
-from molyneux.training.loss import caption_ids, caption_loss
+from molyneux.studies.share import Share
+from molyneux.training.batches import TrainingSet
+from molyneux.training.loss import caption_ids, caption_nats, count_tokens
+from molyneux.training.processes import gather
 from molyneux.vision.layout import Layout, lay_out
 from molyneux.words.nouns import find_nouns
 
+if TYPE_CHECKING:
+    from molyneux.metrics.bertscore import BertScorer
+
 BATCH = 20
 SHOWN = 6
+DRAWS = 2000
+
+Backbone = Callable[[], "BertScorer"]
 
 
 def first_noun(caption: str) -> str | None:
@@ -31,38 +45,177 @@ def noun_set(captions: list[str] | tuple[str, ...]) -> set[str]:
     return {noun.lemma for caption in captions for noun in find_nouns(caption)}
 
 
-def held_out_evaluation(
-    model: LanguageModel, layout: Layout, data: TrainingSet
-) -> Callable[[nn.Linear], dict[str, Any]]:
-    """Return a function that scores a projection on held-out photos.
+@dataclass(frozen=True)
+class Seen:
+    """What a projection makes of the held-out photos, in their order.
 
-    It gives `loss_held_out` (nats per token, the mean over photos of one caption each),
-    `hit` (share of photos whose greedy caption's first noun is among the nouns of the photo's
-    captions) and a few captions to read.
+    Attributes:
+        nats: cross-entropy of one caption of each photo, summed over its tokens.
+        tokens: that caption's length.
+        written: the greedy captions.
     """
-    usable = data.usable()
-    captions = [data.examples[i].captions for i in usable]
-    features = torch.from_numpy(data.features[data.first[usable]].astype(np.float32))
 
-    @torch.no_grad()
-    def evaluate(linear: nn.Linear) -> dict[str, Any]:
-        losses, written = [], []
-        for start in range(0, len(usable), BATCH):
+    nats: np.ndarray
+    tokens: np.ndarray
+    written: list[str]
+
+    def loss(self) -> float:
+        """Return nats per token: of each batch over its tokens, the mean over photos."""
+        total = 0.0
+        for start in range(0, len(self.nats), BATCH):
             part = slice(start, start + BATCH)
-            prompts = linear(features[part].to(model.device))
-            texts = [texts[len(texts) // 2] for texts in captions[part]]
-            loss = caption_loss(model, layout, prompts, caption_ids(model, texts))
-            losses.append((float(loss), len(texts)))
-            rows = continue_greedily(model, lay_out(model, layout, prompts), max_tokens=12)
-            written += [model.decode(row).strip() for row in rows]
-        hits = [
-            first_noun(text) in noun_set(given)
-            for text, given in zip(written, captions, strict=True)
-        ]
+            total += self.nats[part].sum() / self.tokens[part].sum() * len(self.nats[part])
+        return float(total / len(self.nats))
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Scores projections on held-out photos; several processes share the photos among them.
+
+    Attributes:
+        note: told, one line at a time, what takes long.
+    """
+
+    model: LanguageModel
+    layout: Layout
+    data: TrainingSet
+    share: Share = field(default_factory=Share)
+
+    @cached_property
+    def references(self) -> list[tuple[str, ...]]:
+        """The captions of each usable photo."""
+        return [self.data.examples.rows[i].captions for i in self.data.usable()]
+
+    @cached_property
+    def nouns(self) -> list[set[str]]:
+        """The nouns of each usable photo's captions."""
+        return [noun_set(captions) for captions in self.references]
+
+    @cached_property
+    def cider(self) -> CiderScorer:
+        """CIDEr-D with the idf of these photos' captions."""
+        return CiderScorer(self.references)
+
+    def brief(self, linear: nn.Linear) -> dict[str, Any]:
+        """Return what is logged at every evaluation.
+
+        `loss_held_out` (nats per token, the mean over photos of one caption each), `hit` (share
+        of photos whose greedy caption's first noun is among the nouns of the photo's captions),
+        `cider` (CIDEr-D) and a few captions to read.
+        """
+        seen = self.see(linear)
+        written = seen.written
         return {
-            "loss_held_out": sum(loss * n for loss, n in losses) / len(usable),
-            "hit": sum(hits) / len(hits),
+            "loss_held_out": seen.loss(),
+            "hit": float(np.mean(self._hits(written, range(len(written))))),
+            "cider": float(self.cider.score(written).mean()),
             "captions": written[:: max(1, len(written) // SHOWN)][:SHOWN],
         }
 
-    return evaluate
+    def whole(self, linear: nn.Linear, backbone: Backbone | None, seed: int = 0) -> dict[str, Any]:
+        """Return every score with its bootstrap interval over photos and its control.
+
+        The control of a photo's caption is the caption of another photo, that of its loss the
+        loss with another photo's features: photos are deranged, none stays its own.
+
+        Args:
+            backbone: loads what BERTScore needs; None for no BERTScore.
+        """
+        seen = self.see(linear)
+        n = len(seen.written)
+        others = derangement(n, seed) if n > 1 else None
+        swapped = self.see(linear, others, captions=False) if others else None
+        order: Sequence[int] = range(n)
+
+        def both(score: Callable[[list[str]], np.ndarray]) -> dict[str, Any]:
+            shuffled = None if others is None else [seen.written[i] for i in others]
+            return _with_control(
+                bootstrap(score(seen.written), draws=DRAWS, seed=seed),
+                None if shuffled is None else bootstrap(score(shuffled), draws=DRAWS, seed=seed),
+            )
+
+        found = {
+            "photos": n,
+            "loss": _with_control(
+                _per_token(seen, seed), None if swapped is None else _per_token(swapped, seed)
+            ),
+            "hit": both(lambda texts: self._hits(texts, order)),
+            "cider": both(self.cider.score),
+        }
+        if backbone is None:
+            found["bertscore"] = {"skipped": "it was not asked for"}
+        elif self.share.is_first:
+            try:
+                scorer = backbone()
+            except WeightsError as error:
+                found["bertscore"] = {"skipped": str(error)}
+            else:
+                found["bertscore"] = {
+                    **both(lambda texts: self._bert(scorer, texts)),
+                    "backbone": scorer.name,
+                }
+        return dict(gather(found, self.share)[0])
+
+    @torch.no_grad()
+    def see(
+        self, linear: nn.Linear, shown: Sequence[int] | None = None, captions: bool = True
+    ) -> Seen:
+        """Return what a projection makes of the photos.
+
+        Args:
+            shown: which photo's features each caption is given; its own if None.
+            captions: whether captions are written, which takes the longest.
+        """
+        usable = self.data.usable()
+        places = range(len(usable)) if shown is None else shown
+        own: list[tuple[int, list[float], list[int], list[str]]] = []
+        starts = range(0, len(usable), BATCH)
+        for number in range(self.share.rank, len(starts), self.share.world):
+            part = range(starts[number], min(starts[number] + BATCH, len(usable)))
+            rows = [int(self.data.first[usable[places[i]]]) for i in part]
+            features = torch.from_numpy(self.data.features.take(rows))
+            prompts = linear(features.to(self.model.device))
+            texts = [texts[len(texts) // 2] for texts in (self.references[i] for i in part)]
+            ids = caption_ids(self.model, texts)
+            nats = caption_nats(self.model, self.layout, prompts, ids)
+            written: list[str] = []
+            if captions:
+                prompt = lay_out(self.model, self.layout, prompts)
+                rows_written = continue_greedily(self.model, prompt, max_tokens=12)
+                written = [self.model.decode(row).strip() for row in rows_written]
+            own.append((number, nats.double().tolist(), count_tokens(ids).tolist(), written))
+        every = sorted(one for each in gather(own, self.share) for one in each)
+        return Seen(
+            np.array([x for _, nats, _, _ in every for x in nats]),
+            np.array([x for _, _, tokens, _ in every for x in tokens]),
+            [text for _, _, _, written in every for text in written],
+        )
+
+    def _hits(self, written: Sequence[str], photos: Sequence[int]) -> np.ndarray:
+        firsts = [first_noun(text) for text in written]
+        hits = [noun in self.nouns[photo] for noun, photo in zip(firsts, photos, strict=True)]
+        return np.array(hits, dtype=float)
+
+    def _bert(self, scorer: BertScorer, texts: Sequence[str]) -> np.ndarray:
+        pairs = zip(texts, self.references, strict=True)
+        return np.array([scorer.f1([text], list(given)).mean() for text, given in pairs])
+
+
+def _per_token(seen: Seen, seed: int) -> Estimate:
+    def ratio(nats: np.ndarray, tokens: np.ndarray) -> float:
+        return float(nats.sum() / tokens.sum())
+
+    return bootstrap(seen.nats, seen.tokens, statistic=ratio, draws=DRAWS, seed=seed)
+
+
+def _with_control(own: Estimate, control: Estimate | None) -> dict[str, Any]:
+    return {**_plain(own), "control": None if control is None else _plain(control)}
+
+
+def _plain(estimate: Estimate) -> dict[str, Any]:
+    return {
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "n": estimate.n,
+    }

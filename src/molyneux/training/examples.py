@@ -4,56 +4,145 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from molyneux.errors import UsageError
+from molyneux.vision.photo import read_photo
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from molyneux.data.selection import Selection
 
 HELD_OUT_SHARE = 0.05
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+MOST_HELD_OUT = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Example:
     """One photo, or a crop of one, and the captions that fit it.
 
     Attributes:
+        file: the photo, or None where it lies in an archive.
         crop: (left, top, right, bottom) in pixels, or None for the whole photo.
         weight: relative probability of being drawn.
+        source: a name to count by.
+        key: what its data set calls the photo; the file if empty.
+        categories: what the data set says is in the photo.
     """
 
-    file: Path
+    file: Path | None
     captions: tuple[str, ...]
     crop: tuple[int, int, int, int] | None = None
     weight: float = 1.0
     source: str = ""
+    key: str = ""
+    categories: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """What the photo is called in messages and lists."""
+        return self.key or str(self.file)
+
+    @property
+    def name(self) -> str:
+        """What stays the same when the folder is moved: the data set's name, or the file's."""
+        return self.key or (self.file.name if self.file else "")
+
+
+@dataclass(frozen=True)
+class Examples(Sequence[Example]):
+    """Examples in a stable order, and how their photos are read.
+
+    Attributes:
+        archive: reads the photos of a set that comes front to back, such as shards, and the
+            number there of each example; None where every photo is a file.
+        place: which archive that is, so that another is not taken for it.
+    """
+
+    rows: list[Example]
+    archive: Selection | None = None
+    numbers: tuple[int, ...] = ()
+    place: str = ""
+
+    @classmethod
+    def of(cls, rows: Examples | list[Example]) -> Examples:
+        """Return examples whose photos are files."""
+        return rows if isinstance(rows, Examples) else cls(rows)
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        """Return one example."""
+        return self.rows[index]
+
+    def only(self, keep: Callable[[Example], bool]) -> Examples:
+        """Return the examples for which `keep` holds."""
+        kept = [index for index, example in enumerate(self.rows) if keep(example)]
+        numbers = tuple(self.numbers[index] for index in kept) if self.numbers else ()
+        return replace(self, rows=[self.rows[index] for index in kept], numbers=numbers)
+
+    def photos(self, wanted: Sequence[int]) -> Iterator[tuple[int, Callable[[], Image.Image]]]:
+        """Yield index and reader of the wanted examples; archives give them in their own order.
+
+        The reader raises PhotoError where the photo cannot be read.
+        """
+        if self.archive is None:
+            for index in wanted:
+                file = self.rows[index].file
+                assert file is not None
+                yield index, partial(read_photo, file)
+            return
+        at = {self.numbers[index]: index for index in wanted}
+        for number, item in self.archive.items(skip=lambda number: number not in at):
+            yield at[number], item.read
 
 
 def load_examples(data: Path) -> tuple[list[Example], list[Example]]:
     """Return (training, held-out) examples of a captioned folder or a COCO layout.
 
     A folder holds `captions.jsonl` (lines with `file`, `captions` or `caption`, and optionally
-    `crop`, `weight`, `source`), `captions.csv` (columns file, caption), COCO's `captions.json`,
-    or `annotations/captions_train*.json`; a file may also be named itself. `held_out.jsonl` beside
-    it is held out; without one, a twentieth of the photos is, by the hash of their file names.
+    `crop`, `weight`, `source`, `categories`), `captions.csv` (columns file, caption), COCO's
+    `captions.json`, or `annotations/captions_train*.json`; a file may also be named itself.
+    `held_out.jsonl` beside it is held out; without one, a twentieth of the photos is, at most
+    1,000, by the hash of their file names.
 
     Raises:
         UsageError: no captions are found, or a line names no photo.
     """
-    try:
-        training, held_out = _load(data)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"the captions of {data} do not read ({type(error).__name__}: {error}); "
-            "see the formats in the training documentation"
-        ) from error
+    examples, held_out = read_examples(data)
+    training, held_out = (examples, held_out) if held_out else split_by_hash(examples)
     if not training or not held_out:
         raise UsageError(
             f"{data} gives {len(training)} photos to train on and {len(held_out)} held out; "
             "both are needed, so give more captioned photos"
         )
     return training, held_out
+
+
+def read_examples(data: Path) -> tuple[list[Example], list[Example]]:
+    """Return all examples of a place (see `load_examples`) and those `held_out.jsonl` sets aside.
+
+    Raises:
+        UsageError: no captions are found, or a line names no photo.
+    """
+    try:
+        return _load(data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"the captions of {data} do not read ({type(error).__name__}: {error}); "
+            "see the formats in the training documentation"
+        ) from error
 
 
 def _load(data: Path) -> tuple[list[Example], list[Example]]:
@@ -72,18 +161,12 @@ def _load(data: Path) -> tuple[list[Example], list[Example]]:
                     f"no captions in {data}: it needs captions.jsonl, captions.csv (file,caption), "
                     "COCO's captions.json, or annotations/captions_train*.json"
                 )
-            examples = [e for path in official for e in _coco(path, data)]
-            return split_by_hash(examples)
+            return [e for path in official for e in _coco(path, data)], []
     if named.suffix == ".jsonl":
-        examples = _jsonl(named)
         held_out = data / "held_out.jsonl"
-        if held_out.exists():
-            return examples, _jsonl(held_out)
-    elif named.suffix == ".csv":
-        examples = _csv(named)
-    else:
-        examples = _coco(named, data)
-    return split_by_hash(examples)
+        aside = held_out.exists() and held_out != named
+        return _jsonl(named), _jsonl(held_out) if aside else []
+    return _csv(named) if named.suffix == ".csv" else _coco(named, data), []
 
 
 def split_by_hash(examples: list[Example]) -> tuple[list[Example], list[Example]]:
@@ -91,15 +174,19 @@ def split_by_hash(examples: list[Example]) -> tuple[list[Example], list[Example]
 
     All crops of a photo fall on one side.
     """
-    names = sorted(
-        {example.file.name for example in examples},
-        key=lambda name: hashlib.sha256(name.encode()).digest(),
-    )
-    held = set(names[: max(1, round(len(names) * HELD_OUT_SHARE))])
+    held = held_out_names({example.name for example in examples})
     return (
-        [example for example in examples if example.file.name not in held],
-        [example for example in examples if example.file.name in held],
+        [example for example in examples if example.name not in held],
+        [example for example in examples if example.name in held],
     )
+
+
+def held_out_names(names: set[str]) -> set[str]:
+    """Return the twentieth of some names that has the lowest sha256: 1 to `MOST_HELD_OUT`."""
+    ordered = sorted(
+        names, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    )
+    return set(ordered[: min(MOST_HELD_OUT, max(1, round(len(ordered) * HELD_OUT_SHARE)))])
 
 
 def _example(row: dict[str, Any], folder: Path, where: str) -> Example:
@@ -114,6 +201,7 @@ def _example(row: dict[str, Any], folder: Path, where: str) -> Example:
         crop=tuple(crop) if crop else None,
         weight=float(row.get("weight", 1.0)),
         source=str(row.get("source", "")),
+        categories=tuple(str(category).lower() for category in row.get("categories") or ()),
     )
 
 

@@ -1,23 +1,31 @@
-"""The frozen encoder's features of every training photo, computed once and kept on disk."""
+"""The frozen encoder's features of every training photo, computed once and kept on disk.
+
+Every process writes the photos it encodes to the end of a file of its own, and then their places
+to a journal beside it. What no journal names was not done: a cache that was killed at any point is
+taken up where it stands, by any number of processes.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
+import os
 import random
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from PIL import Image
 
 from molyneux.errors import PhotoError, RunError
 from molyneux.store import Run
-from molyneux.training.examples import Example
+from molyneux.studies.share import Share
+from molyneux.training.examples import Example, Examples
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels
-from molyneux.vision.photo import read_photo
 
 BATCH = 32
 
@@ -38,97 +46,232 @@ def augment(photo: Image.Image, rng: random.Random) -> Image.Image:
     return photo
 
 
-def views_of(example: Example, views: int, seed: int) -> list[Image.Image]:
+def views_of(example: Example, photo: Image.Image, views: int, seed: int) -> list[Image.Image]:
     """Return an example's views: the photo (or its crop) as it is, then augmented ones."""
-    photo = read_photo(example.file)
     if example.crop is not None:
         left, top, right, bottom = example.crop
         if not (0 <= left < right <= photo.width and 0 <= top < bottom <= photo.height):
             raise PhotoError(
-                f"{example.file}: the crop {example.crop} is not inside its {photo.width} x "
+                f"{example.id}: the crop {example.crop} is not inside its {photo.width} x "
                 f"{photo.height} pixels; give left, top, right, bottom"
             )
         photo = photo.crop(example.crop)
-    rng = random.Random(f"{seed} {example.file.name} {example.crop}")
+    rng = random.Random(f"{seed} {example.name} {example.crop}")
     return [photo, *(augment(photo, rng) for _ in range(views - 1))]
+
+
+class FeatureRows:
+    """Rows of features (float16, memory-mapped) that lie in several files, under one number."""
+
+    def __init__(self, parts: list[np.ndarray], shape: tuple[int, int]) -> None:
+        """Number the rows of all parts, one part after another; `shape` is that of a row."""
+        self._parts = parts
+        self._starts = np.cumsum([0, *(len(part) for part in parts)])
+        self.shape = (int(self._starts[-1]), *shape)
+
+    def __getitem__(self, row: int | np.integer) -> np.ndarray:
+        """Return one row, as it is kept."""
+        part = int(np.searchsorted(self._starts, row, side="right")) - 1
+        found: np.ndarray = self._parts[part][row - int(self._starts[part])]
+        return found
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Float[np.ndarray, "rows patches feat"]:
+        """Return some rows in float32."""
+        found = np.empty((len(rows), *self.shape[1:]), dtype=np.float32)
+        for place, row in enumerate(rows):
+            found[place] = self[int(row)]
+        return found
+
+
+def cache_key(
+    encoder: ImageEncoder, encoder_hash: str, examples: Examples, views: list[int], seed: int
+) -> str:
+    """Return what a cache is named by: the encoder's weights, the photo list and how it is seen."""
+    digest = hashlib.sha256(
+        json.dumps(
+            [encoder.name, encoder_hash, repr(encoder.preprocessing), seed, examples.place]
+        ).encode()
+    )
+    for example, number in zip(examples, views, strict=True):
+        digest.update(json.dumps([example.id, example.crop, number]).encode())
+    return digest.hexdigest()[:16]
 
 
 def cache_features(
     encoder: ImageEncoder,
-    examples: list[Example],
+    examples: Examples | list[Example],
     views: list[int],
     folder: Path,
     seed: int,
-    progress: Iterable[int] | None = None,
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return (features, first row of each example, refusals); computed unless already on disk.
+    *,
+    encoder_hash: str = "",
+    share: Share | None = None,
+    on_photo: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[FeatureRows, np.ndarray, list[str]]:
+    """Return (features, first row of each example, refusals); encoded unless already on disk.
 
-    Features are float16, memory-mapped, (rows, patches, features); example i owns rows
-    `first[i]` to `first[i] + views[i]`. A photo that cannot be read gets no row, is listed with
-    its reason, and has `first[i] = -1`.
+    Example i owns the rows `first[i]` to `first[i] + views[i]`. A photo that cannot be read gets
+    no row, is listed with its reason, and has `first[i] = -1`.
+
+    Args:
+        share: this process's; the others encode the rest, into the same folder.
+        on_photo: told how many of its own photos this process has done, and of how many.
+
+    Raises:
+        RunError: the disk has too little space, or the folder cannot be written.
     """
-    key = hashlib.sha256(
-        json.dumps(
-            [encoder.name, repr(encoder.preprocessing), seed, views]
-            + [[str(e.file), e.crop] for e in examples]
-        ).encode()
-    ).hexdigest()[:16]
-    data, index = folder / f"features-{key}.npy", folder / f"features-{key}.json"
-    if not index.exists():
+    share = share or Share()
+    examples = Examples.of(examples)
+    shape = (encoder.grid.n_patches, encoder.d_features)
+    cache = folder / cache_key(encoder, encoder_hash, examples, views, seed)
+    with Run.writing():
         folder.mkdir(parents=True, exist_ok=True)
-        shape = (sum(views), encoder.grid.n_patches, encoder.d_features)
-        require_space(folder, 2 * math.prod(shape))
-        partial = data.with_suffix(".part")
-        try:
-            store = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
-            first, refused = _fill(store, encoder, examples, views, seed, progress)
-            store.flush()
-            del store
-            partial.replace(data)
-        finally:
-            partial.unlink(missing_ok=True)
-        Run(folder).write_json(index.name, {"first": first, "refused": refused})
-    found = json.loads(index.read_text())
-    return np.load(data, mmap_mode="r"), np.array(found["first"]), found["refused"]
+        done = _read_journals(cache, shape)[0]
+        left = [index for index in range(len(examples)) if index not in done]
+        share.wait()  # until every process knows what is left
+        if left:
+            require_space(folder, 2 * shape[0] * shape[1] * sum(views[index] for index in left))
+            cache.mkdir(exist_ok=True)
+            own = left[share.rank :: share.world]
+            with _Part(cache, share.rank, shape) as part:
+                for number, _ in enumerate(_fill(part, encoder, examples, own, views, seed), 1):
+                    on_photo(number, len(own))
+        share.wait()
+    places, parts = _read_journals(cache, shape)
+    first = np.array([places[index].row for index in range(len(examples))])
+    refused = [places[index].error for index in range(len(examples)) if places[index].row < 0]
+    return FeatureRows(parts, shape), first, refused
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an example's rows begin, or why it has none."""
+
+    row: int
+    error: str = ""
+
+
+class _Part:
+    """One process's file of rows and its journal, open to be written at their ends."""
+
+    def __init__(self, cache: Path, rank: int, shape: tuple[int, int]) -> None:
+        self._data_path = cache / f"rows-{rank:04d}.f16"
+        self._journal_path = cache / f"rows-{rank:04d}.jsonl"
+        self._row_bytes = 2 * shape[0] * shape[1]
+
+    def __enter__(self) -> _Part:
+        entries, length = _read_journal(self._journal_path, self._data_path, self._row_bytes)
+        # What a kill left beyond the last journalled photo is written over.
+        self._data = self._data_path.open("ab")
+        self._data.truncate(max((end for _, _, end in entries), default=0) * self._row_bytes)
+        self._journal = self._journal_path.open("ab")
+        self._journal.truncate(length)
+        self.rows = self._data.seek(0, os.SEEK_END) // self._row_bytes
+        self._journal.seek(0, os.SEEK_END)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._data.close()
+        self._journal.close()
+
+    def append(self, features: np.ndarray) -> None:
+        """Write rows; they count once they are journalled."""
+        self._data.write(np.ascontiguousarray(features).tobytes())
+        self._data.flush()
+        os.fsync(self._data.fileno())
+
+    def journal(self, entries: list[dict[str, Any]]) -> None:
+        """Say which examples are done."""
+        self._journal.write("".join(json.dumps(e) + "\n" for e in entries).encode())
+        self._journal.flush()
 
 
 def _fill(
-    store: np.ndarray,
+    part: _Part,
     encoder: ImageEncoder,
-    examples: list[Example],
+    examples: Examples,
+    own: list[int],
     views: list[int],
     seed: int,
-    progress: Iterable[int] | None,
-) -> tuple[list[int], list[str]]:
-    first: list[int] = []
-    refused: list[str] = []
+) -> Iterator[None]:
+    """Encode photos, yielding once for each of them that has been read."""
     waiting: list[Image.Image] = []
-    row = 0
-    for position in progress if progress is not None else range(len(examples)):
+    unwritten: list[dict[str, Any]] = []
+    written = part.rows
+    for index, read in examples.photos(own):
         try:
-            pictures = views_of(examples[position], views[position], seed)
+            pictures = views_of(examples[index], read(), views[index], seed)
         except PhotoError as error:
-            refused.append(str(error))
-            first.append(-1)
+            part.journal([{"example": index, "error": str(error)}])
+            yield
             continue
-        first.append(row + len(waiting))
-        waiting.extend(pictures)
+        row = written + len(waiting)
+        unwritten.append({"example": index, "row": row, "end": row + len(pictures)})
+        waiting += pictures
         while len(waiting) >= BATCH:
-            batch, waiting = waiting[:BATCH], waiting[BATCH:]
-            store[row : row + len(batch)] = _encode(encoder, batch)
-            row += len(batch)
+            part.append(_encode(encoder, waiting[:BATCH]))
+            waiting, written = waiting[BATCH:], written + BATCH
+            part.journal([entry for entry in unwritten if entry["end"] <= written])
+            unwritten = [entry for entry in unwritten if entry["end"] > written]
+        yield
     if waiting:
-        store[row : row + len(waiting)] = _encode(encoder, waiting)
-    return first, refused
+        part.append(_encode(encoder, waiting))
+        part.journal(unwritten)
 
 
 def _encode(encoder: ImageEncoder, pictures: list[Image.Image]) -> np.ndarray:
-    features: np.ndarray = encoder.encode(prepare_pixels(encoder, pictures)).half().cpu().numpy()
+    # Always a whole batch: a photo's last bits may depend on how many are encoded with it, and
+    # must not on where a run was interrupted.
+    pixels = prepare_pixels(encoder, pictures)
+    short = BATCH - len(pictures)
+    if short > 0:
+        pixels = pixels[[*range(len(pictures)), *([0] * short)]]
+    features: np.ndarray = encoder.encode(pixels)[: len(pictures)].half().cpu().numpy()
     return features
 
 
+def _read_journals(
+    cache: Path, shape: tuple[int, int]
+) -> tuple[dict[int, _Place], list[np.ndarray]]:
+    """Return the place of each example that is done, and the parts whose rows are numbered on."""
+    places: dict[int, _Place] = {}
+    parts: list[np.ndarray] = []
+    start = 0
+    for journal in sorted(cache.glob("rows-*.jsonl")):
+        data = journal.with_suffix(".f16")
+        entries, _ = _read_journal(journal, data, 2 * shape[0] * shape[1])
+        for entry, row, _ in entries:
+            index = int(entry["example"])
+            places[index] = _Place(row + start) if row >= 0 else _Place(-1, str(entry["error"]))
+        rows = max((end for _, _, end in entries), default=0)
+        if rows:
+            parts.append(np.memmap(data, np.float16, "r", shape=(rows, *shape)))
+            start += rows
+    return places, parts
+
+
+def _read_journal(
+    journal: Path, data: Path, row_bytes: int
+) -> tuple[list[tuple[dict[str, Any], int, int]], int]:
+    """Return the entries whose rows are there (with first row and end), and the bytes they take."""
+    if not journal.exists():
+        return [], 0
+    there = data.stat().st_size // row_bytes if data.exists() else 0
+    entries, length = [], 0
+    for line in journal.read_bytes().splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            break
+        entry = json.loads(line)
+        row, end = int(entry.get("row", -1)), int(entry.get("end", 0))
+        if end > there:
+            break
+        entries.append((entry, row, end))
+        length += len(line)
+    return entries, length
+
+
 def require_space(folder: Path, needed: int) -> None:
-    """Refuse to start what the disk cannot hold: a memory-mapped file that outgrows it crashes.
+    """Refuse to start what the disk cannot hold.
 
     Raises:
         RunError: there is less free space than `needed` bytes.
@@ -137,5 +280,5 @@ def require_space(folder: Path, needed: int) -> None:
     if free < needed:
         raise RunError(
             f"the features need {needed / 1e6:.0f} MB in {folder}, {free / 1e6:.0f} MB are free; "
-            "free some space, or give --out a folder on another disk"
+            "free some space, give --out a folder on another disk, or take fewer photos (--images)"
         )

@@ -79,9 +79,22 @@ def save_projection(path: Path, projection: Projection) -> None:
     partial = path.with_name(path.name + ".part")
     try:
         save_file(tensors, partial, metadata={"provenance": record, "sha256": projection.hash()})
+        partial.write_bytes(_with_sorted_header(partial.read_bytes()))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _with_sorted_header(data: bytes) -> bytes:
+    """Return a safetensors file whose header is in one order: its writer shuffles the metadata.
+
+    The same projection is thereby always the same file.
+    """
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def load_projection(path: Path) -> Projection:
@@ -120,23 +133,42 @@ def load_projection(path: Path) -> Projection:
 
 
 def require_match(
-    projection: Projection, expected: dict[str, Any], shape: tuple[int, int] | None
+    projection: Projection,
+    expected: dict[str, Any],
+    shape: tuple[int, int] | None,
+    hashes: dict[str, str] | None = None,
 ) -> None:
     """Refuse a projection made for another language model, encoder or layout, or of other shape.
 
+    Args:
+        expected: what its record has to say.
+        shape: of its weight: width of the language model's input, and of the features.
+        hashes: of the parts' weights; compared with those that its record names.
+
     Raises:
-        WeightsError: names what differs.
+        WeightsError: names what differs, a line for each.
     """
+    wrong = []
     for key, value in expected.items():
         found = projection.provenance.get(key)
         if found != value:
-            raise WeightsError(
+            wrong.append(
                 f"the projection was made for {key} {found!r}, not {value!r}: its image prompts "
                 "would mean nothing here; give the parts it was trained with, or train another"
             )
+    recorded = projection.provenance.get("hashes", {})
+    for key, value in (hashes or {}).items():
+        if recorded.get(key) not in (None, value):
+            wrong.append(
+                f"the projection was made for a {key.replace('_', ' ')} whose weights have sha256 "
+                f"{recorded[key][:12]}…, not {value[:12]}…: a file of that name has changed; give "
+                "the weights it was trained with, or train another"
+            )
     found_shape = tuple(projection.linear.weight.shape)
     if shape is not None and found_shape != shape:
-        raise WeightsError(
+        wrong.append(
             f"the projection maps {found_shape[1]} features to {found_shape[0]}, but encoder and "
             f"language model need {shape[1]} to {shape[0]}; train one for them"
         )
+    if wrong:
+        raise WeightsError("\n".join(wrong))

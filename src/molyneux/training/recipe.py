@@ -1,0 +1,136 @@
+"""How a projection is trained: the numbers, and ready-made sets of them."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from molyneux.errors import UsageError
+
+SCHEDULES = ("cosine", "linear")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the projection is trained.
+
+    Attributes:
+        batch: examples in a step, over all processes and accumulated parts together.
+        warmup: share of the steps over which the learning rate rises; then it falls.
+        schedule: the shape of the fall, one of `SCHEDULES`.
+        fall_steps: the step at which it would reach 0; the last one if None.
+        dropout: of the projection's output, as in LiMBeR.
+        patches_kept: share of the patches shown in a step, drawn for each photo; fewer patches
+            cost less and regularise. The last `whole` share of the steps shows all.
+        average: decay of the running average of the weights, which is what is evaluated and kept;
+            0 for the weights themselves.
+        clip: the gradient's norm is cut to this.
+        every: steps between evaluations on the held-out photos.
+        caption_tokens: captions are trained on up to this many tokens.
+        name: of the ready-made recipe it began from.
+    """
+
+    steps: int = 1000
+    batch: int = 32
+    learning_rate: float = 8e-4
+    warmup: float = 0.05
+    schedule: str = "cosine"
+    fall_steps: int | None = None
+    weight_decay: float = 0.01
+    dropout: float = 0.1
+    patches_kept: float = 1 / 3
+    whole: float = 0.1
+    average: float = 0.98
+    clip: float = 1.0
+    every: int = 100
+    seed: int = 0
+    caption_tokens: int = 10
+    name: str = "default"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained.
+
+        Raises:
+            UsageError: a number is out of its range.
+        """
+        if self.schedule not in SCHEDULES:
+            raise UsageError(
+                f"there is no schedule {self.schedule!r}; take {' or '.join(SCHEDULES)}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"a dropout of {self.dropout} leaves nothing; give one from 0 to 0.9")
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        rise = max(1, round(self.warmup * self.steps))
+        if step < rise:
+            return self.learning_rate * (step + 1) / rise
+        done = min(1.0, (step - rise) / max(1, (self.fall_steps or self.steps) - rise))
+        left = 0.5 * (1 + math.cos(math.pi * done)) if self.schedule == "cosine" else 1 - done
+        return self.learning_rate * left
+
+    def shows_all(self, step: int) -> bool:
+        """Return whether a step shows all patches of a photo."""
+        return step >= self.steps * (1 - self.whole)
+
+
+# LiMBeR (Merullo et al. 2022, arXiv 2209.15162): batch 256 accumulated 8 times, 15,000 steps,
+# learning rate 8e-4, dropout 0.1 on the projection's output, gradient clipped to norm 1. Its
+# published configuration adds AdamW without weight decay (which is Adam), 100 steps of warm-up and
+# a linear fall that would end at step 300,000. All patches are shown and no average is kept.
+_LIMBER = Recipe(
+    steps=15_000,
+    batch=2048,
+    learning_rate=8e-4,
+    warmup=100 / 15_000,
+    schedule="linear",
+    fall_steps=300_000,
+    weight_decay=0.0,
+    dropout=0.1,
+    patches_kept=1.0,
+    average=0.0,
+    every=500,
+    caption_tokens=64,
+    name="limber",
+)
+
+
+@dataclass(frozen=True)
+class ReadyMade:
+    """A recipe and the options of a run that belong to it.
+
+    Attributes:
+        accumulate: parts of a step that are run one after another.
+        views: of a photo, at most.
+        begin: token ahead of the patches.
+        data: what its authors trained on.
+    """
+
+    recipe: Recipe
+    accumulate: int
+    views: int
+    begin: str | None
+    data: str | None
+
+
+RECIPES: MappingProxyType[str, ReadyMade] = MappingProxyType(
+    {
+        "default": ReadyMade(Recipe(), 1, 8, "<|im_start|>", None),
+        "limber": ReadyMade(_LIMBER, 8, 1, None, "CC3M"),
+    }
+)
+
+
+def find_recipe(name: str) -> ReadyMade:
+    """Return the ready-made recipe of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    near = difflib.get_close_matches(name.lower(), RECIPES, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(RECIPES)}"
+    raise UsageError(f"there is no recipe {name!r}; {hint}")

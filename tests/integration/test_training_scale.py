@@ -1,0 +1,408 @@
+"""Training in several processes, in parts, killed and resumed; also run as one of its processes.
+
+python tests/integration/test_training_scale.py FOLDER OUT OPTIONS_AS_JSON
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import ToyEncoder, tiny_captioner, tiny_photos
+
+from molyneux.errors import RunError, UsageError
+from molyneux.models.captioner import Parts
+from molyneux.store import Run
+from molyneux.studies.share import Share
+from molyneux.training import features as features_module
+from molyneux.training.batches import Draws, TrainingSet, own_parts
+from molyneux.training.examples import Example, Examples, load_examples
+from molyneux.training.features import cache_features
+from molyneux.training.processes import join_processes
+from molyneux.training.recipe import Recipe, find_recipe
+from molyneux.training.run import Conduct, open_training_run, train_projection
+from molyneux.training.state import LOG, STATE, Log
+
+TESTS = Path(__file__).parents[1]
+N = 12
+RECIPE = Recipe(steps=9, batch=6, every=4, patches_kept=0.5, whole=0.3, seed=5)
+# Of very different lengths, so that a mean of processes' means would be another loss.
+CAPTIONS = ("a dog.", "a man riding a small red horse on the beach.", "a cat and a dog.")
+
+
+def write_photos(folder: Path, n: int = N) -> Path:
+    folder.mkdir(exist_ok=True)
+    for number, photo in enumerate(tiny_photos(n)):
+        photo.save(folder / f"{number}.png")
+    lines = [
+        json.dumps({"file": f"{number}.png", "caption": CAPTIONS[number % len(CAPTIONS)]})
+        for number in range(n)
+    ]
+    (folder / "captions.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def run_toy(folder: Path, out: Path, **options: Any) -> Any:
+    """Train tiny parts on a folder, in as many processes as the environment says."""
+    seconds = options.pop("seconds", 0.0)
+    recipe = replace(RECIPE, **options.pop("recipe", {}))
+    share = join_processes(torch.device("cpu"))
+
+    def on_step(step: int, loss: float) -> None:
+        time.sleep(seconds)
+
+    captioner = tiny_captioner("llama")
+    training, held_out = load_examples(folder)
+    if not share.is_first:
+        share.wait()
+    run = open_training_run(out)
+    if share.is_first:
+        share.wait()
+    return train_projection(
+        Parts(captioner.language_model, captioner.encoder, captioner.names, {}),
+        training,
+        held_out,
+        captioner.layout,
+        recipe,
+        run,
+        data_name="drawings",
+        views=2,
+        conduct=Conduct(share=share, on_step=on_step, **options),
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="module")
+def single(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One process, every step in one go, and where its run is."""
+    out = tmp_path_factory.mktemp("runs") / "single"
+    return (*run_toy(folder, out), out)
+
+
+def losses(log: list[dict[str, Any]]) -> list[float]:
+    return [entry["loss"] for entry in log]
+
+
+def start(folder: Path, out: Path, environment: dict[str, str], **options: Any) -> Any:
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__)), str(folder), str(out), json.dumps(options)],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)]),
+            "OMP_NUM_THREADS": str(torch.get_num_threads()),
+            "HF_HUB_OFFLINE": "1",
+            **environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def test_two_processes_equal_one(folder: Path, tmp_path: Path, single: Any) -> None:
+    """Gradients averaged by DistributedDataParallel over gloo, each step also in two parts."""
+    one, log, _ = single
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    out = tmp_path / "two"
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    both = [start(folder, out, {**shared, "RANK": str(r)}, accumulate=2) for r in range(2)]
+    try:
+        said = [process.communicate(timeout=600)[0].decode() for process in both]
+    finally:
+        for process in both:
+            process.kill()
+            process.communicate()
+    assert [process.returncode for process in both] == [0, 0], said
+    lines = (out / LOG).read_text().splitlines()
+    assert losses([json.loads(line) for line in lines]) == pytest.approx(losses(log), rel=1e-6)
+    from molyneux.vision.projection import load_projection
+
+    two = load_projection(out / "projection.safetensors")
+    torch.testing.assert_close(two.linear.weight, one.linear.weight, rtol=0, atol=1e-6)
+    moved = float((one.linear.weight - initial(one.linear)).abs().max())
+    assert moved > 1000 * 1e-6  # the tolerance is small beside what was learned
+    assert two.provenance["how"] == {"processes": 2, "accumulate": 2, "device": "cpu"}
+    assert len(list((out / "features").glob("*/rows-0001.jsonl"))) == 2  # each encoded its share
+    journals = [p.read_text().splitlines() for p in (out / "features").glob("*/rows-*.jsonl")]
+    assert sum(map(len, journals)) == N  # no photo twice
+
+
+def initial(like: torch.nn.Linear) -> torch.Tensor:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RECIPE.seed)
+        return torch.nn.Linear(like.in_features, like.out_features).weight.detach()
+
+
+def test_accumulation_equals_the_large_batch(folder: Path, tmp_path: Path, single: Any) -> None:
+    whole, log, _ = single
+    for parts in (2, 6):
+        made, log_in_parts = run_toy(folder, tmp_path / str(parts), accumulate=parts)
+        assert losses(log_in_parts) == pytest.approx(losses(log), rel=1e-6)
+        torch.testing.assert_close(made.linear.weight, whole.linear.weight, rtol=0, atol=1e-6)
+
+
+def test_a_mean_of_means_would_be_noticed(
+    folder: Path, tmp_path: Path, single: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weighing parts alike, whatever their tokens, is the usual mistake: it is another result."""
+    from molyneux.training import loop
+
+    true = loop.caption_nats
+
+    def mean(*arguments: Any) -> torch.Tensor:
+        nats = true(*arguments)
+        return nats / loop.count_tokens(arguments[3]).sum()
+
+    whole, _, _ = single
+    monkeypatch.setattr(loop, "caption_nats", mean)
+    made, _ = run_toy(folder, tmp_path / "wrong", accumulate=6)
+    assert float((made.linear.weight - whole.linear.weight).abs().max()) > 1e-3
+
+
+def test_a_killed_run_ends_with_the_same_bytes(folder: Path, tmp_path: Path, single: Any) -> None:
+    """SIGKILL between two checkpoints, so that logged steps are taken back and run again."""
+    _, _, uninterrupted = single
+    out = tmp_path / "killed"
+    process = start(folder, out, {}, checkpoint=3, seconds=0.2)
+    deadline = time.monotonic() + 600
+    try:
+        while time.monotonic() < deadline:
+            log = out / LOG
+            if log.exists() and log.read_bytes().count(b"\n") >= 5:
+                break
+            assert process.poll() is None, process.communicate()[0].decode()
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert 5 <= (out / LOG).read_bytes().count(b"\n") < RECIPE.steps
+    assert not (out / "projection.safetensors").exists()
+    with (out / LOG).open("ab") as torn:
+        torn.write(b'{"step": 7, "lo')
+    run_toy(folder, out, checkpoint=3)
+    for name in ("projection.safetensors", LOG):
+        assert (out / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+
+
+def test_a_finished_run_given_again_changes_nothing(folder: Path, single: Any) -> None:
+    _, _, out = single
+    names = ("projection.safetensors", LOG, STATE, "MODEL_CARD.md")
+    before = {name: (out / name).read_bytes() for name in names}
+    run_toy(folder, out)
+    assert {name: (out / name).read_bytes() for name in names} == before
+
+
+class Counting(ToyEncoder):
+    """Counts the pictures it is given, without the copies that fill up a batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[bytes] = []
+        self.stop_after = 10**9
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        distinct = dict.fromkeys(picture.numpy().tobytes() for picture in pixels)
+        if len(self.seen) >= self.stop_after:
+            raise KeyboardInterrupt
+        self.seen += distinct
+        return super().encode(pixels)
+
+
+def counted(folder: Path, encoder: ToyEncoder, cache: Path, **options: Any) -> Any:
+    examples = [Example(folder / f"{i}.png", ("a dog.",)) for i in range(N)]
+    return cache_features(encoder, examples, [1 + i % 2 for i in range(N)], cache, 3, **options)
+
+
+@pytest.fixture
+def batches_of_four(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features_module, "BATCH", 4)
+
+
+@pytest.mark.usefixtures("batches_of_four")
+def test_features_are_taken_up_where_they_stood(folder: Path, tmp_path: Path) -> None:
+    whole, first, _ = counted(folder, Counting(), tmp_path / "whole")
+    encoder = Counting()
+    encoder.stop_after = 8
+    with pytest.raises(KeyboardInterrupt):
+        counted(folder, encoder, tmp_path / "cut")
+    (journal,) = (tmp_path / "cut").glob("*/rows-0000.jsonl")
+    done = journal.read_bytes().count(b"\n")
+    with journal.open("ab") as torn, journal.with_suffix(".f16").open("ab") as data:
+        torn.write(b'{"example": 5, "r')
+        data.write(b"half a row")
+    encoder.stop_after = 10**9
+    again, first_again, _ = counted(folder, encoder, tmp_path / "cut")
+    n_views = 18
+    # At most one photo's views had been written in part: everything else was encoded once.
+    assert done == 5
+    assert n_views <= len(encoder.seen) <= n_views + 1
+    for i in range(N):
+        for view in range(1 + i % 2):
+            assert (whole[first[i] + view] == again[first_again[i] + view]).all()
+    encoder.seen.clear()
+    counted(folder, encoder, tmp_path / "cut")
+    assert not encoder.seen
+
+
+class Alone(Share):
+    """One of several processes that need not be waited for."""
+
+    def wait(self) -> None:
+        """Return at once."""
+
+
+@pytest.mark.usefixtures("batches_of_four")
+def test_another_number_of_processes_takes_up_the_cache(folder: Path, tmp_path: Path) -> None:
+    encoder = Counting()
+    encoder.stop_after = 4
+    with pytest.raises(KeyboardInterrupt):
+        counted(folder, encoder, tmp_path, share=Alone(2, 3))
+    encoder.stop_after = 10**9
+    features, first, _ = counted(folder, encoder, tmp_path)
+    assert len(list(tmp_path.glob("*/*.jsonl"))) == 2
+    expected, expected_first, _ = counted(folder, Counting(), tmp_path / "other")
+    assert len(encoder.seen) == 18
+    for i in range(N):
+        assert (features[first[i]] == expected[expected_first[i]]).all()
+
+
+def test_other_weights_or_photos_have_another_cache(folder: Path, tmp_path: Path) -> None:
+    counted(folder, Counting(), tmp_path, encoder_hash="one")
+    counted(folder, Counting(), tmp_path, encoder_hash="two")
+    examples = [Example(folder / "0.png", ("a dog.",))]
+    cache_features(Counting(), examples, [1], tmp_path, 3, encoder_hash="one")
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def toy_set(n: int) -> TrainingSet:
+    rows = [Example(Path(f"{i}"), tuple(CAPTIONS), weight=1 + i) for i in range(n)]
+    store = features_module.FeatureRows([np.zeros((n, 4, 2), np.float16)], (4, 2))
+    return TrainingSet(store, np.arange(n), [1] * n, Examples(rows))
+
+
+@pytest.mark.parametrize(("world", "accumulate"), [(1, 1), (2, 1), (3, 2), (1, 7)])
+def test_the_parts_of_a_step_are_the_step(world: int, accumulate: int) -> None:
+    batch = Draws(toy_set(5), replace(RECIPE, batch=7)).step(3)
+    parts = [p for rank in range(world) for p in own_parts(batch, Share(rank, world), accumulate)]
+    assert [row for part in parts for row in part.rows] == batch.rows
+    assert [text for part in parts for text in part.captions] == batch.captions
+    assert torch.equal(torch.cat([part.patches for part in parts]), batch.patches)
+    assert [place for part in parts for place in part.places] == list(range(7))
+    assert max(len(p.rows) for p in parts) - min(len(p.rows) for p in parts) <= 1
+
+
+def test_a_batch_too_small_to_split_is_one_line() -> None:
+    batch = Draws(toy_set(5), replace(RECIPE, batch=3)).step(0)
+    with pytest.raises(UsageError, match="give --batch 4 or more"):
+        own_parts(batch, Share(0, 2), 2)
+
+
+def test_examples_are_drawn_by_weight_and_step_alone() -> None:
+    draws = Draws(toy_set(4), replace(RECIPE, batch=4000))
+    counts = np.bincount(draws.step(0).rows, minlength=4) / 4000
+    assert np.abs(counts - np.array([1, 2, 3, 4]) / 10).max() < 0.03
+    again = Draws(toy_set(4), replace(RECIPE, batch=4000))
+    assert again.step(7).rows == draws.step(7).rows != draws.step(8).rows
+
+
+def test_dropout_is_drawn_by_place_and_keeps_the_mean() -> None:
+    from molyneux.training.batches import drop_out
+
+    batch = Draws(toy_set(5), replace(RECIPE, batch=6)).step(2)
+    recipe = replace(RECIPE, dropout=0.25)
+    prompts = torch.ones(6, 40, 50)
+    whole = drop_out(prompts, batch, recipe)
+    assert torch.equal(whole[2:4], drop_out(prompts[2:4], batch.part(1, 3), recipe))
+    assert whole.unique().tolist() == pytest.approx([0.0, 4 / 3])
+    assert float((whole == 0).float().mean()) == pytest.approx(0.25, abs=0.02)
+    later = drop_out(prompts, replace(batch, step=3), recipe)
+    assert not torch.equal(whole, later)
+    assert drop_out(prompts, batch, replace(recipe, dropout=0.0)) is prompts
+
+
+def test_a_log_that_lacks_steps_is_refused(tmp_path: Path) -> None:
+    (tmp_path / LOG).write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n')
+    log = Log(tmp_path, 2, writes=True)
+    log.close()
+    assert (tmp_path / LOG).read_text() == '{"step": 1}\n{"step": 2}\n'
+    with pytest.raises(RunError, match="ends before step 4"):
+        Log(tmp_path, 4, writes=True)
+
+
+def test_a_damaged_checkpoint_is_one_line(folder: Path, tmp_path: Path) -> None:
+    run_toy(folder, tmp_path / "run", recipe={"steps": 2})
+    state = tmp_path / "run" / STATE
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(RunError, match="does not read"):
+        run_toy(folder, tmp_path / "run", recipe={"steps": 2})
+
+
+def test_limber_is_its_published_recipe() -> None:
+    limber = find_recipe("limber")
+    recipe = limber.recipe
+    assert (recipe.steps, recipe.batch, limber.accumulate) == (15_000, 2048, 8)
+    assert (recipe.learning_rate, recipe.dropout, recipe.weight_decay) == (8e-4, 0.1, 0.0)
+    assert (recipe.patches_kept, limber.begin, limber.data) == (1, None, "CC3M")
+    assert recipe.learning_rate_at(0) == pytest.approx(8e-6)
+    assert recipe.learning_rate_at(99) == pytest.approx(8e-4)
+    assert recipe.learning_rate_at(14_999) == pytest.approx(8e-4 * (300_000 - 14_999) / 299_900)
+    with pytest.raises(UsageError, match="did you mean limber"):
+        find_recipe("limbre")
+
+
+def test_bfloat16_learns_in_float32(folder: Path, tmp_path: Path) -> None:
+    captioner = tiny_captioner("llama", dtype=torch.bfloat16)
+    training, held_out = load_examples(folder)
+    projection, log = train_projection(
+        Parts(captioner.language_model, captioner.encoder, captioner.names, {}),
+        training,
+        held_out,
+        captioner.layout,
+        replace(RECIPE, steps=4, every=2),
+        Run.create(tmp_path / "run", "train"),
+        data_name="drawings",
+    )
+    assert projection.provenance["dtype"] == "bfloat16"
+    assert projection.linear.weight.dtype == torch.float32
+    assert all(np.isfinite(losses(log)))
+
+
+def test_patches_cannot_be_left_out_where_positions_are_counted_inside() -> None:
+    captioner = tiny_captioner("bloom")
+    n = captioner.encoder.grid.n_patches
+    from molyneux.training.loss import caption_ids, caption_nats
+
+    prompts = torch.randn(1, n - 1, captioner.language_model.d_model)
+    captions = caption_ids(captioner.language_model, ["a dog."])
+    with pytest.raises(UsageError, match="--patches-kept 1"):
+        caption_nats(
+            captioner.language_model,
+            captioner.layout,
+            prompts,
+            captions,
+            torch.arange(n - 1)[None],
+            n,
+        )
+
+
+if __name__ == "__main__":
+    run_toy(Path(sys.argv[1]), Path(sys.argv[2]), **json.loads(sys.argv[3]))
+    Share(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))).leave()

@@ -6,11 +6,15 @@ from typing import Any
 
 from molyneux.cli.app import app
 from molyneux.cli.options import (
-    DEFAULT_PRESET,
     AsJson,
+    Device,
+    Dtype,
+    EncoderSource,
+    LanguageModelSource,
     Photos,
-    Preset,
+    PresetOrParts,
     ProjectionFile,
+    VisionLanguage,
     load_captioner,
     note,
     show,
@@ -22,15 +26,28 @@ from molyneux.cli.options import (
 def caption(
     photos: Photos,
     as_json: AsJson = False,
-    preset: Preset = DEFAULT_PRESET,
+    preset: PresetOrParts = None,
+    language_model: LanguageModelSource = None,
+    encoder: EncoderSource = None,
     projection: ProjectionFile = None,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    vlm: VisionLanguage = None,
 ) -> int:
     """Caption photos with a language model that only ever read."""
     from molyneux.errors import PhotoError
     from molyneux.explain.run import describe_model
     from molyneux.store import SCHEMA
 
-    captioner = load_captioner(preset, projection)
+    captioner = load_captioner(
+        preset,
+        projection,
+        language_model=language_model,
+        encoder=encoder,
+        dtype=dtype,
+        device=device,
+        vlm=vlm,
+    )
     images: list[dict[str, Any]] = []
     for path in photos:
         try:

@@ -7,7 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from molyneux.cli.app import app
-from molyneux.cli.options import DEFAULT_PRESET, AsJson, Preset, note, show, show_json
+from molyneux.cli.options import (
+    AsJson,
+    Device,
+    Dtype,
+    LanguageModelSource,
+    PresetOrParts,
+    load_language,
+    note,
+    show,
+    show_json,
+)
 
 
 @app.command()
@@ -21,12 +31,20 @@ def decode(
     ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Tokens a unit, or units a word.")] = 10,
     as_json: AsJson = False,
-    preset: Preset = DEFAULT_PRESET,
+    final_norm: Annotated[
+        bool | None,
+        typer.Option(
+            "--final-norm/--no-final-norm",
+            help="Whether the scale of the final norm takes part; as the preset's if not given.",
+        ),
+    ] = None,
+    preset: PresetOrParts = None,
+    language_model: LanguageModelSource = None,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
 ) -> int:
     """Decode units into tokens, or a word into units. Looks at weights alone."""
     from molyneux.errors import UsageError
-    from molyneux.models.captioner import Parts
-    from molyneux.models.presets import find_preset
     from molyneux.neurons.decoding import decode_units, find_writers
     from molyneux.neurons.unit import parse_unit
 
@@ -34,7 +52,8 @@ def decode(
         raise UsageError(
             "decode takes either units (L12.u905 ...) or --word WORD; give one of them"
         )
-    model = Parts.load(find_preset(preset), note=note).language_model
+    model, decoding = load_language(preset, language_model, dtype=dtype, device=device)
+    norm = decoding.final_norm if final_norm is None else final_norm
     rows: list[dict[str, Any]] = []
     if word:
         token_ids = model.encode(" " + word.strip())
@@ -42,14 +61,19 @@ def decode(
             raise UsageError("--word needs a word; give one, as in --word water")
         if len(token_ids) > 1:
             note(f"{word!r} is {len(token_ids)} tokens; ranking {model.token_text(token_ids[0])!r}")
-        found = find_writers(model, token_ids[0], top=top)
+        found = find_writers(model, token_ids[0], top=top, final_norm=norm)
         chosen = [(unit, sign) for unit, sign, _ in found]
         ranks: list[int | None] = [rank for _, _, rank in found]
     else:
         chosen = [parse_unit(name, model.n_layers, model.d_mlp) for name in units or []]
         ranks = [None] * len(chosen)
     decoded = decode_units(
-        model, [u for u, _ in chosen], [s for _, s in chosen], top=10 if word else top
+        model,
+        [u for u, _ in chosen],
+        [s for _, s in chosen],
+        top=10 if word else top,
+        final_norm=norm,
+        bias=decoding.bias,
     )
     for item, rank in zip(decoded, ranks, strict=True):
         row = {"layer": item.unit.layer, "unit": item.unit.unit, "sign": item.sign}

@@ -2,28 +2,146 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
 from molyneux.cli.app import app
-from molyneux.cli.options import DEFAULT_PRESET, AsJson, Preset, note, show, show_json
+from molyneux.cli.options import (
+    DEFAULT_PRESET,
+    AsJson,
+    Device,
+    Dtype,
+    EncoderSource,
+    LanguageModelSource,
+    PresetOrParts,
+    ProjectionFile,
+    load_captioner,
+    load_language,
+    note,
+    show,
+    show_json,
+)
+
+if TYPE_CHECKING:
+    from molyneux.adapters.language_model import LanguageModel
+    from molyneux.adapters.proof import Check
+    from molyneux.models.presets import Decoding, Piece, Preset
+    from molyneux.models.seeing import SeeingModel
+
+
+@dataclass
+class _Given:
+    """What the command was called with."""
+
+    preset: str | None
+    language_model: str | None
+    encoder: str | None
+    projection: Path | None
+    dtype: str
+    device: str
+    chosen: Preset | None = None
+    missing: list[Piece] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether photos can be seen: all parts are here, or given."""
+        if self.chosen is None:
+            return self.encoder is not None
+        return self.chosen.gives_encoder and not self.missing
+
+    def captioner(self) -> SeeingModel:
+        """Return the captioner of what was given."""
+        return load_captioner(
+            self.preset,
+            self.projection,
+            language_model=self.language_model,
+            encoder=self.encoder,
+            dtype=self.dtype,
+            device=self.device,
+        )
+
+    def language(self) -> tuple[LanguageModel, Decoding]:
+        """Return the language model alone."""
+        return load_language(self.preset, self.language_model, dtype=self.dtype, device=self.device)
 
 
 @app.command()
-def doctor(as_json: AsJson = False, preset: Preset = DEFAULT_PRESET) -> int:
+def doctor(
+    fixtures: Annotated[
+        bool,
+        typer.Option("--fixtures", help="Compare GPT-J's units with those the paper prints."),
+    ] = False,
+    coco: Annotated[
+        Path | None,
+        typer.Option("--coco", help="With --fixtures: COCO's val2017, for captions and fields."),
+    ] = None,
+    as_json: AsJson = False,
+    preset: PresetOrParts = None,
+    language_model: LanguageModelSource = None,
+    encoder: EncoderSource = None,
+    projection: ProjectionFile = None,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+) -> int:
     """Verify the cached weights in full, prove the adapter by intervention, print versions."""
+    from molyneux.errors import UsageError
+    from molyneux.models.presets import find_preset, pieces_of
+
+    given = _Given(preset, language_model, encoder, projection, dtype, device)
+    if language_model is None and encoder is None:
+        given.chosen = find_preset(preset or DEFAULT_PRESET)
+        if given.chosen.published is not None:
+            pieces = [piece for piece in pieces_of(given.chosen) if piece.mb]
+            replaced = () if projection is None else ("projection",)
+            given.missing = [p for p in pieces if not p.here and p.part not in replaced]
+        elif fixtures:
+            raise UsageError("the fixtures are GPT-J's; choose --preset gptj-beit, or its parts")
+    if coco is not None and not fixtures:
+        raise UsageError("--coco goes with --fixtures; give both")
+    needed = [p for p in given.missing if p.part == "language model" or not fixtures]
+    if needed or (coco is not None and given.missing):
+        return _say_missing(given, as_json)
+    return _check_fixtures(given, coco, as_json) if fixtures else _check_parts(given, as_json)
+
+
+def _say_missing(given: _Given, as_json: bool) -> int:
+    assert given.chosen is not None
+    if as_json:
+        rows = [
+            {"part": p.part, "source": p.source, "mb": p.mb, "get": p.how} for p in given.missing
+        ]
+        show_json({"healthy": False, "missing": rows})
+        return 1
+    total = sum(piece.mb for piece in given.missing)
+    show(f"{given.chosen.name}: {len(given.missing)} parts are missing, {total:,} MB in all")
+    for piece in given.missing:
+        show(f"  {piece.part}: {piece.source}, {piece.mb:,} MB; {piece.how}")
+    show("  nothing was fetched; the unit fixtures need the language model alone")
+    return 1
+
+
+def _check_parts(given: _Given, as_json: bool) -> int:
     from molyneux.adapters.proof import Check, prove
     from molyneux.errors import MolyneuxError
     from molyneux.models.cache import cache_dir, verify_folder
-    from molyneux.models.captioner import Captioner
-    from molyneux.models.presets import find_preset
     from molyneux.store import versions
+    from molyneux.vision.projection import load_projection
 
-    chosen = find_preset(preset)
     checks: list[Check] = []
     try:
-        captioner = Captioner.load(preset, note=note)
-        for folder in chosen.folders:
+        if given.whole:
+            model = given.captioner().language_model
+        else:
+            model, _ = given.language()
+            if given.chosen is not None and given.chosen.published is not None:
+                load_projection(given.projection or given.chosen.projection_file())
+        for folder in given.chosen.folders if given.chosen is not None else ():
             verify_folder(cache_dir() / folder, full=True)
             checks.append(Check(f"weights in {folder}", True, "every sha256 as recorded"))
-        checks += prove(captioner.language_model)
+        checks += prove(model)
     except MolyneuxError as error:
         checks.append(Check("weights", False, str(error)))
     healthy = all(check.holds for check in checks)
@@ -37,3 +155,67 @@ def doctor(as_json: AsJson = False, preset: Preset = DEFAULT_PRESET) -> int:
         for name, version in versions().items():
             show(f"{name}: {version}")
     return int(not healthy)
+
+
+def _check_fixtures(given: _Given, coco: Path | None, as_json: bool) -> int:
+    from dataclasses import asdict
+
+    from molyneux.models.golden import Option, check_units, load_fixtures, verdict
+    from molyneux.models.golden_photos import check_photos
+    from molyneux.models.presets import PRESETS
+
+    printed = load_fixtures()
+    captioner = None
+    if coco is not None:
+        from molyneux.data.open import open_dataset
+
+        photos = open_dataset(coco)
+        captioner = given.captioner()
+        model = captioner.language_model
+    else:
+        model, _ = given.language()
+    outcomes = check_units(model, printed)
+    default = Option.of(PRESETS["gptj-beit"].decoding)
+    passed, said = verdict(outcomes, default)
+    found = [] if captioner is None else check_photos(captioner, photos, printed, note)
+    healthy = passed and all(outcome.holds is not False for outcome in found)
+    if as_json:
+        show_json(
+            {
+                "healthy": healthy,
+                "verdict": said,
+                "options": [_option(outcome, asdict(outcome.option)) for outcome in outcomes],
+                "photos": [asdict(outcome) for outcome in found],
+            }
+        )
+        return int(not healthy)
+    show(f"units printed in {printed.source}, by how they are decoded:")
+    n, n_bare = len(printed.units), len(printed.undecodable)
+    for outcome in outcomes:
+        show(
+            f"  {outcome.option}{' (default)' if outcome.option == default else ''}: "
+            f"{outcome.n_hold} of {n} with all printed tokens among ten, {outcome.n_in_order} "
+            f"first and in order; {len(outcome.undecodable)} of {n_bare} undecodable ones so"
+        )
+    for unit in next(o for o in outcomes if o.option == default).units:
+        if not unit.holds:
+            show(f"  {unit.unit}: printed {' '.join(unit.printed)}; {' '.join(unit.tokens)}")
+    for photo in found:
+        mark = {True: "ok  ", False: "FAIL", None: "-   "}[photo.holds]
+        show(f"{mark}  {photo.what}: printed {photo.printed}, found {photo.found}")
+    show(said)
+    return int(not healthy)
+
+
+def _option(outcome: Any, option: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **option,
+        "passes": outcome.passes,
+        "hold": outcome.n_hold,
+        "in_order": outcome.n_in_order,
+        "undecodable": [str(unit) for unit in outcome.undecodable],
+        "units": [
+            {"unit": str(unit.unit), "printed": unit.printed, "tokens": unit.tokens}
+            for unit in outcome.units
+        ],
+    }

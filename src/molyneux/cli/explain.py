@@ -9,13 +9,17 @@ import typer
 
 from molyneux.cli.app import app
 from molyneux.cli.options import (
-    DEFAULT_PRESET,
     AsJson,
+    Device,
+    Dtype,
+    EncoderSource,
+    LanguageModelSource,
     Out,
     Photos,
-    Preset,
+    PresetOrParts,
     ProjectionFile,
     ReferenceFile,
+    VisionLanguage,
     load_captioner,
     note,
     show,
@@ -24,7 +28,7 @@ from molyneux.cli.options import (
 
 if TYPE_CHECKING:
     from molyneux.explain.photo import Settings
-    from molyneux.models.captioner import Captioner
+    from molyneux.models.seeing import SeeingModel
 
 
 @app.command()
@@ -66,15 +70,29 @@ def explain(
     ] = "activation",
     out: Out = None,
     as_json: AsJson = False,
-    preset: Preset = DEFAULT_PRESET,
+    preset: PresetOrParts = None,
+    language_model: LanguageModelSource = None,
+    encoder: EncoderSource = None,
     projection: ProjectionFile = None,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
     reference: ReferenceFile = None,
+    vlm: VisionLanguage = None,
 ) -> int:
     """Caption photos; name, decode, locate and switch off the units behind every noun."""
     from molyneux.explain.curves import ablation_grid
     from molyneux.explain.photo import Settings
 
-    captioner = load_captioner(preset, projection, reference)
+    captioner = load_captioner(
+        preset,
+        projection,
+        reference,
+        language_model=language_model,
+        encoder=encoder,
+        dtype=dtype,
+        device=device,
+        vlm=vlm,
+    )
     settings = Settings(
         grid=ablation_grid(grid, captioner.language_model.n_units),
         top=top,
@@ -102,7 +120,7 @@ def explain(
 
 
 def run_explanation(
-    captioner: Captioner, photos: list[Path], settings: Settings, out: Path | None
+    captioner: SeeingModel, photos: list[Path], settings: Settings, out: Path | None
 ) -> dict[str, Any]:
     """Return the document of photos explained into a new run folder, its page written."""
     import shutil

@@ -8,10 +8,13 @@ import typer
 
 from molyneux.cli.app import app
 from molyneux.cli.options import (
-    DEFAULT_PRESET,
     AsJson,
+    Device,
+    Dtype,
+    EncoderSource,
+    LanguageModelSource,
     Photos,
-    Preset,
+    PresetOrParts,
     ProjectionFile,
     load_captioner,
     note,
@@ -25,8 +28,12 @@ def prompts(
     photos: Photos,
     as_json: AsJson = False,
     top: Annotated[int, typer.Option("--top", min=1, help="Tokens a patch.")] = 5,
-    preset: Preset = DEFAULT_PRESET,
+    preset: PresetOrParts = None,
+    language_model: LanguageModelSource = None,
+    encoder: EncoderSource = None,
     projection: ProjectionFile = None,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
 ) -> int:
     """Decode every image prompt: its nearest tokens by cosine, beside random vectors."""
     from molyneux.errors import PhotoError
@@ -34,7 +41,14 @@ def prompts(
     from molyneux.neurons.prompts import nearest_tokens, random_prompts
     from molyneux.store import SCHEMA
 
-    captioner = load_captioner(preset, projection)
+    captioner = load_captioner(
+        preset,
+        projection,
+        language_model=language_model,
+        encoder=encoder,
+        dtype=dtype,
+        device=device,
+    )
     model, grid = captioner.language_model, captioner.encoder.grid
     images: list[dict[str, Any]] = []
     for path in photos:

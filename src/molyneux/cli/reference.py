@@ -9,11 +9,15 @@ import typer
 
 from molyneux.cli.app import app
 from molyneux.cli.options import (
-    DEFAULT_PRESET,
     AsJson,
+    Device,
+    Dtype,
+    EncoderSource,
+    LanguageModelSource,
     Out,
-    Preset,
+    PresetOrParts,
     ProjectionFile,
+    load_captioner,
     note,
     show,
     show_json,
@@ -29,8 +33,12 @@ def reference(
     name: Annotated[str | None, typer.Option("--name", help="What the photos are.")] = None,
     out: Out = None,
     as_json: AsJson = False,
-    preset: Preset = DEFAULT_PRESET,
+    preset: PresetOrParts = None,
+    language_model: LanguageModelSource = None,
+    encoder: EncoderSource = None,
     projection: ProjectionFile = None,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
 ) -> int:
     """Measure the reference table that specific scores and controls need."""
     import shutil
@@ -39,21 +47,18 @@ def reference(
 
     from molyneux.data.folder import photos_in
     from molyneux.explain.curves import ablation_grid
-    from molyneux.models.captioner import Captioner
-    from molyneux.models.presets import find_preset
     from molyneux.neurons.measure_reference import measure_reference
     from molyneux.neurons.reference import MIN_PHOTOS, save_reference
     from molyneux.store import Run
-    from molyneux.vision.projection import load_projection
 
-    chosen = find_preset(preset)
     found = photos_in(data)[:photos]
-    from molyneux.models.captioner import Parts
-
-    captioner = Captioner.join(
-        Parts.load(chosen, note=note),
-        load_projection(projection or chosen.projection),
-        preset=preset,
+    captioner = load_captioner(
+        preset,
+        projection,
+        language_model=language_model,
+        encoder=encoder,
+        dtype=dtype,
+        device=device,
     )
     if len(found) < MIN_PHOTOS:
         note(f"molyneux: {len(found)} photos; {MIN_PHOTOS} or more make a steadier table")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,17 @@ from PIL import Image
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
+from molyneux.errors import UsageError, WeightsError
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
-from molyneux.models.presets import PRESETS, Preset, find_preset
+from molyneux.models.placement import device_named, dtype_named
+from molyneux.models.presets import (
+    DEFAULT,
+    DEFAULT_DECODING,
+    PRESETS,
+    Decoding,
+    Preset,
+    find_preset,
+)
 from molyneux.neurons.reference import Reference, load_reference
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels
 from molyneux.vision.layout import ImagePrompt, Layout, lay_out
@@ -27,6 +37,9 @@ if TYPE_CHECKING:
 
 Photo = str | os.PathLike[str] | Image.Image
 Note = Callable[[str], None]
+RANDOM = re.compile(r"random(?::(?P<source>.+?)(?: seed (?P<seed>\d+))?)?")
+"""How an encoder with random weights is named, and asked for."""
+_LAYER = re.compile(r".+ layer (\d+)")
 
 
 def _silent(_: str) -> None:
@@ -41,32 +54,176 @@ class Parts:
     encoder: ImageEncoder
     names: dict[str, str]
     hashes: dict[str, str]
+    limits: tuple[str, ...] = ()
+    licences: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(
-        cls, preset: Preset, dtype: torch.dtype = torch.float32, note: Note = _silent
+        cls,
+        preset: Preset,
+        dtype: torch.dtype = torch.float32,
+        note: Note = _silent,
+        *,
+        language_model: str | None = None,
+        encoder: str | None = None,
+        layer: int | None = None,
+        seeing: ImageEncoder | None = None,
     ) -> Parts:
         """Return a preset's language model and encoder, fetched at first use.
 
+        Args:
+            dtype: of the language model.
+            language_model: another one than the preset's: a folder, GGUF file or hub name.
+            encoder: another one: a folder or hub name; `random` for the preset's architecture
+                with random weights, `random:SOURCE` for another's, a control.
+            layer: the hidden state that is taken of another encoder; its output if not given.
+            seeing: the encoder itself, which some presets need.
+
         Raises:
             WeightsError: weights are missing and cannot be fetched, or are corrupt.
+            AdapterError: the family of another language model or encoder is not known.
+            UsageError: the preset needs its encoder as an object.
         """
-        from molyneux.models.cache import read_record
-        from molyneux.models.efficientnet import load_efficientnet_lite0, prepare_efficientnet_lite0
-        from molyneux.models.smollm2 import load_smollm2, prepare_smollm2
-        from molyneux.vision.efficientnet import EfficientNetEncoder
-
-        language_folder = prepare_smollm2(note)
-        encoder_folder = prepare_efficientnet_lite0(note)
-        model, tokenizer = load_smollm2(language_folder, dtype=dtype)
+        if seeing is None:
+            _require_encoder(preset, encoder)
+        language, language_name, language_hash = load_language(preset, language_model, dtype, note)
+        hashes = {"language_model": language_hash}
+        if seeing is None:
+            seeing, hashes["encoder"] = _encoder(preset, encoder, note, layer)
+        elif getattr(seeing, "sha256", ""):
+            hashes["encoder"] = str(getattr(seeing, "sha256", ""))
+        own = language_model is None and encoder is None
+        other = [
+            *(["language model"] if language_model is not None else []),
+            *(["encoder weights"] if encoder is not None else []),
+            *(
+                ["encoder code"]
+                if encoder is not None and preset.encoder not in seeing.name
+                else []
+            ),
+        ]
         return cls(
-            LanguageModel.adapt(model, tokenizer),
-            EfficientNetEncoder(load_efficientnet_lite0(encoder_folder)),
-            {"language_model": preset.language_model, "encoder": preset.encoder},
-            {
-                "language_model": _weights_hash(read_record(language_folder)),
-                "encoder": _weights_hash(read_record(encoder_folder)),
-            },
+            language,
+            seeing,
+            {"language_model": language_name, "encoder": seeing.name},
+            hashes,
+            preset.limits if own else (),
+            {part: what for part, what in preset.licences.items() if part not in other},
+        )
+
+    def to(self, device: torch.device) -> Parts:
+        """Return the parts, moved to a device."""
+        self.language_model.model.to(device)  # type: ignore[arg-type, unused-ignore]
+        network = getattr(self.encoder, "network", None)
+        if network is not None:
+            network.to(device)
+        return self
+
+
+def load_language(
+    preset: Preset,
+    source: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    note: Note = _silent,
+) -> tuple[LanguageModel, str, str]:
+    """Return a language model alone, its name and the sha256 of its weights.
+
+    Args:
+        source: another one than the preset's: a folder, GGUF file or hub name.
+
+    Raises:
+        WeightsError: weights are missing and cannot be fetched, or are corrupt.
+        AdapterError: the family of another language model is not known.
+    """
+    if source is None and preset.language_model_source is not None:
+        source = preset.language_model_source
+        note(f"{preset.name} takes {source}: {preset.language_model_mb} MB, from the hub's cache")
+    if source is not None:
+        from molyneux.models.language_models import load_language_model
+
+        name = str(dtype).removeprefix("torch.")
+        loaded = load_language_model(source, dtype=name, note=note)
+        return loaded.language_model, loaded.name, loaded.sha256
+    from molyneux.models.cache import read_record
+    from molyneux.models.smollm2 import load_smollm2, prepare_smollm2
+
+    folder = prepare_smollm2(note)
+    model, tokenizer = load_smollm2(folder, dtype=dtype)
+    adapted = LanguageModel.adapt(model, tokenizer)
+    return adapted, preset.language_model, _weights_hash(read_record(folder))
+
+
+def _require_encoder(preset: Preset, source: str | None) -> None:
+    """Refuse a preset whose encoder nothing here can load, before 24 GB are."""
+    if preset.gives_encoder or source not in (None, "random"):
+        return
+    raise UsageError(
+        f"{preset.name} sees through {preset.encoder}, which transformers does not have: no photo "
+        "can be seen from the command line; in Python, give your own encoder object, named "
+        f"{preset.encoder!r}, with Captioner.load({preset.name!r}, encoder=...); `molyneux decode` "
+        "and `molyneux doctor --fixtures` need none"
+    )
+
+
+def _encoder(
+    preset: Preset, source: str | None, note: Note, layer: int | None = None
+) -> tuple[ImageEncoder, str]:
+    """Return an encoder and the sha256 of its weights."""
+    from molyneux.vision.efficientnet import EfficientNetEncoder
+
+    random = RANDOM.fullmatch(source or "")
+    own = random is not None and random["source"] in (None, preset.encoder)
+    if preset.encoder_source is not None and (source is None or own):
+        # From the hub, as any other: by its name, trained or random.
+        source = preset.encoder_source
+        if random is not None:
+            source = f"random:{source} seed {random['seed'] or 0}"
+            random = RANDOM.fullmatch(source)
+    elif random is not None and own:
+        from molyneux.models.efficientnet import random_efficientnet_lite0
+
+        seed = int(random["seed"] or 0)
+        network, digest = random_efficientnet_lite0(seed)
+        return EfficientNetEncoder(network, f"random:{preset.encoder} seed {seed}"), digest
+    if source is not None:
+        from molyneux.models.encoders import load_encoder
+
+        seed = int(random["seed"] or 0) if random else 0
+        loaded = load_encoder(
+            random["source"] if random else source,
+            layer=layer,
+            random=bool(random),
+            seed=seed,
+            note=note,
+        )
+        return loaded, loaded.sha256
+    from molyneux.models.cache import read_record
+    from molyneux.models.efficientnet import load_efficientnet_lite0, prepare_efficientnet_lite0
+
+    folder = prepare_efficientnet_lite0(note)
+    encoder = EfficientNetEncoder(load_efficientnet_lite0(folder), preset.encoder)
+    return encoder, _weights_hash(read_record(folder))
+
+
+def _as_recorded(name: str, recorded: Mapping[str, Any], part: str, digest: str) -> str:
+    """Return what a projection's record calls a part that is the one it means, else its name.
+
+    A folder that holds a hub's model is called by its own name, without the publisher's.
+    """
+    known: str = str(recorded[part])
+    expected = recorded.get("hashes", {}).get(part)
+    if expected is not None:
+        return known if expected == digest else name
+    return known if known.rpartition("/")[2].lower() == name.lower() else name
+
+
+def _require_patches(projection: Projection, encoder: ImageEncoder) -> None:
+    """Refuse an encoder with another number of patches than its projection was trained on."""
+    expected = projection.provenance.get("patches")
+    if isinstance(expected, int) and expected != encoder.grid.n_patches:
+        raise WeightsError(
+            f"the projection was trained on {expected} patches a photo, and {encoder.name} gives "
+            f"{encoder.grid.n_patches}; give the encoder it was trained with"
         )
 
 
@@ -85,6 +242,7 @@ class Captioner:
         names: what the parts are called, in documents and provenance.
         hashes: sha256 of each part's weights.
         reference: scores of all units over reference photos, where there is a table.
+        decoding: how units are decoded where nothing else is asked for.
     """
 
     language_model: LanguageModel
@@ -94,6 +252,7 @@ class Captioner:
     hashes: dict[str, str]
     preset: str | None = None
     reference: Reference | None = None
+    decoding: Decoding = DEFAULT_DECODING
 
     @classmethod
     def load(
@@ -102,26 +261,101 @@ class Captioner:
         *,
         projection: Path | None = None,
         reference: Path | None = None,
+        encoder: ImageEncoder | None = None,
+        dtype: str = "float32",
+        device: str = "cpu",
         note: Note = _silent,
     ) -> Captioner:
-        """Return a preset's captioner in float32, fetching its weights at first use.
+        """Return a preset's captioner, fetching its weights at first use.
+
+        A projection that was trained with the preset's encoder under random weights, as a
+        control, is joined to that encoder. LiMBeR's projections are never fetched here: without
+        one, the error says what to run.
 
         Args:
             projection: another projection than the preset's.
             reference: another reference table than the preset's.
+            encoder: the encoder itself, for presets whose encoder nothing here can load. Its
+                name has to be the one the projection records; where it begins with `random:`,
+                the projection is the one that was trained with random weights.
+            dtype: of the language model: float32, bfloat16 or float16.
+            device: cpu, cuda or auto. The default preset's numbers are those of the cpu.
             note: told, one line at a time, what takes long.
 
         Raises:
-            UsageError: there is no such preset.
+            UsageError: there is no such preset, dtype or device, or it needs an encoder object.
             WeightsError: weights are missing, corrupt, or do not belong together.
         """
         chosen = find_preset(preset)
-        joined = load_projection(projection or chosen.projection)
-        parts = Parts.load(chosen, note=note)
+        number, place = dtype_named(dtype), device_named(device)
+        if encoder is None:
+            _require_encoder(chosen, None)
+        random = encoder is not None and encoder.name.startswith("random:")
+        joined = load_projection(projection or chosen.projection_file(random_encoder=random))
+        seen_by = str(joined.provenance["encoder"])
+        control = seen_by if seen_by.startswith(f"random:{chosen.encoder} ") else None
         require_match(joined, {"layout": Layout(chosen.begin).record()}, None)
-        captioner = cls.join(parts, joined, preset=preset)
+        if encoder is not None:
+            require_match(joined, {"encoder": encoder.name}, None)
+            _require_patches(joined, encoder)
+            control = None
+        parts = Parts.load(chosen, number, note, encoder=control, seeing=encoder).to(place)
+        _require_patches(joined, parts.encoder)
+        captioner = replace(cls.join(parts, joined, preset=preset), decoding=chosen.decoding)
         table = reference or (chosen.reference if projection is None else None)
         return captioner if table is None else captioner.with_reference(load_reference(table))
+
+    @classmethod
+    def from_sources(
+        cls,
+        language_model: str | Path,
+        encoder: str | Path,
+        projection: Path,
+        *,
+        reference: Path | None = None,
+        dtype: str = "float32",
+        device: str = "cpu",
+        note: Note = _silent,
+    ) -> Captioner:
+        """Return a captioner of parts given by hand.
+
+        A folder stands for the hub's model of the same name that the projection records; where
+        it records hashes, they decide. The encoder's layer is the one that it records.
+
+        Args:
+            language_model: a folder, a GGUF file or a hub name.
+            encoder: a folder or hub name; `random:` and one of them, with ` seed N`, a control.
+            projection: a file that `molyneux train` or `molyneux models fetch` wrote.
+            reference: a reference table measured on these parts.
+            dtype: of the language model: float32, bfloat16 or float16.
+            device: cpu, cuda or auto.
+            note: told, one line at a time, what takes long.
+
+        Raises:
+            UsageError: there is no such dtype or device.
+            WeightsError: weights are missing, corrupt, or do not belong together.
+            AdapterError: the family of the language model or encoder is not known.
+        """
+        number, place = dtype_named(dtype), device_named(device)
+        joined = load_projection(projection)
+        recorded = joined.provenance
+        layer = _LAYER.fullmatch(str(recorded["encoder"]))
+        table = None if reference is None else load_reference(reference)
+        parts = Parts.load(
+            find_preset(DEFAULT),
+            number,
+            note,
+            language_model=str(language_model),
+            encoder=str(encoder),
+            layer=int(layer[1]) if layer else None,
+        ).to(place)
+        names = {
+            part: _as_recorded(parts.names[part], recorded, part, parts.hashes[part])
+            for part in parts.names
+        }
+        _require_patches(joined, parts.encoder)
+        captioner = cls.join(replace(parts, names=names), joined)
+        return captioner if table is None else captioner.with_reference(table)
 
     @classmethod
     def join(cls, parts: Parts, projection: Projection, *, preset: str | None = None) -> Captioner:
@@ -131,7 +365,7 @@ class Captioner:
             WeightsError: the projection was made for other parts or has another shape.
         """
         shape = (parts.language_model.d_model, parts.encoder.d_features)
-        require_match(projection, parts.names, shape)
+        require_match(projection, parts.names, shape, parts.hashes)
         hashes = {**parts.hashes, "projection": projection.hash()}
         return cls(parts.language_model, parts.encoder, projection, parts.names, hashes, preset)
 
@@ -163,15 +397,7 @@ class Captioner:
             WeightsError: the table was measured on others.
         """
         reference.require({**self.names, "projection": self.projection.hash()})
-        return Captioner(
-            self.language_model,
-            self.encoder,
-            self.projection,
-            self.names,
-            self.hashes,
-            self.preset,
-            reference,
-        )
+        return replace(self, reference=reference)
 
     @property
     def layout(self) -> Layout:

@@ -22,7 +22,9 @@ def continue_greedily(
     rows = len(prompt.embeddings)
     written: list[list[int]] = [[] for _ in range(rows)]
     open_rows = set(range(rows))
-    output = model.run(inputs_embeds=prompt.embeddings, use_cache=True, keep=1)
+    output = model.run(
+        inputs_embeds=prompt.embeddings, beside=prompt.given(), use_cache=True, keep=1
+    )
     for step in range(max_tokens):
         chosen = output.logits[:, -1, : model.d_vocab].argmax(dim=-1)
         for row in sorted(open_rows):
@@ -39,6 +41,7 @@ def continue_greedily(
         output = model.run(
             input_ids=chosen[:, None].to(model.device),
             past_key_values=output.past_key_values,
+            beside=prompt.given_at(step),
             use_cache=True,
         )
     return written

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -20,6 +21,7 @@ Note = Callable[[str], None]
 PRECISIONS = ("float32", "bfloat16", "float16", "auto")
 SAFETENSORS = ("model.safetensors", "model-*.safetensors")
 PICKLED = ("pytorch_model.bin", "pytorch_model-*.bin")
+_PLACEHOLDER = re.compile(r"<\|extratoken_\d+\|>|<\|image\|>")
 OTHER_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 
 
@@ -37,6 +39,40 @@ class LoadedLanguageModel:
     name: str
     sha256: str
     files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Trimmed(LanguageModel):
+    """A language model whose tokenizer also lists placeholders, for rows that pad its embedding.
+
+    GPT-J's does: ids 50257 to 50399 are `<|extratoken_1|>` and so on, which no text contains and
+    no training touched; LiMBeR cut the embedding to 50258 rows, the last of them a token of its
+    own. None of them is ever decoded, searched or written.
+    """
+
+    n_tokens: int = 0
+
+    @property
+    def d_vocab(self) -> int:
+        """Tokens that can be decoded: padding rows and placeholders are left out."""
+        return min(int(self._embedding_table.shape[0]), self.n_tokens)
+
+
+def without_placeholders(model: LanguageModel) -> LanguageModel:
+    """Return a GPT-J whose vocabulary ends before the tokenizer's placeholders; others as is."""
+    n_tokens = len(model.tokenizer)
+    if model.model.config.model_type != "gptj":
+        return model
+    while n_tokens and _is_placeholder(model.tokenizer.convert_ids_to_tokens(n_tokens - 1)):
+        n_tokens -= 1
+    if n_tokens == len(model.tokenizer):
+        return model
+    return _Trimmed(model.model, model.tokenizer, model.family, n_tokens)
+
+
+def _is_placeholder(token: object) -> bool:
+    """Return whether a token stands for a row that only pads the embedding."""
+    return isinstance(token, str) and _PLACEHOLDER.fullmatch(token) is not None
 
 
 def _silent(_: str) -> None:
@@ -80,7 +116,7 @@ def load_language_model(
         folder, gguf = _local(Path(source).expanduser())
         called = (gguf or folder.resolve()).name
     else:
-        folder, gguf = _from_hub(str(source), note), None
+        folder, gguf = _from_hub(str(source), note, lambda found: _known_class(found, None)), None
         called = str(source)
     _, model_class = _known_class(folder, gguf)
     weights = [gguf] if gguf else _weight_files(folder)
@@ -88,8 +124,42 @@ def load_language_model(
     hashes = {file.name: sha256_of(file) for file in weights}
     note(f"loading {called}")
     model, tokenizer = _load(model_class, folder, gguf, dtype, device, device_map)
-    adapted = LanguageModel.adapt(model, tokenizer, check=True)
+    adapted = without_placeholders(LanguageModel.adapt(model, tokenizer, check=True))
     return LoadedLanguageModel(adapted, name or called, _joint_hash(hashes), hashes)
+
+
+def find_checkpoint(
+    source: str | Path, note: Note, known: Callable[[Path], object]
+) -> tuple[Path, str]:
+    """Return the folder of a model that is no GGUF file, fetched if need be, and its name.
+
+    Args:
+        known: raises where the configuration in a folder is of no known family.
+
+    Raises:
+        WeightsError: there is none, or it cannot be fetched.
+    """
+    if not _is_local(source):
+        return _from_hub(str(source), note, known), str(source)
+    folder, gguf = _local(Path(source).expanduser())
+    if gguf is not None:
+        raise WeightsError(
+            f"{gguf} is a language model alone; give a folder of a vision-language model as "
+            "Hugging Face's save_pretrained writes it, or its name on the hub"
+        )
+    known(folder)
+    return folder, folder.resolve().name
+
+
+def hash_weights(folder: Path, called: str, note: Note) -> str:
+    """Return the sha256 of a folder's weights: the file's own, or that of several files' list.
+
+    Raises:
+        WeightsError: there are none, or a file of a set is missing.
+    """
+    files = _weight_files(folder)
+    note(f"hashing {called} ({sum(file.stat().st_size for file in files) / 1e6:.0f} MB)")
+    return _joint_hash({file.name: sha256_of(file) for file in files})
 
 
 def _is_local(source: str | Path) -> bool:
@@ -125,10 +195,13 @@ def _local(path: Path) -> tuple[Path, Path | None]:
     )
 
 
-def _from_hub(name: str, note: Note) -> Path:
+def _from_hub(name: str, note: Note, known: Callable[[Path], object]) -> Path:
     """Return the folder of a hub model in huggingface_hub's cache, fetched if it is not there.
 
     The configuration comes first, so that an unknown family costs no download.
+
+    Args:
+        known: raises where the configuration in a folder is of no known family.
     """
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
@@ -143,7 +216,7 @@ def _from_hub(name: str, note: Note) -> Path:
     try:
         folder = fetch(("config.json",))
         if (folder / "config.json").is_file():
-            _known_class(folder, None)
+            known(folder)
             folder = fetch(OTHER_FILES)
             note(f"fetching {name} from the hub, unless its weights are cached")
             folder = fetch(SAFETENSORS)

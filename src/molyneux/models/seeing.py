@@ -1,0 +1,129 @@
+"""What everything that explains photos asks of a model that sees, however it is put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from molyneux.adapters.language_model import LanguageModel
+from molyneux.models.generation import MAX_TOKENS
+from molyneux.models.presets import Decoding
+from molyneux.neurons.reference import Reference
+from molyneux.vision.encoder import PatchGrid, Preprocessing
+from molyneux.vision.layout import ImagePrompt
+
+Photo = str | os.PathLike[str] | Image.Image
+
+
+@runtime_checkable
+class Eye(Protocol):
+    """Where patches lie on a photo."""
+
+    @property
+    def name(self) -> str:
+        """What provenance records."""
+        ...
+
+    @property
+    def grid(self) -> PatchGrid:
+        """Rows and columns of patches."""
+        ...
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Which part of a photo the grid lies over."""
+        ...
+
+
+@runtime_checkable
+class Joint(Protocol):
+    """What makes image prompts of features."""
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where it comes from, as plain data."""
+        ...
+
+    def hash(self) -> str:
+        """Return the sha256 of its weights."""
+        ...
+
+
+@runtime_checkable
+class Recorded(Protocol):
+    """How the prompt is laid out."""
+
+    def record(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        ...
+
+
+@runtime_checkable
+class SeeingModel(Protocol):
+    """A language model that sees: a `Captioner`, or a `VisionLanguageModel`."""
+
+    @property
+    def language_model(self) -> LanguageModel:
+        """The language model, with the places of its units."""
+        ...
+
+    @property
+    def encoder(self) -> Eye:
+        """Where patches lie on a photo."""
+        ...
+
+    @property
+    def projection(self) -> Joint:
+        """What makes image prompts of features."""
+        ...
+
+    @property
+    def layout(self) -> Recorded:
+        """How the prompt is laid out."""
+        ...
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the parts are called."""
+        ...
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The sha256 of each part's weights."""
+        ...
+
+    @property
+    def preset(self) -> str | None:
+        """The preset's name, if it is one."""
+        ...
+
+    @property
+    def reference(self) -> Reference | None:
+        """Scores of all units over reference photos, where there is a table."""
+        ...
+
+    @property
+    def decoding(self) -> Decoding:
+        """How units are decoded where nothing else is asked for."""
+        ...
+
+    def image_prompts(self, photos: Sequence[Photo]) -> Float[Tensor, "photos patches d_model"]:
+        """Return the input embedding that stands for each patch."""
+        ...
+
+    def see(self, photos: Sequence[Photo]) -> ImagePrompt:
+        """Return photos as the language model is given them, with the prompt's text."""
+        ...
+
+    def write(self, prompt: ImagePrompt, max_tokens: int = MAX_TOKENS) -> list[list[int]]:
+        """Return the token ids of each photo's greedy caption."""
+        ...
+
+    def caption(self, photo: Photo) -> str:
+        """Return the greedy caption of one photo, without the prompt's text."""
+        ...

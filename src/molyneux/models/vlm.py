@@ -1,0 +1,412 @@
+"""A vision-language model whose own projector makes the image prompts, unmodified."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from molyneux.adapters.language_model import LanguageModel
+from molyneux.adapters.vlm_families import (
+    IMAGE,
+    TOKENS,
+    VisionFamily,
+    find_vision_family,
+    text_family,
+)
+from molyneux.errors import AdapterError, UsageError
+from molyneux.models.generation import MAX_TOKENS, continue_greedily
+from molyneux.models.presets import DEFAULT_DECODING, Decoding
+from molyneux.models.seeing import Photo
+from molyneux.neurons.reference import Reference
+from molyneux.vision.encoder import PatchGrid, Preprocessing
+from molyneux.vision.layout import Beside, ImagePrompt
+from molyneux.vision.photo import read_photo
+from molyneux.vision.preprocessor_config import preprocessing_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_NAMED = re.compile(r"\{(\w+_token)\}")
+_TOO_DIFFERENT = 0.25
+"""Of the spread of a photo's pixels: what another order of resizing may change on average."""
+
+
+@dataclass(frozen=True)
+class PromptLayout:
+    """What the model continues.
+
+    Attributes:
+        prompt: the text, `{image}` standing for the image.
+        image: how the image is written into it, `{tokens}` standing for its tokens.
+        begins: whether the tokenizer's special tokens are added.
+        tiles: whether tiles of the photo follow the patches.
+    """
+
+    prompt: str
+    image: str
+    begins: bool
+    tiles: bool
+
+    def record(self) -> dict[str, Any]:
+        """Return the layout as plain data; `text` is what follows the image, for readers."""
+        after = _NAMED.sub("", self.prompt.partition(IMAGE)[2]).strip()
+        return {
+            "text": after or " ",
+            "prompt": self.prompt,
+            "image": self.image,
+            "begins": self.begins,
+            "tiles": self.tiles,
+        }
+
+
+@dataclass(frozen=True)
+class OwnEye:
+    """Where a vision-language model's patches lie on a photo."""
+
+    name: str
+    grid: PatchGrid
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True)
+class OwnProjector:
+    """The record of a projector that came with its model."""
+
+    provenance: dict[str, Any]
+    sha256: str
+
+    def hash(self) -> str:
+        """Return the sha256 of the model it came with."""
+        return self.sha256
+
+
+@dataclass(frozen=True)
+class VisionLanguageModel:
+    """A vision-language model: photos in, captions out, with everything between them at hand.
+
+    It can be explained as a `Captioner` can. Its patches are those of one view of the photo;
+    tiles in a higher resolution, where the family makes them, are part of the prompt only.
+
+    Attributes:
+        language_model: the whole model, with the places of the units of the language model in it.
+        encoder: where the patches lie on a photo.
+        projection: the record of its own projector.
+        layout: what the model continues.
+        names: what the parts are called, in documents and provenance.
+        hashes: sha256 of the weights.
+        reference: scores of all units over reference photos, where there is a table.
+        decoding: how units are decoded where nothing else is asked for.
+    """
+
+    language_model: LanguageModel
+    family: VisionFamily
+    image_processor: Any
+    encoder: OwnEye
+    projection: OwnProjector
+    layout: PromptLayout
+    names: dict[str, str]
+    hashes: dict[str, str]
+    preset: str | None = None
+    reference: Reference | None = None
+    decoding: Decoding = DEFAULT_DECODING
+
+    @classmethod
+    def from_parts(
+        cls,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        image_processor: Any,
+        *,
+        prompt: str | None = None,
+        centre: int | None = None,
+        name: str = "vision-language model",
+        sha256: str = "",
+        check: bool = True,
+    ) -> VisionLanguageModel:
+        """Return Hugging Face's model with its family's row resolved, frozen, ready to caption.
+
+        Args:
+            image_processor: the checkpoint's own, on the Pillow backend.
+            prompt: what the model continues, `{image}` standing for the image; else the family's.
+            centre: sides in pixels of the square that is cut out of a photo, in families that
+                keep every photo's shape (Qwen2-VL).
+            sha256: of the weights.
+            check: prove the language model's row in brief, and that the patches lie on photos
+                where the family's row says.
+
+        Raises:
+            AdapterError: the family is not known, or its row does not fit the model.
+            UsageError: the prompt has no place for the image, or more than one.
+        """
+        config = model.config
+        family = find_vision_family(config.model_type, config)
+        adapted = LanguageModel.adapt(model, tokenizer, text_family(family, config), check=check)
+        template = family.prompt if prompt is None else prompt
+        if template.count(IMAGE) != 1:
+            raise UsageError(
+                f"the prompt {template!r} must hold {IMAGE} once, where the image goes; write it "
+                f"as in {family.prompt!r}"
+            )
+        if centre is not None and family.view != "centre":
+            raise UsageError(
+                f"{family.name} looks at photos in one size of its own; leave the size out"
+            )
+        layout = PromptLayout(template, family.image, family.begins, family.tiles)
+        side, preparing = _view(family, config, image_processor, centre)
+        eye = OwnEye(f"{name} (its vision network)", PatchGrid(side, side), preparing)
+        projector = OwnProjector(
+            {"language_model": name, "encoder": eye.name, "projector": "the model's own"}
+            | {"layout": layout.record(), "family": family.name},
+            sha256,
+        )
+        seeing = cls(
+            adapted,
+            family,
+            image_processor,
+            eye,
+            projector,
+            layout,
+            {"language_model": name, "encoder": eye.name},
+            {"language_model": sha256} if sha256 else {},
+        )
+        seeing.see([Image.new("RGB", (48, 32), (90, 120, 60))])
+        if check:
+            seeing._require_region()
+        return seeing
+
+    def with_reference(self, reference: Reference) -> VisionLanguageModel:
+        """Return the model with a reference table that was measured on it.
+
+        Raises:
+            WeightsError: the table was measured on others.
+        """
+        reference.require({**self.names, "projection": self.projection.hash()})
+        return replace(self, reference=reference)
+
+    def pixels(self, photo: Photo) -> dict[str, Tensor]:
+        """Return what the model's own image processor makes of a photo: pixels, and their shape."""
+        image = read_photo(photo)
+        if self.family.view == "centre":
+            image = self.encoder.preprocessing.crop(image)
+        return _processed(self.image_processor, self.family, image)
+
+    @torch.no_grad()
+    def features(self, pixels: dict[str, Tensor]) -> Float[Tensor, "tokens d_model"]:
+        """Return what the model's own vision network and projector make of pixels, as it would.
+
+        One vector for every image token, tiles and separators included.
+        """
+        model: Any = self.language_model.model
+        takes = inspect.signature(model.get_image_features).parameters
+        given = {
+            key: value.to(model.device, model.dtype if value.is_floating_point() else None)
+            for key, value in pixels.items()
+            if key in takes
+        }
+        found = model.get_image_features(**given).pooler_output
+        parts = [found] if isinstance(found, Tensor) else list(found)
+        return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts])
+
+    def image_prompts(self, photos: Sequence[Photo]) -> Float[Tensor, "photos patches d_model"]:
+        """Return the input embedding that stands for each patch."""
+        prompt = self.see(photos)
+        return prompt.embeddings[:, prompt.patches]
+
+    def see(self, photos: Sequence[Photo]) -> ImagePrompt:
+        """Return photos as the language model is given them, with the prompt's text.
+
+        Raises:
+            PhotoError: a photo cannot be read.
+            UsageError: the photos' prompts differ in length, as tiles make them.
+        """
+        seen = [self._see_one(photo) for photo in photos]
+        lengths = {prompt.n_positions for prompt in seen}
+        if len(lengths) != 1:
+            raise UsageError(
+                f"{self.family.name} cuts photos into tiles by their shape, so that these take "
+                f"{', '.join(map(str, sorted(lengths)))} positions; see them one at a time"
+            )
+        beside = {
+            name: Beside(torch.cat([p.beside[name].values for p in seen], dim=-2), one.following)
+            for name, one in seen[0].beside.items()
+        }
+        embeddings = torch.cat([prompt.embeddings for prompt in seen])
+        return ImagePrompt(embeddings, seen[0].patches, beside)
+
+    @torch.no_grad()
+    def _see_one(self, photo: Photo) -> ImagePrompt:
+        language, config = self.language_model, self._config
+        pixels = self.pixels(photo)
+        features = self.features(pixels)
+        ids = self._token_ids(len(features)).to(language.device)
+        is_image = ids[0] == config.image_token_id
+        # An image token may lie beyond the vocabulary, where nothing is embedded.
+        embeddings = language.embed(ids.masked_fill(is_image, 0)).clone()
+        embeddings[0, is_image] = features.to(embeddings)
+        start = int(is_image.nonzero()[0])
+        patches = self._patches(start, len(features))
+        beside: dict[str, Beside] = {}
+        types = is_image[None].long()
+        if self.family.token_types is not None:
+            name, at_image, elsewhere, following = self.family.token_types
+            beside[name] = Beside(at_image * types + elsewhere * (1 - types), following)
+        if self.family.positions is not None:
+            assert self.family.marks is not None
+            body: Any = language.model.get_submodule("model")
+            shape = {k: v.to(ids.device) for k, v in pixels.items() if k.endswith("_thw")}
+            positions, _ = body.get_rope_index(ids, **{self.family.marks: types}, **shape)
+            beside[self.family.positions] = Beside(positions, None)
+        return ImagePrompt(embeddings, patches, beside)
+
+    @property
+    def _config(self) -> Any:
+        return self.language_model.model.config
+
+    def _token_ids(self, n_tokens: int) -> Tensor:
+        """Return the prompt's tokens, the image's `n_tokens` of them included."""
+        tokenizer: Any = self.language_model.tokenizer
+        image = tokenizer.convert_ids_to_tokens(self._config.image_token_id)
+        text = self.layout.prompt.replace(IMAGE, self.layout.image.replace(TOKENS, str(image)))
+        text = _NAMED.sub(lambda match: _special(tokenizer, match[1]), text)
+        ids: list[int] = tokenizer(text, add_special_tokens=self.layout.begins).input_ids
+        if ids.count(self._config.image_token_id) != 1:
+            raise AdapterError(
+                f"the tokenizer reads the image token {image!r} {ids.count(image)} times in "
+                f"{text!r}: it is not this model's tokenizer; give the checkpoint's own"
+            )
+        at = ids.index(self._config.image_token_id)
+        return torch.tensor([[*ids[:at], *([ids[at]] * n_tokens), *ids[at + 1 :]]])
+
+    def _patches(self, start: int, n_tokens: int) -> slice:
+        """Return which positions are patches, of those of the image from `start`.
+
+        Raises:
+            AdapterError: there are not as many as the grid has.
+        """
+        wanted = self.encoder.grid.n_patches
+        ahead = 0
+        if not self.family.tiles:
+            ahead = n_tokens - wanted  # a class token stands ahead of the patches
+        if n_tokens < wanted or ahead not in (0, 1):
+            raise AdapterError(
+                f"this {self.family.name} makes {n_tokens} image tokens of a photo, not the "
+                f"{self.encoder.grid.rows} x {self.encoder.grid.columns} of its configuration; "
+                "give the checkpoint's own preprocessor_config.json, or mend the row"
+            )
+        return slice(start + ahead, start + ahead + wanted)
+
+    def _require_region(self) -> None:
+        """Check that the image processor shows the part of a photo that the row says.
+
+        Raises:
+            AdapterError: it does not.
+        """
+        if self.family.view == "centre":
+            return  # cut out here
+        photo = _asymmetric_photo(self.encoder.preprocessing.size)
+        seen = self.pixels(photo)["pixel_values"]
+        claimed = self.encoder.preprocessing.crop(photo)
+        again = _processed(self.image_processor, self.family, claimed)["pixel_values"]
+        first, second = (_first_view(pixels) for pixels in (seen, again))
+        off = float((first - second).abs().mean() / first.std())
+        if first.shape != second.shape or off > _TOO_DIFFERENT:
+            raise AdapterError(
+                f"the image processor ({type(self.image_processor).__name__}) does not show "
+                f"{self.family.name} the part of a photo that its row says (off by {off:.2f}); "
+                "give the checkpoint's own preprocessor_config.json, or mend the row's `view`"
+            )
+
+    def write(self, prompt: ImagePrompt, max_tokens: int = MAX_TOKENS) -> list[list[int]]:
+        """Return the token ids of each photo's greedy caption."""
+        return continue_greedily(self.language_model, prompt, max_tokens)
+
+    def caption(self, photo: Photo) -> str:
+        """Return the greedy caption of one photo, without the prompt's text.
+
+        Raises:
+            PhotoError: the photo cannot be read.
+        """
+        return self.language_model.decode(self.write(self.see([photo]))[0]).strip()
+
+    def caption_all(self, photos: Sequence[Photo]) -> list[str]:
+        """Return the greedy captions of several photos, one after another."""
+        return [self.caption(photo) for photo in photos]
+
+
+def _special(tokenizer: Any, name: str) -> str:
+    found = getattr(tokenizer, name, None)
+    if not isinstance(found, str):
+        raise AdapterError(
+            f"the tokenizer has no {name!r}, which this family writes around images; give the "
+            "checkpoint's own tokenizer"
+        )
+    return found
+
+
+def _processed(image_processor: Any, family: VisionFamily, photo: Image.Image) -> dict[str, Tensor]:
+    made = image_processor(images=photo, return_tensors="pt", **family.image_settings)
+    return {key: value for key, value in made.items() if isinstance(value, Tensor)}
+
+
+def _first_view(pixels: Tensor) -> Tensor:
+    """Return the photo's own view out of what may hold tiles too: 3 height width."""
+    while pixels.dim() > 3:
+        pixels = pixels[0]
+    return pixels
+
+
+def _view(
+    family: VisionFamily, config: Any, image_processor: Any, centre: int | None
+) -> tuple[int, Preprocessing]:
+    """Return how many patches are beside each other, and which part of a photo they show."""
+    settings: dict[str, Any] = image_processor.to_dict()
+    mean, std = _three(settings["image_mean"]), _three(settings["image_std"])
+    if family.view == "centre":
+        assert family.cell is not None
+        size, cell = centre or family.centre, family.cell(config)
+        made = _processed(image_processor, family, Image.new("RGB", (size, size)))
+        shape = made["image_grid_thw"][0].tolist()
+        across = [shape[i] * int(settings["patch_size"]) for i in (1, 2)]
+        if size < 1 or size % cell or across != [size, size]:
+            raise UsageError(
+                f"{family.name} takes squares of {size} pixels as {across[0]} x {across[1]}; "
+                f"choose a size that is a multiple of {cell}, within what its image processor "
+                "leaves as it is"
+            )
+        preparing = Preprocessing(size, size, mean, std, Image.Resampling.BICUBIC)
+        return size // cell, preparing
+    assert family.side is not None
+    side = family.side(config)
+    if family.view == "crop":
+        return side, preprocessing_of(settings, "CLIP", "the image processor's configuration")
+    blank = _processed(image_processor, family, Image.new("RGB", (48, 32)))
+    pixels = _first_view(blank["pixel_values"])
+    if pixels.shape[1] != pixels.shape[2]:
+        raise AdapterError(
+            f"the image processor makes photos {pixels.shape[1]} high and {pixels.shape[2]} wide; "
+            "only squares are known here; give the checkpoint's own preprocessor_config.json"
+        )
+    size = int(pixels.shape[1])
+    resampling = Image.Resampling(int(settings["resample"]))
+    return side, Preprocessing(size, size, mean, std, resampling, keep_aspect=False)
+
+
+def _three(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def _asymmetric_photo(size: int) -> Image.Image:
+    """Return a photo in which no part looks like another: half as wide again as it is high."""
+    photo = Image.new("RGB", (3, 2))
+    upper = [(250, 20, 20), (20, 250, 20), (20, 20, 250)]
+    photo.putdata([*upper, (240, 240, 0), (0, 0, 0), (250, 250, 250)])
+    return photo.resize((3 * size, 2 * size), Image.Resampling.BICUBIC)

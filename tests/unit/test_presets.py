@@ -1,0 +1,197 @@
+"""The paper's presets: what they say, and that nothing of them is fetched unasked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.request import urlopen
+
+import pytest
+import torch
+from huggingface_hub import constants
+from test_limber import saved, weights
+
+from molyneux.cli import main
+from molyneux.errors import UsageError, WeightsError
+from molyneux.models import limber, presets
+from molyneux.models.captioner import Captioner, Parts
+from molyneux.models.limber import CHECKPOINTS, blob_id, projection_path
+from molyneux.models.placement import device_named, dtype_named
+from molyneux.models.presets import PRESETS, find_preset, is_cached, pieces_of
+from molyneux.vision.projection import load_projection
+
+NAMES = ("gptj-beit", "gptj-beit-ft", "gptj-nfrn50", "gptj-clip")
+
+
+@pytest.fixture(autouse=True)
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Empty caches, and a network that is never to be used."""
+
+    def never(url: str) -> BinaryIO:
+        raise AssertionError(url)
+
+    monkeypatch.setenv("MOLYNEUX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(limber, "open_url", never)
+    return tmp_path
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    status = main([str(argument) for argument in arguments])
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def test_what_the_paper_s_presets_say() -> None:
+    checkpoints = ("beit_linear", "beit_ft_linear", "nfrn50_4096_linear", "clip_linear")
+    for name, checkpoint in zip(NAMES, checkpoints, strict=True):
+        preset = find_preset(name)
+        assert preset.language_model == preset.language_model_source == "EleutherAI/gpt-j-6b"
+        assert preset.published is CHECKPOINTS[checkpoint]
+        assert preset.encoder == CHECKPOINTS[checkpoint].encoder
+        assert preset.begin is None
+        decoding = preset.decoding
+        assert (decoding.final_norm, decoding.bias, decoding.written) == (False, False, False)
+        assert set(preset.licences) == {"language model", "encoder weights", "projection"}
+        assert any("stand-ins" in limit for limit in preset.limits)
+    assert find_preset("gptj-beit").encoder_source == "microsoft/beit-large-patch16-224-pt22k"
+    assert find_preset("gptj-beit-ft").encoder.endswith("-pt22k-ft22k")
+    assert any("no heat maps" in limit for limit in find_preset("gptj-nfrn50").limits)
+    default = find_preset("smollm2-effnet").decoding
+    assert (default.final_norm, default.bias, default.written) == (True, False, True)
+
+
+@pytest.mark.parametrize("name", ["gptj-beit", "gptj-beit-ft"])
+def test_loading_without_the_projection_says_what_to_run(name: str) -> None:
+    with pytest.raises(WeightsError, match=f"`molyneux models fetch {name}`") as error:
+        Captioner.load(name)
+    assert "MB" in str(error.value)
+    assert "MIT" in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["gptj-nfrn50", "gptj-clip"])
+def test_an_encoder_that_transformers_lacks_is_asked_for(name: str) -> None:
+    for load in (lambda: Captioner.load(name), lambda: Parts.load(find_preset(name))):
+        with pytest.raises(UsageError, match=r"Captioner\.load\('gptj-.*encoder=") as error:
+            load()
+        assert len(str(error.value).splitlines()) == 1
+
+
+def test_only_nfrn50_has_a_projection_for_random_weights() -> None:
+    with pytest.raises(WeightsError, match="fetch gptj-nfrn50 --random-encoder"):
+        find_preset("gptj-nfrn50").projection_file(random_encoder=True)
+    with pytest.raises(WeightsError, match="no projection of gptj-beit was published"):
+        find_preset("gptj-beit").projection_file(random_encoder=True)
+
+
+def test_what_is_missing_is_listed(capsys: Any) -> None:
+    status, out, _ = run(capsys, "models", "--json")
+    rows = {row["preset"]: row for row in json.loads(out)}
+    assert status == 0
+    assert set(rows) == set(PRESETS)
+    beit = rows["gptj-beit"]
+    assert not beit["cached"]
+    assert [(p["part"], p["mb"], p["here"]) for p in beit["pieces"]] == [
+        ("language model", 24200, False),
+        ("encoder", 1250, False),
+        ("projection", 17, False),
+    ]
+    assert beit["download_mb"] == 24200 + 1250 + 17
+    status, out, _ = run(capsys, "models")
+    assert "projection: 17 MB, `molyneux models fetch gptj-beit`" in out
+    assert "encoder: give it as an object" in out
+
+
+@pytest.mark.parametrize("part", ["model.safetensors", "pytorch_model.bin", "sharded", "broken"])
+def test_the_hub_s_cache_is_looked_into(part: str, empty: Path) -> None:
+    model = empty / "hub" / "models--EleutherAI--gpt-j-6b"
+    folder = model / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text("abc")
+    (folder / "config.json").write_text("{}")
+
+    def here() -> bool:
+        return pieces_of(find_preset("gptj-beit"))[0].here
+
+    assert not here()
+    if part == "sharded":
+        index = {"weight_map": {"a": "one.bin", "b": "two.bin"}}
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+        (folder / "one.bin").touch()
+        assert not here()
+        (folder / "two.bin").touch()
+    elif part == "broken":
+        (folder / "pytorch_model.bin.index.json").write_text("[]")
+        assert not here()
+        return
+    else:
+        (folder / part).touch()
+    assert here()
+    assert not is_cached(find_preset("gptj-beit"))
+
+
+def test_fetching_is_a_command(empty: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    content = saved(weights())
+    checkpoint = replace(
+        CHECKPOINTS["nfrn50_4096_linear"], blob=blob_id(content), d_model=12, d_features=5
+    )
+    control = replace(checkpoint, name="random", encoder="random:nf_resnet50")
+    preset = replace(
+        PRESETS["gptj-nfrn50"], published=checkpoint, control=control, folders=(checkpoint.folder,)
+    )
+    monkeypatch.setattr(presets, "PRESETS", {**PRESETS, "gptj-nfrn50": preset})
+    file = empty / "proj.ckpt"
+    file.write_bytes(content)
+    asked: list[str] = []
+
+    def served(url: str) -> BinaryIO:
+        asked.append(url)
+        answer: BinaryIO = urlopen(file.as_uri())
+        return answer
+
+    monkeypatch.setattr(limber, "open_url", served)
+    status, out, err = run(capsys, "models", "fetch", "gptj-nfrn50", "--json")
+    assert (status, asked) == (0, [checkpoint.url])
+    assert checkpoint.url in err
+    document = json.loads(out)
+    assert document["projection"] == str(projection_path(checkpoint))
+    assert [row["part"] for row in document["missing"]] == ["language model", "encoder"]
+    assert preset.projection_file() == projection_path(checkpoint)
+    status, out, _ = run(
+        capsys, "models", "fetch", "gptj-nfrn50", "--random-encoder", "--from", file
+    )
+    assert status == 0
+    assert len(asked) == 1
+    found = load_projection(preset.projection_file(random_encoder=True))
+    assert found.provenance["encoder"] == "random:nf_resnet50"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["models", "fetch"], "name the preset to fetch"),
+        (["models", "list", "gptj-beit"], "only fetch takes a preset"),
+        (["models", "fetch", "gptj-beat"], "did you mean gptj-beit"),
+        (["models", "fetch", "smollm2-effnet"], "fetched at first use"),
+        (["models", "fetch", "gptj-beit", "--random-encoder"], "leave out --random-encoder"),
+        (["caption", "a.png", "--preset", "gptj-clip"], "which transformers does not have"),
+        (["caption", "a.png", "--preset", "gptj-beit"], "molyneux models fetch gptj-beit"),
+        (["caption", "a.png", "--dtype", "int8"], "no dtype 'int8'"),
+        (["caption", "a.png", "--device", "tpu"], "no device 'tpu'"),
+    ],
+)
+def test_a_wrong_call_is_one_line(arguments: list[str], said: str, capsys: Any) -> None:
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (1, "")
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_dtypes_and_devices() -> None:
+    assert dtype_named("bf16") == dtype_named("bfloat16") == torch.bfloat16
+    assert dtype_named("fp16") == torch.float16
+    assert device_named("cpu") == torch.device("cpu")

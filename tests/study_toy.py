@@ -1,6 +1,6 @@
 """A study small enough for tests: tiny model, tiny photos, one experiment; also run as a process.
 
-    python tests/study_toy.py FOLDER_OF_PHOTOS OUT [SECONDS_A_PHOTO]
+python tests/study_toy.py FOLDER_OF_PHOTOS OUT [SECONDS_A_PHOTO]
 """
 
 from __future__ import annotations

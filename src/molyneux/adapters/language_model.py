@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -264,6 +265,7 @@ class LanguageModel:
         past_key_values: Any = None,
         use_cache: bool = False,
         keep: int = 0,
+        beside: Mapping[str, Tensor] | None = None,
     ) -> Any:
         """Return the output of Hugging Face's forward pass, with logits and perhaps a cache.
 
@@ -272,8 +274,9 @@ class LanguageModel:
 
         Args:
             keep: how many last positions to compute logits for; 0 for all.
+            beside: what else the model is given for every position (`ImagePrompt.given`).
         """
-        given: dict[str, Any] = {"use_cache": use_cache}
+        given: dict[str, Any] = {"use_cache": use_cache, **(beside or {})}
         if inputs_embeds is not None:
             given["inputs_embeds"] = inputs_embeds
         if input_ids is not None:

@@ -13,8 +13,8 @@ from molyneux.explain.contrast import specific_contrast
 from molyneux.explain.curves import ablation_curves
 from molyneux.explain.rankings import Rankings, rank_for
 from molyneux.explain.words import Sentence, Word, ask_for, read_sentence, unrelated_nouns
-from molyneux.models.captioner import Captioner
 from molyneux.models.generation import continue_greedily
+from molyneux.models.seeing import SeeingModel
 from molyneux.neurons.ablation import Positions, silenced
 from molyneux.neurons.attribution import (
     VIEWS,
@@ -35,7 +35,7 @@ from molyneux.vision.photo import photo_sha256, read_photo
 from molyneux.words.dictionary import is_interpretable
 
 NO_NOUN = "the caption has no noun to explain; ask for a word with --word"
-ASKED_ONLY = 'the caption has no noun; the words asked for are scored after "A picture of a"'
+ASKED_ONLY = 'the caption has no noun; the words asked for are scored after "{} a"'
 NO_MAPS = f"no heat maps: {NO_GRID}"
 CAPTION_UNITS = 100
 
@@ -72,7 +72,7 @@ class Explanation:
 
 
 def explain_photo(
-    captioner: Captioner, path: str | os.PathLike[str], settings: Settings
+    captioner: SeeingModel, path: str | os.PathLike[str], settings: Settings
 ) -> Explanation:
     """Return a photo's caption, words, units, heat maps and ablations.
 
@@ -91,7 +91,8 @@ def explain_photo(
         words.append(word)
         if not sentence.words:
             sentence = sentence_asked
-    note = None if sentence.words else ASKED_ONLY if words else NO_NOUN
+    asked_only = ASKED_ONLY.format(captioner.layout.record()["text"])
+    note = None if sentence.words else asked_only if words else NO_NOUN
     grid = captioner.encoder.grid
     if words and not grid.has_patches:
         note = f"{note}; {NO_MAPS}" if note else NO_MAPS
@@ -165,7 +166,7 @@ def explain_photo(
 
 
 def _list_units(
-    captioner: Captioner,
+    captioner: SeeingModel,
     attribution: Attribution,
     number: int,
     view: View,
@@ -191,7 +192,15 @@ def _list_units(
             "share": scores.share[number][at].tolist(),
         }
         listed = []
-        for i, decoded in enumerate(decode_units(model, units, signs)):
+        decoding = captioner.decoding
+        read = decode_units(
+            model,
+            units,
+            signs if decoding.written else None,
+            final_norm=decoding.final_norm,
+            bias=decoding.bias,
+        )
+        for i, decoded in enumerate(read):
             unit = units[i]
             value = None if specific is None else float(specific[unit.layer, unit.unit])
             row = {
@@ -225,7 +234,7 @@ def _list_units(
 
 
 def _ablate(
-    captioner: Captioner,
+    captioner: SeeingModel,
     prompt: ImagePrompt,
     sentence: Sentence,
     word: Word,
@@ -279,7 +288,7 @@ def _ablate(
 
 
 def _ablated_captions(
-    captioner: Captioner, prompt: ImagePrompt, rankings: Rankings, positions: Positions
+    captioner: SeeingModel, prompt: ImagePrompt, rankings: Rankings, positions: Positions
 ) -> dict[str, Any]:
     """Write the caption again with the first units of each ranking (patch view) off throughout."""
     model = captioner.language_model
@@ -299,7 +308,7 @@ def _ablated_captions(
         masks = torch.stack(
             [unit_mask(sets[name] or [], model.n_layers, model.d_mlp) for name in names]
         )
-        batch = ImagePrompt(prompt.embeddings.expand(len(names), -1, -1), prompt.patches)
+        batch = prompt.repeated(len(names))
         with silenced(model, masks, prompt.patches, positions):
             written = continue_greedily(model, batch)
         captions |= {n: model.decode(ids).strip() for n, ids in zip(names, written, strict=True)}

@@ -15,15 +15,15 @@ from torch import Tensor
 from molyneux.errors import PhotoError
 from molyneux.explain.photo import Explanation, Settings, explain_photo
 from molyneux.explain.tables import units_table
-from molyneux.models.captioner import Captioner
 from molyneux.models.presets import PRESETS
+from molyneux.models.seeing import SeeingModel
 from molyneux.store import SCHEMA, Run
 from molyneux.vision.photo import read_photo
 
 SHOWN_PIXELS = 448
 
 
-def describe_model(captioner: Captioner) -> dict[str, Any]:
+def describe_model(captioner: SeeingModel) -> dict[str, Any]:
     """Return the document's `model`: what produced the numbers."""
     model, reference = captioner.language_model, captioner.reference
     return {
@@ -31,6 +31,7 @@ def describe_model(captioner: Captioner) -> dict[str, Any]:
         **captioner.names,
         "projection": captioner.projection.provenance,
         "layout": captioner.layout.record(),
+        "decoding": asdict(captioner.decoding),
         "dtype": str(model.dtype).removeprefix("torch."),
         "hashes": captioner.hashes,
         "n_layers": model.n_layers,
@@ -41,7 +42,7 @@ def describe_model(captioner: Captioner) -> dict[str, Any]:
     }
 
 
-def seen_photo(captioner: Captioner, path: str | os.PathLike[str]) -> bytes:
+def seen_photo(captioner: SeeingModel, path: str | os.PathLike[str]) -> bytes:
     """Return what the encoder sees of a photo, as a square JPEG of up to 448 pixels.
 
     A photo that the encoder squeezes into its square is squeezed here too, so that heat maps lie
@@ -61,7 +62,7 @@ def seen_photo(captioner: Captioner, path: str | os.PathLike[str]) -> bytes:
 
 
 def explain_photos(
-    captioner: Captioner,
+    captioner: SeeingModel,
     paths: Sequence[str | os.PathLike[str]],
     settings: Settings,
     run: Run,
@@ -83,7 +84,7 @@ def explain_photos(
     }
     if captioner.reference and not captioner.reference.fits(settings.of, settings.site):
         # A score of another kind has another scale: it cannot be compared with the table's.
-        captioner = replace(captioner, reference=None)
+        captioner = replace(captioner, reference=None)  # type: ignore[type-var]
         document["model"]["reference"] = None
         document["settings"]["note"] = (
             "no specific scores, sinks or other photos: the reference table was measured with "

@@ -75,7 +75,8 @@ def ablated_logits(
         part = sets[start : start + BATCH]
         masks = torch.stack([unit_mask(list(s), model.n_layers, model.d_mlp) for s in part])
         with silenced(model, masks, prompt.patches, positions):
-            output = model.run(inputs_embeds=prompt.embeddings.expand(len(part), -1, -1), keep=1)
+            batch = prompt.repeated(len(part))
+            output = model.run(inputs_embeds=batch.embeddings, beside=batch.given(), keep=1)
         rows.append(output.logits[:, -1].float().cpu())
     return torch.cat(rows)
 

@@ -147,7 +147,9 @@ def attribute_units(
     embeddings = prompt.embeddings.detach().requires_grad_()
     with torch.enable_grad(), down as written, before as preactivation:
         first = min(target.position for target in targets)
-        output = model.run(inputs_embeds=embeddings, keep=prompt.n_positions - first)
+        output = model.run(
+            inputs_embeds=embeddings, beside=prompt.given(), keep=prompt.n_positions - first
+        )
         rows = [target.position - first for target in targets]
         tokens = [target.token_id for target in targets]
         logits = output.logits[0, rows].float()

@@ -13,7 +13,7 @@ from torch import Tensor
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import PhotoError, UsageError
 from molyneux.explain.words import read_sentence
-from molyneux.models.captioner import Captioner
+from molyneux.models.seeing import SeeingModel
 from molyneux.neurons.attribution import attribute_units
 from molyneux.neurons.decoding import CHUNK, directions
 from molyneux.neurons.reference import MIN_PHOTOS, Reference, ReferenceBuilder
@@ -50,7 +50,7 @@ def interpretable_table(
 
 
 def measure_reference(
-    captioner: Captioner,
+    captioner: SeeingModel,
     photos: Sequence[Path],
     *,
     data: str,

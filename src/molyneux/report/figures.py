@@ -39,7 +39,7 @@ def as_svg(figure: Figure) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
 
-    style: dict[str, Any] = {
+    style: Any = {
         "svg.hashsalt": figure.name,
         "svg.fonttype": "none",
         "font.family": "sans-serif",

@@ -25,7 +25,7 @@ from molyneux.studies.texts import PHASE as SCORED
 from molyneux.studies.texts import SCORERS
 
 if TYPE_CHECKING:
-    from molyneux.models.captioner import Captioner
+    from molyneux.models.seeing import SeeingModel
     from molyneux.store import Run
 
 MODEL = "model.safetensors"
@@ -36,11 +36,14 @@ _OUTCOME = pa.schema([PHOTO.field(name) for name in ("index", "id", "error")])
 def settings_of(manifest: Mapping[str, Any]) -> StudySettings:
     """Return the settings a study was begun with."""
     stored = manifest["settings"]
-    values = {f.name: stored[f.name] for f in fields(StudySettings)}
-    return StudySettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    values: dict[str, Any] = {}
+    for name in (field.name for field in fields(StudySettings)):
+        value = stored[name]
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return StudySettings(**values)
 
 
-def write_model_tables(run: Run, captioner: Captioner) -> None:
+def write_model_tables(run: Run, captioner: SeeingModel) -> None:
     """Keep what the summaries need of the model: interpretable units, sinks, row norms."""
     from molyneux.explain.rankings import row_norms
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from molyneux.hooks import capture
-from molyneux.models.captioner import Captioner
+from molyneux.models.seeing import SeeingModel
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.studies.e5_discovery import Direction
 from molyneux.studies.experiment import Rows
@@ -25,7 +25,7 @@ maximum over patches, the same without sink patches, and its value at the prompt
 
 
 @torch.no_grad()
-def confirm(captioner: Captioner, photo: Image.Image, directions: Sequence[Direction]) -> Rows:
+def confirm(captioner: SeeingModel, photo: Image.Image, directions: Sequence[Direction]) -> Rows:
     """Return a photo's row: one forward pass of the image prompt and its text, no caption.
 
     Args:

@@ -13,7 +13,6 @@ from molyneux.neurons.unit import unit_mask
 from molyneux.studies.e6_sets import Silenced, headline_steps
 from molyneux.studies.experiment import PhotoRecord, Scorers
 from molyneux.studies.subject import Subject
-from molyneux.vision.layout import ImagePrompt
 from molyneux.words.nouns import find_nouns
 
 SETS = ("top", "specific", "other", "other_specific", "random")
@@ -43,7 +42,7 @@ def ablated_captions(subject: Subject, chosen: Sequence[Silenced]) -> list[dict[
         masks = torch.stack(
             [unit_mask(list(row.units), model.n_layers, model.d_mlp) for row in part]
         )
-        batch = ImagePrompt(prompt.embeddings.expand(len(part), -1, -1), prompt.patches)
+        batch = prompt.repeated(len(part))
         with silenced(model, masks, prompt.patches, "all"):
             written = continue_greedily(model, batch)
         for row, ids in zip(part, written, strict=True):

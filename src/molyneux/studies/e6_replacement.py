@@ -41,7 +41,7 @@ def blank_activation(subject: Subject) -> Float[Tensor, "layers patches d_mlp"]:
     prompt = subject.captioner.see([blank_photo(subject.photo)])
     modules = {layer: model.down_projection(layer) for layer in range(model.n_layers)}
     with capture(modules, at="input") as seen:
-        model.run(inputs_embeds=prompt.embeddings, keep=1)
+        model.run(inputs_embeds=prompt.embeddings, beside=prompt.given(), keep=1)
     shape = (prompt.n_positions, -1)
     return torch.stack([seen[k].float().reshape(shape)[prompt.patches].cpu() for k in modules])
 
@@ -80,6 +80,7 @@ def replaced_logits(
         touched = masks.any(dim=2).any(dim=0)
         modules = {k: model.down_projection(k) for k in range(model.n_layers) if touched[k]}
         with edit(modules, change):
-            output = model.run(inputs_embeds=prompt.embeddings.expand(len(part), -1, -1), keep=1)
+            batch = prompt.repeated(len(part))
+            output = model.run(inputs_embeds=batch.embeddings, beside=batch.given(), keep=1)
         rows.append(output.logits[:, -1].float().cpu())
     return torch.cat(rows)

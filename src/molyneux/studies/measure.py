@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from molyneux.data.dataset import Item
-from molyneux.models.captioner import Captioner
+from molyneux.models.seeing import SeeingModel
 from molyneux.studies.experiment import Experiment
 from molyneux.studies.phases import Phase
 from molyneux.studies.settings import StudySettings
@@ -16,7 +16,7 @@ PHASE = "photos"
 
 
 def photo_phase(
-    captioner: Captioner, settings: StudySettings, experiments: Sequence[Experiment]
+    captioner: SeeingModel, settings: StudySettings, experiments: Sequence[Experiment]
 ) -> Phase:
     """Return the phase that captions, attributes and ablates."""
     facts = ModelFacts.of(captioner)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molyneux.data.dataset import Item, Streamed
-from molyneux.models.captioner import Captioner
+from molyneux.models.seeing import SeeingModel
 from molyneux.studies.collect import read_model_tables, write_table
 from molyneux.studies.e5_classes import ClassSplit, choose_classes
 from molyneux.studies.e5_confirmation import CONFIRM_TABLES, confirm
@@ -54,7 +54,7 @@ def split_classes(labelled: Selection, settings: StudySettings) -> ClassSplit:
 
 
 def run_selectivity(
-    captioner: Captioner,
+    captioner: SeeingModel,
     labelled: Selection,
     settings: StudySettings,
     run: Run,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molyneux.errors import UsageError
-from molyneux.models.captioner import Captioner
+from molyneux.models.seeing import SeeingModel
 from molyneux.studies import measure, texts
 from molyneux.studies.begin import begin_study, list_hash
 from molyneux.studies.collect import MODEL, bad_photos, good_photos, write_model_tables
@@ -39,7 +39,7 @@ class Outcome:
 
 
 def begin(
-    captioner: Captioner,
+    captioner: SeeingModel,
     selection: Selection,
     labelled: Selection | None,
     settings: StudySettings,
@@ -79,7 +79,7 @@ def begin(
 
 
 def run_study(
-    captioner: Captioner,
+    captioner: SeeingModel,
     selection: Selection,
     labelled: Selection | None,
     settings: StudySettings,

@@ -14,7 +14,7 @@ from molyneux.data.dataset import Item
 from molyneux.data.synonyms import category_of
 from molyneux.explain.rankings import row_norms
 from molyneux.explain.words import Sentence, Word, read_sentence
-from molyneux.models.captioner import Captioner
+from molyneux.models.seeing import SeeingModel
 from molyneux.neurons.attribution import Attribution, Target, UnitScores, View, attribute_units
 from molyneux.neurons.controls import matched_units, random_units
 from molyneux.neurons.reference import OtherPhoto, Reference
@@ -36,12 +36,12 @@ class ModelFacts:
         row_norms: of every unit's output row.
     """
 
-    captioner: Captioner
+    captioner: SeeingModel
     reference: Reference
     row_norms: Float[Tensor, "layers d_mlp"]
 
     @classmethod
-    def of(cls, captioner: Captioner) -> ModelFacts:
+    def of(cls, captioner: SeeingModel) -> ModelFacts:
         """Return the facts of a captioner that has a reference table."""
         assert captioner.reference is not None
         return cls(captioner, captioner.reference, row_norms(captioner.language_model))

@@ -109,15 +109,19 @@ def read_result(document: dict[str, Any]) -> Result:
         )
         for table in document["tables"]
     )
+
+    def series(value: dict[str, Any]) -> Series:
+        columns: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in value.items()
+        }
+        return Series(**columns)
+
     figures = tuple(
         Figure(
             **{
                 **figure,
                 "notes": tuple(figure["notes"]),
-                "series": tuple(
-                    Series(**{k: tuple(v) if isinstance(v, list) else v for k, v in s.items()})
-                    for s in figure["series"]
-                ),
+                "series": tuple(series(one) for one in figure["series"]),
             }
         )
         for figure in document["figures"]

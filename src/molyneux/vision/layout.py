@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
@@ -32,16 +33,56 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A number for every position, which some models must be given beside the embeddings.
+
+    Attributes:
+        values: token types, or positions of several axes (ahead of the photos' axis).
+        following: of every token that follows; None where they count on from the largest one.
+    """
+
+    values: Int[Tensor, "*axes photos positions"]
+    following: int | None
+
+    def continued(self, n: int) -> Int[Tensor, "*axes photos n"]:
+        """Return the numbers of `n` tokens that follow."""
+        shape = (*self.values.shape[:-1], n)
+        if self.following is not None:
+            return self.values.new_full(shape, self.following)
+        largest = self.values.amax(dim=-1, keepdim=True)
+        if largest.dim() == 3:
+            largest = largest.amax(dim=0, keepdim=True)
+        counted = largest + 1 + torch.arange(n, device=self.values.device)
+        return counted.expand(shape)
+
+    def followed_by(self, n: int) -> Beside:
+        """Return the numbers with those of `n` tokens that follow."""
+        return Beside(torch.cat([self.values, self.continued(n)], dim=-1), self.following)
+
+    def photos(self, chosen: slice) -> Beside:
+        """Return the numbers of some photos."""
+        return Beside(self.values[..., chosen, :], self.following)
+
+    def repeated(self, n: int) -> Beside:
+        """Return the numbers of one photo, `n` times."""
+        expanded = self.values.expand(*self.values.shape[:-2], n, -1)
+        return Beside(expanded, self.following)
+
+
+@dataclass(frozen=True)
 class ImagePrompt:
     """Input embeddings of photos followed by text, and where the patches are.
 
     Attributes:
         embeddings: what the language model is given as `inputs_embeds`.
         patches: the positions that are image patches.
+        beside: what else it is given for every position, by the name of the argument; nothing
+            in models of text.
     """
 
     embeddings: Float[Tensor, "photos positions d_model"]
     patches: slice
+    beside: Mapping[str, Beside] = field(default_factory=dict)
 
     @property
     def n_positions(self) -> int:
@@ -54,11 +95,34 @@ class ImagePrompt:
             return self
         tokens = model.embed(torch.tensor(token_ids)).to(self.embeddings.dtype)
         repeated = tokens.expand(len(self.embeddings), -1, -1)
-        return ImagePrompt(torch.cat([self.embeddings, repeated], dim=1), self.patches)
+        beside = {name: one.followed_by(len(token_ids)) for name, one in self.beside.items()}
+        return ImagePrompt(torch.cat([self.embeddings, repeated], dim=1), self.patches, beside)
 
     def photo(self, index: int) -> ImagePrompt:
         """Return the prompt of one photo, as a batch of one."""
-        return ImagePrompt(self.embeddings[index : index + 1], self.patches)
+        chosen = slice(index, index + 1)
+        beside = {name: one.photos(chosen) for name, one in self.beside.items()}
+        return ImagePrompt(self.embeddings[chosen], self.patches, beside)
+
+    def repeated(self, n: int) -> ImagePrompt:
+        """Return the prompt of one photo as a batch of `n` equal rows."""
+        beside = {name: one.repeated(n) for name, one in self.beside.items()}
+        return ImagePrompt(self.embeddings.expand(n, -1, -1), self.patches, beside)
+
+    def given(self) -> dict[str, Int[Tensor, "*axes photos positions"]]:
+        """Return what the model is given beside the embeddings."""
+        return {name: one.values for name, one in self.beside.items()}
+
+    def given_at(self, step: int) -> dict[str, Int[Tensor, "*axes photos 1"]]:
+        """Return what it is given beside the token written at a step, what is before it cached.
+
+        Token types act on the prompt alone, so only positions that count on are given.
+        """
+        return {
+            name: one.continued(step + 1)[..., -1:]
+            for name, one in self.beside.items()
+            if one.following is None
+        }
 
 
 def lay_out(

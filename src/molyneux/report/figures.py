@@ -102,8 +102,11 @@ def _lines(axes: Axes, figure: Figure) -> None:
             low, high = _numbers(series.low), _numbers(series.high)
             axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
     if figure.log_x:
-        axes.set_xscale("symlog", linthresh=1)
-        axes.set_xlim(left=0)
+        if any(x == 0 for series in figure.series for x in series.x):
+            axes.set_xscale("symlog", linthresh=1)
+            axes.set_xlim(left=0)
+        else:
+            axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
     _legend(axes, figure)
 

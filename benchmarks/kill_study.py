@@ -31,6 +31,11 @@ def start(arguments: argparse.Namespace, out: Path, log: Path) -> subprocess.Pop
     return subprocess.Popen(command, stdout=log.open("ab"), stderr=subprocess.STDOUT)
 
 
+def parts(run: Path) -> int:
+    """Return how many photos have been measured, over all phases."""
+    return len(list(run.glob("parts/*/[0-9]*.parquet")))
+
+
 def hashes(run: Path) -> dict[str, str]:
     """Return the sha256 of every table and result."""
     paths = [*run.glob("tables/*.parquet"), *run.glob("results/*.json")]
@@ -54,24 +59,30 @@ def main() -> int:
     left_alone, killed = arguments.work / "left-alone", arguments.work / "killed"
     log = arguments.work / "log.txt"
     began = time.monotonic()
-    if start(arguments, left_alone, log).wait():
+    process = start(arguments, left_alone, log)
+    while not parts(left_alone) and process.poll() is None:
+        time.sleep(0.1)
+    startup = time.monotonic() - began
+    if process.wait():
         print(f"the undisturbed study failed; see {log}")
         return 1
-    undisturbed = time.monotonic() - began
-    print(f"undisturbed: {undisturbed:.0f} s", flush=True)
+    measuring = time.monotonic() - began - startup
+    print(f"undisturbed: {startup:.0f} s to the first photo, {measuring:.0f} s after", flush=True)
     rng = random.Random(arguments.seed)
     kills = []
     for number in range(arguments.kills):
         process = start(arguments, killed, log)
-        # Anywhere from the interpreter's start to well into the photos.
-        wait = rng.uniform(0.2, max(3.0, 2.2 * undisturbed / arguments.kills + 6.0))
+        # One kill in four before the first photo; the others spread over what there is to measure.
+        early = rng.random() < 0.25
+        longest = 2.2 * measuring / arguments.kills
+        wait = rng.uniform(0.2, startup) if early else startup + rng.uniform(0.0, longest)
         try:
             process.wait(timeout=wait)
             print(f"kill {number + 1}: the study had ended before {wait:.1f} s", flush=True)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            done = len(list(killed.glob("parts/*/[0-9]*.parquet")))
+            done = parts(killed)
             kills.append(round(wait, 2))
             print(f"kill {number + 1} after {wait:.1f} s: {done} parts", flush=True)
     if start(arguments, killed, log).wait():

@@ -12,6 +12,8 @@ from PIL import Image
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+# Two threads spend longer meeting than a tiny model takes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # From here on every annotated function of the package checks its tensors' shapes and its types.
 # It has to stand before the first import of the package.

@@ -322,7 +322,11 @@ def tiny_photos(n: int = 3) -> list[Image.Image]:
 
 
 def count_hooks(model: nn.Module) -> int:
-    """Return how many hooks of any kind a model carries."""
+    """Return how many hooks of any kind a model carries.
+
+    Compare with the number before: once asked for hidden states, transformers keeps hooks of its
+    own on a model, and tests share their models.
+    """
     kinds = (
         "_forward_hooks",
         "_forward_pre_hooks",

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import study_toy
+import torch
 
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import select
@@ -208,6 +209,29 @@ def test_bad_photos_are_listed_and_the_others_measured(seeing: Any, tmp_path: Pa
     assert "empty (0 bytes)" in outcome.bad[0][1]
     table = pq.read_table(tmp_path / "run/tables/photos.parquet")
     assert table.num_rows == 8
+
+
+def test_bad_photos_warn_and_fail_only_if_asked_to(
+    seeing: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from molyneux.cli import main
+    from molyneux.cli import study as verb
+
+    monkeypatch.setattr(verb, "load_captioner", lambda *_, **__: seeing)
+    folder = tmp_path / "photos"
+    study_toy.save_photos(folder, 10)
+    (folder / "003.png").write_bytes(b"<html>not found</html>")
+    threads = str(torch.get_num_threads())
+    command = ["study", str(folder), "--out", str(tmp_path / "run"), "--experiments", "E3"]
+    assert main([*command, "--subsets", "0", "--threads", threads]) == 0
+    said = capsys.readouterr().err
+    assert "left out 003.png: " in said
+    assert "warning: 1 of 10 photos could not be read" in said
+    assert main([*command, "--subsets", "0", "--strict"]) == 1
+    page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    assert "1 photo could not be read" in page
+    assert main(["runs", str(tmp_path)]) == 0
+    assert "finished, 10 photos" in capsys.readouterr().out
 
 
 def test_nothing_but_bad_photos_is_an_error(seeing: Any, tmp_path: Path) -> None:

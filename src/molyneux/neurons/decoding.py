@@ -64,7 +64,7 @@ def _scaled(
     return rows * torch.stack([placed[unit.layer] for unit in units])
 
 
-def _logits(
+def unit_logits(
     model: LanguageModel,
     units: Sequence[Unit],
     signs: Sequence[int],
@@ -72,6 +72,7 @@ def _logits(
     bias: bool,
     unembedding: Float[Tensor, "d_vocab d_model"],
 ) -> Float[Tensor, "units d_vocab"]:
+    """Return what each unit adds to every token's logit at activation `sign`."""
     logits = directions(model, units, signs, final_norm) @ unembedding.T
     offset = model.unembedding_bias() if bias else None
     return logits if offset is None else logits + offset.float().to(logits.device)
@@ -98,7 +99,7 @@ def decode_units(
     unembedding = model.unembedding().float()
     for start in range(0, len(units), CHUNK):
         part = slice(start, start + CHUNK)
-        logits = _logits(model, units[part], signs[part], final_norm, bias, unembedding)
+        logits = unit_logits(model, units[part], signs[part], final_norm, bias, unembedding)
         top = min(top, logits.shape[1])
         raised = logits.topk(top, dim=1).indices.tolist()
         lowered = logits.topk(top, dim=1, largest=False).indices.tolist()
@@ -129,7 +130,7 @@ def token_ranks(
     ranks = []
     for start in range(0, len(units), CHUNK):
         part = slice(start, start + CHUNK)
-        logits = _logits(model, units[part], signs[part], final_norm, bias, unembedding)
+        logits = unit_logits(model, units[part], signs[part], final_norm, bias, unembedding)
         ranks.append((logits > logits[:, token_id : token_id + 1]).sum(dim=1))
     return torch.cat(ranks) if ranks else torch.empty(0, dtype=torch.long)
 

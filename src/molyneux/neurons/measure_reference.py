@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from molyneux.errors import PhotoError, UsageError
 from molyneux.explain.words import read_sentence
 from molyneux.models.seeing import SeeingModel
 from molyneux.neurons.attribution import attribute_units
-from molyneux.neurons.decoding import CHUNK, directions
+from molyneux.neurons.decoding import CHUNK, unit_logits
 from molyneux.neurons.reference import MIN_PHOTOS, Reference, ReferenceBuilder
 from molyneux.neurons.unit import Unit
 from molyneux.words.dictionary import is_interpretable
@@ -23,9 +24,18 @@ from molyneux.words.dictionary import is_interpretable
 
 @torch.no_grad()
 def interpretable_table(
-    model: LanguageModel, on_layer: Callable[[int], None] = lambda layer: None
+    model: LanguageModel,
+    on_layer: Callable[[int], None] = lambda layer: None,
+    *,
+    final_norm: bool = True,
+    bias: bool = False,
+    written: bool = True,
 ) -> Bool[Tensor, "2 layers d_mlp"]:
-    """Return whether each unit's ten tokens are words, written negatively and positively."""
+    """Return whether each unit's ten tokens are words, written negatively and positively.
+
+    Args:
+        written: whether units are decoded in the direction written; else both are the positive.
+    """
     table = torch.zeros(2, model.n_layers, model.d_mlp, dtype=torch.bool)
     unembedding = model.unembedding().float()
     texts: dict[int, str] = {}
@@ -39,9 +49,10 @@ def interpretable_table(
     for layer in range(model.n_layers):
         for start in range(0, model.d_mlp, CHUNK):
             units = [Unit(layer, k) for k in range(start, min(start + CHUNK, model.d_mlp))]
-            logits = directions(model, units, [1] * len(units)) @ unembedding.T
-            for row, largest in ((1, True), (0, False)):
-                tokens = logits.topk(10, dim=1, largest=largest).indices.tolist()
+            for row, sign in ((0, -1), (1, 1)):
+                signs = [sign if written else 1] * len(units)
+                logits = unit_logits(model, units, signs, final_norm, bias, unembedding)
+                tokens = logits.topk(10, dim=1).indices.tolist()
                 table[row, layer, start : start + len(units)] = torch.tensor(
                     [words(ten) for ten in tokens]
                 )
@@ -98,4 +109,5 @@ def measure_reference(
         "of": "logit",
         "site": "activation",
     }
-    return builder.build(interpretable_table(model, on_layer), provenance), left_out
+    table = interpretable_table(model, on_layer, **asdict(captioner.decoding))
+    return builder.build(table, provenance), left_out

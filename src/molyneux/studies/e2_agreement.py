@@ -16,8 +16,9 @@ import torch
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.metrics.chance import best_of_k_expectation
+from molyneux.models.presets import DEFAULT_DECODING, Decoding
 from molyneux.neurons.attribution import VIEWS, View
-from molyneux.neurons.decoding import directions
+from molyneux.neurons.decoding import unit_logits
 from molyneux.neurons.unit import Unit
 from molyneux.studies.experiment import Experiment, PhotoRecord, Rows, Scorers
 from molyneux.studies.subject import RANKINGS
@@ -135,7 +136,13 @@ class Agreement(Experiment):
                     controls += _controls(subject, view, ranking, "random", random)
         signed = sorted({(listed.unit, listed.sign) for listed in [*own, *controls]})
         token = subject.target.token_id
-        texts = dict(zip(signed, read_units(subject.model, signed, token), strict=True))
+        texts = dict(
+            zip(
+                signed,
+                read_units(subject.model, signed, token, subject.captioner.decoding),
+                strict=True,
+            )
+        )
 
         def rows(listed: Sequence[Listed]) -> list[dict[str, Any]]:
             return [
@@ -241,7 +248,10 @@ def _controls(
 
 @torch.no_grad()
 def read_units(
-    model: LanguageModel, signed: Sequence[tuple[Unit, int]], token_id: int
+    model: LanguageModel,
+    signed: Sequence[tuple[Unit, int]],
+    token_id: int,
+    decoding: Decoding = DEFAULT_DECODING,
 ) -> list[tuple[str, float]]:
     """Return each unit's text, and the share of the vocabulary it raises above a token.
 
@@ -252,8 +262,11 @@ def read_units(
     found: list[tuple[str, float]] = []
     for start in range(0, len(signed), _UNITS):
         part = signed[start : start + _UNITS]
-        written = directions(model, [unit for unit, _ in part], [sign for _, sign in part])
-        logits = (written @ unembedding.T).cpu()
+        units = [unit for unit, _ in part]
+        signs = [sign if decoding.written else 1 for _, sign in part]
+        logits = unit_logits(
+            model, units, signs, decoding.final_norm, decoding.bias, unembedding
+        ).cpu()
         raised = logits.topk(min(TOKENS, logits.shape[1]), dim=1).indices.tolist()
         values = logits.numpy()
         above = np.count_nonzero(values > values[:, token_id, None], axis=1)

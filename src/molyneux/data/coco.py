@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from molyneux.data.annotated import AnnotatedPhotos, inside, read_json
 from molyneux.data.dataset import Item
 from molyneux.data.outlines import Runs, Shapes, read_segmentation
 from molyneux.errors import UsageError
@@ -42,7 +40,7 @@ class _Photo:
     categories: dict[str, _Category] = field(default_factory=dict)
 
 
-class Coco:
+class Coco(AnnotatedPhotos):
     """COCO 2014 or 2017, whole or in part, or any set that is written like it.
 
     The annotations are `captions*.json` and `instances*.json`, either of them or both, several
@@ -52,6 +50,7 @@ class Coco:
     """
 
     name = "coco"
+    licence = LICENCE
 
     def __init__(self, root: Path) -> None:
         """Read the annotations below a folder.
@@ -60,7 +59,7 @@ class Coco:
             UsageError: there are none, they are damaged or contradict themselves, or no photo of
                 theirs is there.
         """
-        self.root = root
+        super().__init__(root)
         self.files = annotation_files(root)
         if not self.files:
             raise UsageError(
@@ -103,20 +102,8 @@ class Coco:
             split=photo.split,
         )
 
-    def __iter__(self) -> Iterator[Item]:
-        """Yield the items in the order of the annotation files."""
-        return (self[position] for position in range(len(self)))
-
-    def record(self) -> dict[str, Any]:
-        """Return name, place, licence, and the annotation files with their SHA-256."""
-        return {
-            "name": self.name,
-            "where": str(self.root),
-            "licence": LICENCE,
-            "photos": len(self),
-            "splits_without_photos": self.without_photos,
-            "annotations": {file.name: file_sha256(file) for file in self.files},
-        }
+    def _lacking(self) -> dict[str, Any]:
+        return {"splits_without_photos": self.without_photos}
 
     def _read(self, file: Path) -> None:
         document = read_json(file)
@@ -141,9 +128,7 @@ class Coco:
             ) from error
 
     def _add_photo(self, entry: dict[str, Any], file_split: str | None) -> None:
-        file_name = str(entry["file_name"])
-        if PurePosixPath(file_name).is_absolute() or ".." in PurePosixPath(file_name).parts:
-            raise ValueError(f"the photo {file_name} lies outside the data set")
+        file_name = inside(str(entry["file_name"]))
         in_name = _SPLIT.search(file_name) or _SPLIT.search(str(entry.get("coco_url") or ""))
         split = entry.get("split") or file_split or (in_name.group() if in_name else None)
         width, height = _number(entry.get("width") or 0), _number(entry.get("height") or 0)
@@ -223,31 +208,6 @@ def annotation_files(root: Path) -> list[Path]:
         for path in folder.glob(pattern)
     ]
     return sorted(path for path in found if path.is_file())
-
-
-def read_json(file: Path) -> Any:
-    """Return what a JSON file holds.
-
-    Raises:
-        UsageError: it cannot be read or is no JSON.
-    """
-    try:
-        return json.loads(file.read_bytes())
-    except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}; check the name") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(
-            f"{file} is damaged: it is no JSON ({' '.join(str(error).split())}); download it again"
-        ) from error
-
-
-def file_sha256(file: Path) -> str:
-    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _number(written: Any) -> int:

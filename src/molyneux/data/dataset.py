@@ -39,13 +39,43 @@ class Outline(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a photo's bytes lie in a larger file, such as an archive that is not compressed."""
+
+    file: Path
+    start: int
+    size: int
+
+    def read(self) -> bytes:
+        """Return the bytes; nothing before them is read.
+
+        Raises:
+            PhotoError: the file cannot be read, or ends before them.
+        """
+        try:
+            with self.file.open("rb") as file:
+                file.seek(self.start)
+                data = file.read(self.size)
+        except OSError as error:
+            raise PhotoError(
+                f"cannot read {self.file}: {error.strerror or error}; check the disk"
+            ) from error
+        if len(data) != self.size:
+            raise PhotoError(
+                f"cannot read {self.file}: it ends within the photo at byte {self.start}; "
+                "download it again"
+            )
+        return data
+
+
 @dataclass(frozen=True)
 class Item:
     """One photo of a data set and what people said of it.
 
     Attributes:
         id: unique in the data set, and the same in every run.
-        source: the photo's file, or its bytes where it comes out of an archive.
+        source: the photo's file; where it lies in an archive, its bytes, or where they are.
         captions: sentences people wrote, in the data set's order.
         categories: distinct names, lower case, singular as the data set gives them.
         instances: annotated instances by category. A category with a crowd region, whose members
@@ -57,7 +87,7 @@ class Item:
     """
 
     id: str
-    source: Path | bytes = field(repr=False)
+    source: Path | bytes | Span = field(repr=False)
     captions: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     instances: Mapping[str, int] = field(default_factory=dict)
@@ -92,7 +122,7 @@ class Item:
         """
         if isinstance(self.source, Path):
             return photo_sha256(self.source)
-        return hashlib.sha256(self.source).hexdigest()
+        return hashlib.sha256(self._bytes()).hexdigest()
 
     def mask(self, category: str) -> Bool[np.ndarray, "height width"] | None:
         """Return where a category is, in the pixels of the photo `read` returns, True inside.
@@ -136,14 +166,20 @@ class Item:
                 value = 1
             return photo.size, value if isinstance(value, int) and 1 <= value <= 8 else 1
 
+    def _bytes(self) -> bytes:
+        """Return the bytes of a photo that lies in an archive."""
+        assert not isinstance(self.source, Path)
+        return self.source.read() if isinstance(self.source, Span) else self.source
+
     def _open(self) -> Image.Image:
         """Return the photo with only its header read."""
         file: Path | io.BytesIO
         if isinstance(self.source, Path):
             name, file = str(self.source), self.source
         else:
-            name, file = self.id, io.BytesIO(self.source)
-            if not self.source:
+            data = self._bytes()
+            name, file = self.id, io.BytesIO(data)
+            if not data:
                 raise PhotoError(f"cannot read {name}: it is empty (0 bytes); copy the set again")
         try:
             with warnings.catch_warnings():
@@ -194,7 +230,10 @@ class Streamed(Protocol):
     """A data set that is read from front to back: archives, and sets on a hub."""
 
     def entries(self) -> Iterator[Item]:
-        """Yield every item with empty bytes for its photo, in the set's order."""
+        """Yield every item without its photo's bytes, in the set's order.
+
+        Its source says where they are (`Span`) if the archive can be read there, else it is empty.
+        """
         ...
 
     def only(self, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Item]]:

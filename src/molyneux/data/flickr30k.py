@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from molyneux.data.coco import file_sha256, read_json
+from molyneux.data.annotated import AnnotatedPhotos, inside, read_json
 from molyneux.data.dataset import Item
 from molyneux.errors import UsageError
 
@@ -21,7 +19,7 @@ class _Photo:
     captions: list[str] = field(default_factory=list)
 
 
-class Flickr30k:
+class Flickr30k(AnnotatedPhotos):
     """`dataset_flickr30k.json` (with its splits) or `results_20130124.token`, and the photos.
 
     The photos are in `flickr30k-images/`, `images/` or beside the captions. Where both files are
@@ -29,6 +27,7 @@ class Flickr30k:
     """
 
     name = "flickr30k"
+    licence = LICENCE
 
     def __init__(self, root: Path) -> None:
         """Read the captions.
@@ -36,14 +35,14 @@ class Flickr30k:
         Raises:
             UsageError: neither file is there, it is damaged, or none of its photos is.
         """
-        self.root = root
+        super().__init__(root)
         karpathy = root / "dataset_flickr30k.json"
         tokens = sorted(root.glob("results*.token"))
         if karpathy.is_file():
-            self.file = karpathy
+            self.files = [karpathy]
             self._photos = _read_karpathy(karpathy)
         elif tokens:
-            self.file = tokens[0]
+            self.files = tokens[:1]
             self._photos = _read_tokens(tokens[0])
         else:
             raise UsageError(
@@ -79,27 +78,13 @@ class Flickr30k:
             split=photo.split,
         )
 
-    def __iter__(self) -> Iterator[Item]:
-        """Yield the items in the caption file's order."""
-        return (self[position] for position in range(len(self)))
-
-    def record(self) -> dict[str, Any]:
-        """Return name, place, licence, and the caption file with its SHA-256."""
-        return {
-            "name": self.name,
-            "where": str(self.root),
-            "licence": LICENCE,
-            "photos": len(self),
-            "annotations": {self.file.name: file_sha256(self.file)},
-        }
-
 
 def _read_karpathy(file: Path) -> dict[str, _Photo]:
     document = read_json(file)
     photos: dict[str, _Photo] = {}
     try:
         for entry in document["images"]:
-            name = _inside(entry["filename"])
+            name = inside(str(entry["filename"]))
             if name in photos:
                 raise ValueError(f"{name} is listed twice")
             captions = [" ".join(str(s["raw"]).split()) for s in entry["sentences"]]
@@ -125,17 +110,10 @@ def _read_tokens(file: Path) -> dict[str, _Photo]:
                     raise UsageError(
                         f"{file}, line {number}: not `<photo>.jpg#<number>`, a tab and a caption"
                     )
-                photo = photos.setdefault(_inside(name), _Photo())
+                photo = photos.setdefault(inside(name), _Photo())
                 caption = " ".join(caption.split())
                 if caption and caption not in photo.captions:
                     photo.captions.append(caption)
     except (UnicodeDecodeError, ValueError) as error:
         raise UsageError(f"{file} is damaged ({error}); download it again") from error
     return photos
-
-
-def _inside(name: Any) -> str:
-    """Return a photo's file name, which may not lead out of the data set."""
-    if Path(str(name)).is_absolute() or ".." in Path(str(name)).parts:
-        raise ValueError(f"the photo {name} lies outside the data set")
-    return str(name)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from molyneux.data.annotated import AnnotatedPhotos
 from molyneux.data.dataset import Item
 from molyneux.errors import UsageError
 
@@ -59,7 +60,7 @@ class _Said:
     split: str | None = None
 
 
-class Folder:
+class Folder(AnnotatedPhotos):
     """The photos below a folder, in order of name, or those a `.txt` file lists, in its order.
 
     `captions.jsonl` or `captions.csv` in the folder may say more of them: `file` (below the
@@ -75,8 +76,9 @@ class Folder:
         Raises:
             UsageError: there are no photos, one is listed twice, or the captions are damaged.
         """
-        self.root = place.parent if place.is_file() else place
-        self.place = place
+        super().__init__(place)
+        if place.is_file():
+            self.root = place.parent
         paths = photos_in(place)
         if place.is_dir():
             paths.sort(key=os.fsencode)
@@ -85,7 +87,10 @@ class Folder:
             twice = next(name for name in self._files if self._files.count(name) > 1)
             raise UsageError(f"{place} lists {twice} twice; remove one of the lines")
         self.captions = next((p for n in CAPTION_FILES if (p := self.root / n).is_file()), None)
+        self.files = [self.captions] if self.captions else []
         said = read_captions(self.captions) if self.captions else {}
+        if place.is_file():
+            self.files.append(place)
         known = set(self._files)
         self._said = {name: what for name, what in said.items() if name in known}
         self.missing = [name for name in said if name not in known] if place.is_dir() else []
@@ -111,25 +116,8 @@ class Folder:
             split=said.split,
         )
 
-    def __iter__(self) -> Iterator[Item]:
-        """Yield the items in the folder's or the list's order."""
-        return (self[position] for position in range(len(self)))
-
-    def record(self) -> dict[str, Any]:
-        """Return name, place, and the caption file or list with its SHA-256."""
-        from molyneux.data.coco import file_sha256
-
-        files = [self.captions] if self.captions else []
-        if self.place.is_file():
-            files.append(self.place)
-        return {
-            "name": self.name,
-            "where": str(self.place),
-            "licence": None,
-            "photos": len(self),
-            "captions_without_photo": len(self.missing),
-            "annotations": {file.name: file_sha256(file) for file in files},
-        }
+    def _lacking(self) -> dict[str, Any]:
+        return {"captions_without_photo": len(self.missing)}
 
 
 def read_captions(file: Path) -> dict[str, _Said]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from molyneux.data.dataset import Item
 from molyneux.errors import UsageError
+from molyneux.models.cache import sha256_of
 
 _PHOTO_COLUMNS = ("image", "img", "photo", "jpg", "png")
 _CAPTION_COLUMN = re.compile(r"(caption|sentence|text|description)s?(_?\d+|_text|_raw)?")
@@ -159,9 +160,7 @@ class _Parquet:
         return int(self._table.metadata.num_rows)
 
     def identity(self) -> str:
-        from molyneux.data.coco import file_sha256
-
-        return file_sha256(self.file)
+        return sha256_of(self.file)
 
 
 class _Saved:

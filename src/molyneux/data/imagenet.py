@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from molyneux.data.coco import file_sha256
+from molyneux.data.annotated import AnnotatedPhotos
 from molyneux.data.dataset import Item
 from molyneux.data.folder import SUFFIXES
 from molyneux.errors import UsageError
@@ -24,7 +22,7 @@ class _Photo:
     split: str | None
 
 
-class ClassFolders:
+class ClassFolders(AnnotatedPhotos):
     """Photos with one class each, which is both the label and the category.
 
     Either `labels.tsv` lists them (columns `file`, `name`, and if it likes `wnid` and `split`;
@@ -34,6 +32,7 @@ class ClassFolders:
     """
 
     name = "imagenet"
+    licence = LICENCE
 
     def __init__(self, root: Path) -> None:
         """Read the list of photos.
@@ -41,9 +40,10 @@ class ClassFolders:
         Raises:
             UsageError: there are no photos, or the list is damaged.
         """
-        self.root = root
+        super().__init__(root)
         self.labels = root / "labels.tsv"
-        self._photos = self._listed() if self.labels.is_file() else self._found()
+        self.files = [self.labels] if self.labels.is_file() else []
+        self._photos = self._listed() if self.files else self._found()
         if not self._photos:
             raise UsageError(
                 f"no photos in {root}; class folders are `{root / '<class>' / '<photo>.jpg'}`, or "
@@ -64,22 +64,6 @@ class ClassFolders:
             split=photo.split,
             label=photo.label,
         )
-
-    def __iter__(self) -> Iterator[Item]:
-        """Yield the items in the list's order, or class by class in order of name."""
-        return (self[position] for position in range(len(self)))
-
-    def record(self) -> dict[str, Any]:
-        """Return name, place, licence, and the list of labels with its SHA-256."""
-        return {
-            "name": self.name,
-            "where": str(self.root),
-            "licence": LICENCE,
-            "photos": len(self),
-            "annotations": (
-                {self.labels.name: file_sha256(self.labels)} if self.labels.is_file() else {}
-            ),
-        }
 
     def _listed(self) -> list[_Photo]:
         photos: dict[str, _Photo] = {}

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from molyneux.data.coco import file_sha256
+from molyneux.data.annotated import AnnotatedPhotos
 from molyneux.data.dataset import Item
 from molyneux.errors import UsageError
 
@@ -64,7 +64,7 @@ class _Photo:
     categories: dict[str, _Category] = field(default_factory=dict)
 
 
-class OpenImages:
+class OpenImages(AnnotatedPhotos):
     """The splits of Open Images whose annotation files are in a folder.
 
     Read are, where they are there, `<split>-annotations-bbox.csv`,
@@ -75,6 +75,7 @@ class OpenImages:
     """
 
     name = "open-images"
+    licence = LICENCE
 
     def __init__(self, root: Path) -> None:
         """Read the annotation files.
@@ -82,8 +83,7 @@ class OpenImages:
         Raises:
             UsageError: a needed file is missing or damaged, or no photo is there.
         """
-        self.root = root
-        self.files: list[Path] = []
+        super().__init__(root)
         self._photos: dict[str, _Photo] = {}
         names = self._class_names()
         for split in _SPLITS:
@@ -97,15 +97,17 @@ class OpenImages:
                 f"{_STORE}/v5/validation-annotations-object-segmentation.csv and "
                 f"{_STORE}/v5/validation-annotations-bbox.csv"
             )
-        self._folders = self._find("photos", [(p.split, f"{i}.jpg") for i, p in self._items()])
+        self._folders = self._find(
+            "photos", [(p.split, f"{i}.jpg") for i, p in self._photos.items()]
+        )
         masks = [
             (photo.split, mask)
-            for _, photo in self._items()
+            for photo in self._photos.values()
             for category in photo.categories.values()
             for mask in category.masks
         ]
         self._mask_folders = self._find("masks", masks)
-        self._ids = [i for i, photo in self._items() if photo.split in self._folders]
+        self._ids = [i for i, photo in self._photos.items() if photo.split in self._folders]
         if not self._ids:
             split = next(iter(self._photos.values())).split
             raise UsageError(
@@ -141,28 +143,12 @@ class OpenImages:
             split=photo.split,
         )
 
-    def __iter__(self) -> Iterator[Item]:
-        """Yield the items in the order of the annotation files."""
-        return (self[position] for position in range(len(self)))
-
-    def record(self) -> dict[str, Any]:
-        """Return name, place, licence, and the annotation files with their SHA-256."""
+    def _lacking(self) -> dict[str, Any]:
+        splits = {photo.split for photo in self._photos.values()}
         return {
-            "name": self.name,
-            "where": str(self.root),
-            "licence": LICENCE,
-            "photos": len(self),
-            "splits_without_photos": sorted(
-                {photo.split for _, photo in self._items()} - self._folders.keys()
-            ),
-            "splits_without_masks": sorted(
-                {photo.split for _, photo in self._items()} - self._mask_folders.keys()
-            ),
-            "annotations": {file.name: file_sha256(file) for file in self.files},
+            "splits_without_photos": sorted(splits - self._folders.keys()),
+            "splits_without_masks": sorted(splits - self._mask_folders.keys()),
         }
-
-    def _items(self) -> Iterator[tuple[str, _Photo]]:
-        return iter(self._photos.items())
 
     def _class_names(self) -> dict[str, str]:
         found = sorted(self.root.glob("*class-descriptions*.csv"))

@@ -7,6 +7,7 @@ it likes `categories`, `label`, `split`) is one item. Shards are read from front
 from __future__ import annotations
 
 import glob
+import io
 import json
 import re
 import tarfile
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from molyneux.data.dataset import Item
+from molyneux.data.dataset import Item, Span
 from molyneux.data.folder import SUFFIXES
 from molyneux.errors import UsageError
 
@@ -41,7 +42,7 @@ class Shards:
         return (item for _, item in self.only(lambda position: True))
 
     def entries(self) -> Iterator[Item]:
-        """Yield every item with empty bytes for its photo."""
+        """Yield every item with the place of its photo; of compressed shards, with empty bytes."""
         return (item for _, item in self._pass(lambda position: False, every=True))
 
     def only(self, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Item]]:
@@ -70,7 +71,7 @@ class Shards:
                 take = wanted(position)
                 if take or every:
                     texts = {e: _bytes(tar, members[e], shard) for e in members if e in _TEXTS}
-                    source = _bytes(tar, photo, shard) if take else b""
+                    source = _bytes(tar, photo, shard) if take else _span(tar, photo, shard)
                     yield position, _item(f"{shard.name}/{key}", source, texts)
                 position += 1
         if position == 0:
@@ -160,7 +161,14 @@ def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo, shard: Path) -> bytes:
     return data
 
 
-def _item(identity: str, source: bytes, texts: dict[str, bytes]) -> Item:
+def _span(tar: tarfile.TarFile, member: tarfile.TarInfo, shard: Path) -> Span | bytes:
+    """Return where a member's bytes are, or nothing where they are compressed or in pieces."""
+    if isinstance(tar.fileobj, io.BufferedReader) and not member.issparse():
+        return Span(shard, member.offset_data, member.size)
+    return b""
+
+
+def _item(identity: str, source: bytes | Span, texts: dict[str, bytes]) -> Item:
     captions: list[str] = []
     said: dict[str, Any] = {}
     for extension, data in texts.items():

@@ -81,17 +81,9 @@ class Run:
     def write_bytes(self, name: str, data: bytes) -> Path:
         """Write a file of the run as a whole or not at all."""
         path = self.folder / name
-        partial = path.with_name(path.name + ".part")
         with self.writing():
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with partial.open("wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_at_once(path, data)
         return path
 
     def write_json(self, name: str, document: Mapping[str, Any]) -> Path:
@@ -105,6 +97,23 @@ class Run:
         from safetensors.torch import save
 
         return self.write_bytes(name, save({k: t.contiguous() for k, t in tensors.items()}))
+
+
+def write_at_once(path: Path, data: bytes) -> None:
+    """Write a file as a whole, or leave the one that is there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    partial = path.with_name(path.name + ".part")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _new_folder() -> Path:

@@ -8,26 +8,29 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_gguf import write_gguf
 from tiny_models import (
     N_LAYERS,
     OTHER_WIDTH,
     ToyEncoder,
+    count_hooks,
     tiny_captioner,
     tiny_language_model,
     tiny_model,
     tiny_projection,
     tiny_tokenizer,
 )
+from tiny_vlms import tiny_vlm_parts
 from torch import Tensor
 
 from molyneux.adapters import LanguageModel
 from molyneux.errors import AdapterError, UsageError, WeightsError
 from molyneux.models.captioner import Captioner
 from molyneux.models.language_models import load_language_model
+from molyneux.models.vlm_loading import load_vlm
 from molyneux.neurons.ablation import ablate_units
 from molyneux.neurons.attribution import Target, attribute_units
 from molyneux.neurons.decoding import decode_units
@@ -90,9 +93,15 @@ def test_pickled_weights_are_read_by_the_weights_only_reader(copied: Path) -> No
     loaded = load_language_model(copied)
     assert set(loaded.files) == {"pytorch_model.bin"}
     assert torch.equal(logits(loaded.language_model), logits(tiny_language_model("llama")))
-    torch.save({"model.norm.weight": Path("code")}, copied / "pytorch_model.bin")
-    with pytest.raises(WeightsError, match="cannot load"):
+    held = {**tiny_model("llama").state_dict(), "model.norm.weight": Path("code")}
+    torch.save(held, copied / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match="more than tensors"):
         load_language_model(copied)
+
+
+def distance(found: Tensor, expected: Tensor) -> float:
+    """Return how far two tensors are from each other, as a part of the second."""
+    return float((found - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -115,9 +124,18 @@ def test_half_precision_gives_finite_scores_in_float32(
     assert found.patches.score[0, : N_LAYERS - 1].any()
     exact = tiny_captioner(kind)
     reference = attribute_units(exact.language_model, exact.see(photos[:1]), [target])
-    pair = torch.stack([found.patches.total.flatten(), reference.patches.total.flatten()])
-    assert float(pair.corrcoef()[0, 1]) > 0.9
-    assert ablate_units(model, prompt, [[Unit(0, 1)], []]).isfinite().all()
+    off = {
+        "scores": distance(found.patches.total, reference.patches.total),
+        "activation": distance(found.activation, reference.activation),
+        "ablation": distance(
+            ablate_units(model, prompt, [[Unit(0, 1)], []]),
+            ablate_units(exact.language_model, exact.see(photos[:1]), [[Unit(0, 1)], []]),
+        ),
+    }
+    # What three layers add up to; bfloat16 keeps 8 bits, float16 11.
+    most = {"scores": 0.25, "activation": 0.05, "ablation": 0.06}
+    parts = {"bfloat16": 1.0, "float16": 0.3}
+    assert all(off[what] < most[what] * parts[dtype] for what in most), off
     assert len(captioner.write(prompt)[0]) > 0
 
 
@@ -163,6 +181,45 @@ def test_weights_that_accelerate_keeps_elsewhere_are_read(
     assert torch.equal(ablate_units(model, prompt, [units]), ablate_units(other, prompt, [units]))
     assert torch.equal(patch_norms(model, prompt), patch_norms(other, prompt))
     assert offloaded.write(prompt) == plain.write(prompt)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma2", "opt_350m", "gptj", "gpt2", "bloom"])
+def test_layers_that_stay_on_the_disk_are_read(
+    kind: str, tmp_path: Path, photos: list[Image.Image]
+) -> None:
+    folder, plain = save(tmp_path / "tiny", kind), tiny_captioner(kind)
+    half = sum(p.nbytes for p in plain.language_model.model.parameters()) // 2
+    options = {"device_map": "auto", "max_memory": {"cpu": half}}
+    loaded = load_language_model(folder, **options).language_model
+    assert set(loaded.model.hf_device_map.values()) == {"cpu", "disk"}
+    assert loaded.down_projection(2).weight.is_meta
+    model, other = (
+        LanguageModel(loaded.model, tiny_tokenizer(), loaded.family),
+        plain.language_model,
+    )
+    hooks = count_hooks(model.model)
+    prompt = plain.see(photos[:1])
+    assert torch.equal(logits(model), logits(other))
+    target = [Target(DOG, prompt.n_positions - 1)]
+    found, expected = attribute_units(model, prompt, target), attribute_units(other, prompt, target)
+    assert torch.equal(found.patches.score, expected.patches.score)
+    units = [Unit(0, 3), Unit(2, 11)]
+    assert decode_units(model, units) == decode_units(other, units)
+    torch.testing.assert_close(
+        ablate_units(model, prompt, [units]), ablate_units(other, prompt, [units])
+    )
+    for layer in range(N_LAYERS):
+        assert torch.equal(model.output_rows(layer), other.output_rows(layer))
+    assert count_hooks(model.model) == hooks
+
+
+def test_only_safetensors_can_stay_on_the_disk(copied: Path) -> None:
+    torch.save(tiny_model("llama").state_dict(), copied / "pytorch_model.bin")
+    (copied / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"larger than the memory .* only safetensors can stay"):
+        load_language_model(copied, device_map="auto", max_memory={"cpu": 60_000})
+    with pytest.raises(UsageError, match="max_memory goes with a device map"):
+        load_language_model(copied, max_memory={"cpu": 60_000})
 
 
 def hub(monkeypatch: pytest.MonkeyPatch, root: Path, name: str, source: Path | None) -> None:
@@ -230,7 +287,7 @@ def test_what_is_no_model_is_refused_in_one_line(copied: Path, tmp_path: Path) -
         load_language_model(tmp_path / "empty")
     with pytest.raises(WeightsError, match=r"cannot read .*a\.gguf"):
         load_language_model(tmp_path / "empty" / "a.gguf")
-    (copied / "model.safetensors").write_bytes(b"12345678")
+    (copied / "model.safetensors").write_bytes(b"12345678" * 20_000)
     with pytest.raises(WeightsError, match="cannot load") as caught:
         load_language_model(copied)
     assert "\n" not in str(caught.value)
@@ -252,15 +309,140 @@ def test_weights_of_another_model_are_refused(copied: Path) -> None:
         load_language_model(copied)
 
 
-@pytest.mark.parametrize("method", ["bitsandbytes", "gptq"])
-def test_quantised_models_are_refused_in_one_line(copied: Path, method: str) -> None:
-    config = json.loads((copied / "config.json").read_text())
-    settings = {"bitsandbytes": {"load_in_8bit": True}, "gptq": {"bits": 4}}[method]
+QUANTISERS: dict[str, dict[str, Any]] = {
+    "bitsandbytes": {"load_in_8bit": True},
+    "gptq": {"bits": 4},
+    "awq": {"bits": 4},
+    "torchao": {"quant_type": "int8_weight_only"},
+    "compressed-tensors": {"config_groups": {}, "format": "dense"},
+    "hqq": {},
+    "unheard-of": {},
+}
+
+
+def say_quantised(folder: Path, method: str, settings: dict[str, Any]) -> None:
+    config = json.loads((folder / "config.json").read_text())
     config["quantization_config"] = {"quant_method": method, **settings}
-    (copied / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("method", QUANTISERS)
+def test_quantised_models_are_refused_in_one_line(copied: Path, method: str) -> None:
+    say_quantised(copied, method, QUANTISERS[method])
     with pytest.raises(AdapterError, match=rf"is quantised \({method}\).*unquantised") as caught:
         load_language_model(copied)
     assert "\n" not in str(caught.value)
+
+
+def test_quantised_vision_language_models_are_refused_in_one_line(tmp_path: Path) -> None:
+    for part in tiny_vlm_parts("llava"):
+        part.save_pretrained(tmp_path)
+    for method in ("bitsandbytes", "gptq", "unheard-of"):
+        say_quantised(tmp_path, method, QUANTISERS[method])
+        with pytest.raises(AdapterError, match=rf"is quantised \({method}\).*unquantised"):
+            load_vlm(tmp_path)
+
+
+def blocks(weight: Tensor, side: int = 16) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a weight in float8, the scales of its blocks, and what both stand for."""
+    rows, columns = weight.shape
+    cut = weight.reshape(rows // side, side, columns // side, side)
+    scale = cut.abs().amax((1, 3)) / 448
+    coded = (cut / scale[:, None, :, None]).to(torch.float8_e4m3fn)
+    whole = coded.float() * scale[:, None, :, None]
+    return coded.reshape(rows, columns), scale, whole.reshape(rows, columns)
+
+
+def test_float8_blocks_are_dequantised_or_refused(copied: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    given, expected = {}, tiny_model("llama")
+    for name, weight in load_file(copied / "model.safetensors").items():
+        given[name] = weight
+        if "_proj" in name:
+            given[name], given[f"{name}_scale_inv"], whole = blocks(weight)
+            expected.get_parameter(name).data = whole
+    save_file(given, copied / "model.safetensors", {"format": "pt"})
+    with pytest.raises(AdapterError, match=r"holds .*weight_scale_inv, which transformers passes"):
+        load_language_model(copied)
+    say_quantised(copied, "fp8", {"weight_block_size": [16, 16]})
+    found = load_language_model(copied).language_model
+    assert torch.equal(logits(found), logits(LanguageModel.adapt(expected, tiny_tokenizer())))
+
+
+def test_adapters_are_refused_in_one_line(copied: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(copied / "model.safetensors")
+    unmerged = {**tensors, "model.layers.0.mlp.down_proj.lora_A.weight": torch.ones(2, 48)}
+    save_file(unmerged, copied / "model.safetensors", {"format": "pt"})
+    with pytest.raises(AdapterError, match=r"lora_A\.weight, .* not read whole; .* merged"):
+        load_language_model(copied)
+    save_file(tensors, copied / "model.safetensors", {"format": "pt"})
+    (copied / "adapter_config.json").write_text("{}")
+    with pytest.raises(WeightsError, match=r"is an adapter .*merge_and_unload"):
+        load_language_model(copied)
+
+
+def test_a_tokenizer_that_is_not_there(copied: Path) -> None:
+    whole = (copied / "tokenizer.json").read_bytes()
+    (copied / "tokenizer.json").write_text("{}")
+    with pytest.raises(WeightsError, match=r"cannot load the tokenizer in .*; put .*tokenizer\.js"):
+        load_language_model(copied)
+    (copied / "tokenizer.json").unlink()
+    with pytest.raises(
+        WeightsError, match=r"tokenizer.*put the model's .*beside its config\.json$"
+    ):
+        load_language_model(copied)
+    (copied / "tokenizer_config.json").unlink()
+    (copied / "tokenizer.model").write_bytes(b"\x0a\x0e\x0a\x05<unk>")
+    with pytest.raises(WeightsError, match="pip install sentencepiece protobuf") as caught:
+        load_language_model(copied)
+    assert "\n" not in str(caught.value)
+    (copied / "tokenizer.json").write_bytes(whole)
+    assert load_language_model(copied).language_model.tokenizer.vocab_size > 70
+
+
+def test_sharded_pickles_and_what_they_may_not_hold(copied: Path) -> None:
+    weights = tiny_model("llama").state_dict()
+    (copied / "model.safetensors").unlink()
+    names = {key: f"pytorch_model-0000{1 + ('layers' in key)}-of-00002.bin" for key in weights}
+    for name in set(names.values()):
+        torch.save({k: v for k, v in weights.items() if names[k] == name}, copied / name)
+    index = {"metadata": {}, "weight_map": names}
+    (copied / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    loaded = load_language_model(copied)
+    assert set(loaded.files) == set(names.values())
+    assert torch.equal(logits(loaded.language_model), logits(tiny_language_model("llama")))
+    torch.save({"model.norm.weight": Calls(copied / "ran")}, copied / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match=r"more than tensors; .* give the model as safetensors"):
+        load_language_model(copied)
+    assert not (copied / "ran").exists()
+
+
+class Calls:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_head_is_tied_or_there(copied: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tied = save(tmp_path / "tied", "gpt2")
+    assert "lm_head.weight" not in load_file(tied / "model.safetensors")
+    assert torch.equal(
+        logits(load_language_model(tied).language_model), logits(tiny_language_model("gpt2"))
+    )
+    tensors = load_file(copied / "model.safetensors")
+    del tensors["lm_head.weight"]
+    save_file(tensors, copied / "model.safetensors", {"format": "pt"})
+    with pytest.raises(WeightsError, match=r"does not hold this model's weights \(lm_head\.weight"):
+        load_language_model(copied)
 
 
 def test_a_class_that_cannot_be_imported_names_torchvision(
@@ -277,71 +459,8 @@ def test_a_class_that_cannot_be_imported_names_torchvision(
         load_language_model(llama)
 
 
-def write_gguf(path: Path) -> None:
-    """Write the tiny Llama as a GGUF file, with llama.cpp's names and order of rotary rows."""
-    import gguf
-
-    model: Any = tiny_model("llama")
-    config, tokenizer = model.config, tiny_tokenizer()
-    n_vocab = config.vocab_size
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_vocab_size(n_vocab)
-    words = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list([*words, *(f"<pad{i}>" for i in range(n_vocab - len(words)))])
-    writer.add_token_types([1] * n_vocab)
-    writer.add_token_merges(["Ġ a", "Ġa n"])
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(1)
-
-    def rotary(weight: np.ndarray, heads: int) -> np.ndarray:
-        halves = weight.reshape(heads, 2, weight.shape[0] // heads // 2, weight.shape[1])
-        return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(weight.shape))
-
-    names = {
-        "model.embed_tokens": "token_embd",
-        "model.norm": "output_norm",
-        "lm_head": "output",
-        "self_attn.q_proj": "attn_q",
-        "self_attn.k_proj": "attn_k",
-        "self_attn.v_proj": "attn_v",
-        "self_attn.o_proj": "attn_output",
-        "mlp.gate_proj": "ffn_gate",
-        "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down",
-        "input_layernorm": "attn_norm",
-        "post_attention_layernorm": "ffn_norm",
-        "model.layers.": "blk.",
-    }
-    for name, tensor in model.state_dict().items():
-        values = tensor.numpy()
-        if "q_proj" in name:
-            values = rotary(values, config.num_attention_heads)
-        if "k_proj" in name:
-            values = rotary(values, config.num_key_value_heads)
-        for ours, theirs in names.items():
-            name = name.replace(ours, theirs)
-        writer.add_tensor(name, values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-@pytest.mark.parametrize("as_folder", [False, True])
-def test_a_gguf_file_is_loaded(tmp_path: Path, as_folder: bool) -> None:
-    path = tmp_path / "tiny-llama.F32.gguf"
-    write_gguf(path)
-    loaded = load_language_model(tmp_path if as_folder else path)
-    torch.testing.assert_close(logits(loaded.language_model), logits(tiny_language_model("llama")))
+def test_a_folder_with_one_gguf_file_is_that_file(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "tiny-llama.F32.gguf", tiny_model("llama"), "llama")
+    loaded = load_language_model(tmp_path)
+    assert torch.equal(logits(loaded.language_model), logits(tiny_language_model("llama")))
     assert loaded.name == path.name
-    assert loaded.sha256 == sha256(path.read_bytes()).hexdigest()
-    assert loaded.language_model.token_text(DOG) == tiny_language_model("llama").token_text(DOG)

@@ -275,7 +275,8 @@ def test_offline_a_hub_name_says_what_is_missing_and_how_large_it_is(hub: Path) 
     message = refusal(WeightsError, name)
     assert message.startswith(f"config.json of {name} is not in the hub's cache")
     assert "about 1250 MB" in message
-    assert f"`hf download {name}`" in message
+    assert "the hub cannot be reached), and there is no such folder here" in message
+    assert f"`hf download {name} --local-dir FOLDER`" in message
     assert "its page on the hub says how large" in refusal(WeightsError, "someone/something")
 
 
@@ -301,7 +302,7 @@ def test_with_a_network_only_what_is_needed_is_fetched(
 
     asked: list[str] = []
 
-    def download(name: str, file: str) -> str:
+    def download(name: str, file: str, *, local_files_only: bool) -> str:
         asked.append(file)
         if not (vit / file).is_file():
             raise EntryNotFoundError(file)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -44,6 +46,29 @@ def test_it_comes_back_with_its_record(file: Path) -> None:
 def test_a_layout_without_begin_comes_back(tmp_path: Path) -> None:
     save_projection(tmp_path / "p", tiny_projection(begin=None))
     assert load_projection(tmp_path / "p").layout == Layout(None)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"layout": {"begin": 5, "text": "A picture of"}},
+        {"layout": {"begin": None, "text": None}},
+        {"layout": ["<|begin|>"]},
+        {"encoder": 7},
+        {"hashes": "of the weights"},
+    ],
+)
+def test_a_record_of_another_form_is_refused(entry: dict[str, Any], tmp_path: Path) -> None:
+    made = tiny_projection()
+    save_projection(tmp_path / "p", replace(made, provenance={**made.provenance, **entry}))
+    with pytest.raises(WeightsError, match="is not a projection molyneux wrote") as refused:
+        load_projection(tmp_path / "p")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_run_folder_is_told_from_the_projection_in_it(file: Path) -> None:
+    with pytest.raises(WeightsError, match=r"is a folder; give the projection\.safetensors"):
+        load_projection(file.parent)
 
 
 def test_it_projects_as_its_linear_layer(file: Path) -> None:
@@ -122,16 +147,13 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
 
 
 def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import safetensors.torch
-
     path = tmp_path / "projection.safetensors"
     save_projection(path, tiny_projection())
 
-    def fail(tensors: object, target: Path, metadata: object) -> None:
-        Path(target).write_bytes(b"half")
+    def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(safetensors.torch, "save_file", fail)
+    monkeypatch.setattr("molyneux.store.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         save_projection(path, tiny_projection(seed=1))
     assert list(tmp_path.iterdir()) == [path]

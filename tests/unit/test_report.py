@@ -20,8 +20,6 @@ sys.path.append(str(Path(__file__).parents[1]))
 from report_run import broken_image, image, word, write_run
 
 from molyneux.errors import RunError
-from molyneux.report import files as page_module
-from molyneux.report import write_report
 from molyneux.report.claims import claim_of, percent
 from molyneux.report.page import caption_pieces, embedded, marked
 
@@ -313,7 +311,7 @@ def test_a_failed_write_leaves_the_old_page_and_nothing_else(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(page_module.os, "replace", full)
+    monkeypatch.setattr("molyneux.store.os.fsync", full)
     with pytest.raises(RunError, match=r"cannot write .*No space left on device"):
         write_report(run)
     assert (run / "report.html").read_bytes() == old

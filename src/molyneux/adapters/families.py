@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from molyneux.adapters.other_kinds import LANGUAGE_MODEL, known_as_another
 from molyneux.errors import AdapterError
 
 
@@ -197,7 +198,8 @@ def find_family(model_type: str, config: Any = None) -> Family:
 
     Raises:
         AdapterError: no row names this `model_type`, or none admits the configuration's other
-            values; near matches are listed, none is guessed.
+            values; near matches are listed, none is guessed. Encoders and vision-language models
+            are called what they are.
     """
     named = [family for family in FAMILIES if model_type in family.model_types]
     for family in named:
@@ -214,9 +216,12 @@ def find_family(model_type: str, config: Any = None) -> Family:
             f"the adapter for {model_type!r} needs a configuration with {needs}, which this "
             f"model's has not; {_how_to_register(model_type)}"
         )
-    known = [name for family in FAMILIES for name in family.model_types]
+    elsewhere = known_as_another(model_type, LANGUAGE_MODEL)
+    if elsewhere is not None:
+        raise AdapterError(elsewhere)
+    known = sorted({name for family in FAMILIES for name in family.model_types})
     near = difflib.get_close_matches(model_type, known, n=3, cutoff=0.4)
-    listed = ", ".join(sorted(set(known)))
+    listed = ", ".join(known)
     hint = f"near matches: {', '.join(near)}" if near else f"known: {listed}"
     raise AdapterError(
         f"no adapter for the architecture {model_type!r} ({hint}); {_how_to_register(model_type)}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from molyneux.adapters.families import Family, find_family
+from molyneux.adapters.other_kinds import VISION_LANGUAGE, known_as_another
 from molyneux.errors import AdapterError
 
 IMAGE = "{image}"
@@ -213,6 +214,9 @@ def find_vision_family(model_type: str, config: Any = None) -> VisionFamily:
                 f"{', '.join(family.towers)}: where its patches are is not guessed"
             )
         return family
+    elsewhere = known_as_another(model_type, VISION_LANGUAGE)
+    if elsewhere is not None:
+        raise AdapterError(elsewhere)
     known = sorted({name for family in VISION_FAMILIES for name in family.model_types})
     near = difflib.get_close_matches(model_type, known, n=3, cutoff=0.5)
     hint = f"near matches: {', '.join(near)}" if near else f"known: {', '.join(known)}"

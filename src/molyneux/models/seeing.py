@@ -89,7 +89,7 @@ class SeeingModel(Protocol):
 
     @property
     def names(self) -> dict[str, str]:
-        """What the parts are called."""
+        """What the parts are called, in documents and provenance."""
         ...
 
     @property
@@ -100,6 +100,11 @@ class SeeingModel(Protocol):
     @property
     def preset(self) -> str | None:
         """The preset's name, if it is one."""
+        ...
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What must be said wherever its results are shown."""
         ...
 
     @property

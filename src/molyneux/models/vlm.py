@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ from molyneux.adapters.vlm_families import (
     find_vision_family,
     text_family,
 )
-from molyneux.errors import AdapterError, UsageError
+from molyneux.errors import AdapterError, MolyneuxError, UsageError
+from molyneux.models.checkpoints import short
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.presets import DEFAULT_DECODING, Decoding
 from molyneux.models.seeing import Photo
@@ -34,6 +36,10 @@ from molyneux.vision.preprocessor_config import preprocessing_of
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+LIMITS = (
+    "This language model was trained together with its projector to read photos, unlike the "
+    "paper's, which only ever read text: what its units do for photos was learned from photos.",
+)
 _NAMED = re.compile(r"\{(\w+_token)\}")
 _TOO_DIFFERENT = 0.25
 """Of the spread of a photo's pixels: what another order of resizing may change on average."""
@@ -48,12 +54,14 @@ class PromptLayout:
         image: how the image is written into it, `{tokens}` standing for its tokens.
         begins: whether the tokenizer's special tokens are added.
         tiles: whether tiles of the photo follow the patches.
+        pixels: sides of what is shown of a photo.
     """
 
     prompt: str
     image: str
     begins: bool
     tiles: bool
+    pixels: int
 
     def record(self) -> dict[str, Any]:
         """Return the layout as plain data; `text` is what follows the image, for readers."""
@@ -64,6 +72,7 @@ class PromptLayout:
             "image": self.image,
             "begins": self.begins,
             "tiles": self.tiles,
+            "pixels": self.pixels,
         }
 
 
@@ -95,15 +104,11 @@ class VisionLanguageModel:
     It can be explained as a `Captioner` can. Its patches are those of one view of the photo;
     tiles in a higher resolution, where the family makes them, are part of the prompt only.
 
-    Attributes:
+    Attributes, besides those of every `SeeingModel`:
         language_model: the whole model, with the places of the units of the language model in it.
-        encoder: where the patches lie on a photo.
+        family: the row that says how it puts photos into the prompt.
+        image_processor: the checkpoint's own.
         projection: the record of its own projector.
-        layout: what the model continues.
-        names: what the parts are called, in documents and provenance.
-        hashes: sha256 of the weights.
-        reference: scores of all units over reference photos, where there is a table.
-        decoding: how units are decoded where nothing else is asked for.
     """
 
     language_model: LanguageModel
@@ -143,7 +148,8 @@ class VisionLanguageModel:
                 where the family's row says.
 
         Raises:
-            AdapterError: the family is not known, or its row does not fit the model.
+            AdapterError: the family is not known, or its row does not fit the model, or the
+                image processor does not.
             UsageError: the prompt has no place for the image, or more than one.
         """
         config = model.config
@@ -159,8 +165,9 @@ class VisionLanguageModel:
             raise UsageError(
                 f"{family.name} looks at photos in one size of its own; leave the size out"
             )
-        layout = PromptLayout(template, family.image, family.begins, family.tiles)
-        side, preparing = _view(family, config, image_processor, centre)
+        with _going_together(name):
+            side, preparing = _view(family, config, image_processor, centre)
+        layout = PromptLayout(template, family.image, family.begins, family.tiles, preparing.size)
         eye = OwnEye(f"{name} (its vision network)", PatchGrid(side, side), preparing)
         projector = OwnProjector(
             {"language_model": name, "encoder": eye.name, "projector": "the model's own"}
@@ -177,18 +184,28 @@ class VisionLanguageModel:
             {"language_model": name, "encoder": eye.name},
             {"language_model": sha256} if sha256 else {},
         )
-        seeing.see([Image.new("RGB", (48, 32), (90, 120, 60))])
-        if check:
-            seeing._require_region()
+        with _going_together(name):
+            seeing.see([Image.new("RGB", (48, 32), (90, 120, 60))])
+            if check:
+                seeing._require_region()
         return seeing
 
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What must be said wherever its results are shown."""
+        return LIMITS
+
     def with_reference(self, reference: Reference) -> VisionLanguageModel:
-        """Return the model with a reference table that was measured on it.
+        """Return the model with a reference table that was measured on it, with this prompt.
+
+        The hash of the weights decides, whatever the model's folder is called.
 
         Raises:
-            WeightsError: the table was measured on others.
+            WeightsError: the table was measured on another model, or with another prompt.
         """
-        reference.require({**self.names, "projection": self.projection.hash()})
+        digest = self.projection.hash()
+        weights = {"projection": digest} if digest else self.names
+        reference.require({**weights, "layout": self.layout.record()})
         return replace(self, reference=reference)
 
     def pixels(self, photo: Photo) -> dict[str, Tensor]:
@@ -349,6 +366,20 @@ def _special(tokenizer: Any, name: str) -> str:
             "checkpoint's own tokenizer"
         )
     return found
+
+
+@contextmanager
+def _going_together(name: str) -> Iterator[None]:
+    """Put what a model says of another's image processor into one line."""
+    try:
+        yield
+    except MolyneuxError:
+        raise
+    except Exception as error:  # shapes that do not fit show in any layer
+        raise AdapterError(
+            f"the image processor given for {name} makes what the model cannot take "
+            f"({short(error)}); give the checkpoint's own preprocessor_config.json"
+        ) from error
 
 
 def _processed(image_processor: Any, family: VisionFamily, photo: Image.Image) -> dict[str, Tensor]:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from molyneux.adapters.vlm_families import find_vision_family, text_family
-from molyneux.errors import AdapterError, MolyneuxError, UsageError, WeightsError
-from molyneux.models.language_models import PRECISIONS, find_checkpoint, hash_weights
-from molyneux.models.smollm2 import quiet_progress_bars
+from molyneux.errors import WeightsError
+from molyneux.models.checkpoints import find_checkpoint, hash_weights, joint_hash, silent
+from molyneux.models.fetch import Note
+from molyneux.models.pretrained import (
+    model_class,
+    model_type_in,
+    read_configuration,
+    read_image_processor,
+    read_tokenizer,
+    read_weights,
+    require_precision,
+)
 from molyneux.models.vlm import VisionLanguageModel
-
-Note = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    """Say nothing: a library is quiet unless its caller listens."""
+from molyneux.neurons.reference import load_reference
 
 
 def load_vlm(
@@ -28,7 +29,8 @@ def load_vlm(
     prompt: str | None = None,
     centre: int | None = None,
     name: str | None = None,
-    note: Note = _silent,
+    reference: Path | None = None,
+    note: Note = silent,
 ) -> VisionLanguageModel:
     """Return a vision-language model of a known family, proved in brief, ready to be explained.
 
@@ -44,6 +46,7 @@ def load_vlm(
         centre: sides in pixels of the square cut out of photos, in families that keep every
             photo's shape (Qwen2-VL).
         name: what to call the model; else the hub's name, or the folder's.
+        reference: a reference table measured on this model, with this prompt.
         note: told, one line at a time, what takes long.
 
     Raises:
@@ -52,94 +55,32 @@ def load_vlm(
         AdapterError: the family is not known, its vision network or its language model is not, or
             the model is not what its family's row says.
     """
-    if dtype not in PRECISIONS:
-        raise UsageError(f"{dtype!r} is not a dtype to load in; choose {', '.join(PRECISIONS)}")
-    folder, called = find_checkpoint(source, note, _known)
-    config = _configuration(folder)
-    digest = hash_weights(folder, called, note)
+    require_precision(dtype)
+    table = None if reference is None else load_reference(reference)
+
+    def known(found: Path) -> None:
+        find_vision_family(model_type_in(found))
+
+    folder, gguf, called = find_checkpoint(source, note, known)
+    if gguf is not None:
+        raise WeightsError(
+            f"{gguf} is a language model alone; give a folder of a vision-language model as "
+            "Hugging Face's save_pretrained writes it, or its name on the hub"
+        )
+    known(folder)
+    config = read_configuration(folder)
+    text_family(find_vision_family(config.model_type, config), config)
+    made_by = model_class(config, "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING", "vision-language model")
+    hashes = hash_weights(folder, None, called, note)
     note(f"loading {called}")
-    model, tokenizer, image_processor = _load(config, folder, dtype)
-    return VisionLanguageModel.from_parts(
+    model = read_weights(made_by, config, folder, dtype)
+    seeing = VisionLanguageModel.from_parts(
         model if device is None else model.to(device),
-        tokenizer,
-        image_processor,
+        read_tokenizer(folder),
+        read_image_processor(folder),
         prompt=prompt,
         centre=centre,
         name=name or called,
-        sha256=digest,
+        sha256=joint_hash(hashes),
     )
-
-
-def _known(folder: Path) -> None:
-    """Refuse a folder whose configuration is of no known family, before anything is fetched."""
-    where = folder / "config.json"
-    try:
-        model_type = str(json.loads(where.read_text(encoding="utf-8"))["model_type"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(
-            f"cannot read {where} ({_short(error)}); fetch the model's folder anew"
-        ) from error
-    find_vision_family(model_type)
-
-
-def _configuration(folder: Path) -> Any:
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise WeightsError(
-            f"transformers cannot read {folder / 'config.json'} ({_short(error)}); fetch the "
-            "model's folder anew"
-        ) from error
-    text_family(find_vision_family(config.model_type, config), config)
-    return config
-
-
-def _load(config: Any, folder: Path, dtype: str) -> tuple[Any, Any, Any]:
-    import torch
-    from transformers import AutoImageProcessor, AutoTokenizer
-    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-
-    try:
-        with quiet_progress_bars(), torch.random.fork_rng(devices=[]):
-            model_class: Any = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
-            model, loaded = model_class.from_pretrained(
-                folder,
-                dtype=dtype if dtype == "auto" else getattr(torch, dtype),
-                # Gradients of many targets are taken in one batch.
-                attn_implementation="eager",
-                local_files_only=True,
-                output_loading_info=True,
-            )
-            tokenizer = AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
-            # Pillow's pixels, whether or not torchvision is installed.
-            image_processor = AutoImageProcessor.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False, backend="pil"
-            )
-    except MolyneuxError:
-        raise
-    except Exception as error:  # torch, safetensors and the tokenizers have their own classes
-        quantised = getattr(config, "quantization_config", None)
-        if quantised:
-            raise AdapterError(
-                f"{folder} is quantised and cannot be read here ({_short(error)}): units are read "
-                "from ordinary floating-point weights; give the unquantised model"
-            ) from error
-        raise WeightsError(
-            f"cannot load {folder} ({_short(error)}); fetch the model's folder anew, its tokenizer "
-            "and preprocessor_config.json with it"
-        ) from error
-    absent = sorted([*loaded["missing_keys"], *(str(key) for key in loaded["mismatched_keys"])])
-    if absent:
-        raise WeightsError(
-            f"{folder} does not hold this model's weights ({absent[0]} and {len(absent) - 1} more "
-            "are missing or of another shape); fetch the model anew"
-        )
-    return model, tokenizer, image_processor
-
-
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    return seeing if table is None else seeing.with_reference(table)

@@ -12,7 +12,9 @@ from molyneux.models.vlm import VisionLanguageModel
 
 
 def prove_patches(
-    model: VisionLanguageModel, photo: Image.Image, patches: Sequence[int] | None = None
+    model: VisionLanguageModel,
+    photo: Image.Image | None = None,
+    patches: Sequence[int] | None = None,
 ) -> list[Check]:
     """Return, for some patches, whether changing their part of a photo changes them the most.
 
@@ -22,7 +24,7 @@ def prove_patches(
     checks may fail where most hold.
 
     Args:
-        photo: any, best not square.
+        photo: any, best not square; squares of strong colours if not given.
         patches: which; the ends of the first and last row and the middle one if not given.
     """
     grid = model.encoder.grid
@@ -30,6 +32,7 @@ def prove_patches(
         last = grid.n_patches - 1
         middle = grid.n_patches // 2 + grid.columns // 2
         patches = sorted({0, grid.columns - 1, middle, last - grid.columns + 1, last})
+    photo = photo or _strong_colours()
     clean = model.image_prompts([photo])[0].float()
     checks = []
     for patch in patches:
@@ -48,6 +51,14 @@ def prove_patches(
             )
         )
     return checks
+
+
+def _strong_colours() -> Image.Image:
+    """Return a photo half as wide again as it is high, of which no part is near mid-grey."""
+    generator = torch.Generator().manual_seed(0)
+    squares = torch.randint(0, 2, (16, 24, 3), generator=generator) * 215 + 20
+    photo = Image.fromarray(squares.byte().numpy())
+    return photo.resize((480, 320), Image.Resampling.NEAREST)
 
 
 def _inverted_at(model: VisionLanguageModel, photo: Image.Image, patch: int) -> Image.Image:

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from molyneux.errors import RunError
 from molyneux.report.claims import claim_of, curve_table, percent
-from molyneux.report.files import PAGE, packaged, write_at_once
+from molyneux.report.files import PAGE, packaged, write_page
 
 SCHEMA = 1
 _RANKINGS = {"top": "units", "specific": "specific_units"}  # name in fields -> key of a word
@@ -45,7 +45,7 @@ def write_report(run: Path) -> Path:
             f"{run / 'explain.json'} is not the document this molyneux reads "
             f"({type(error).__name__}: {error}); make the run anew with `molyneux explain`"
         ) from error
-    return write_at_once(run / PAGE, page)
+    return write_page(run / PAGE, page)
 
 
 def _read_document(run: Path) -> dict[str, Any]:

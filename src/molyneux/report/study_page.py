@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from molyneux.report.figures import as_svg
-from molyneux.report.files import PAGE, packaged, write_at_once
+from molyneux.report.files import PAGE, packaged, write_page
 from molyneux.report.results import read_results
 from molyneux.report.text import brief, digits
 from molyneux.studies.begin import read_manifest
@@ -48,7 +48,7 @@ def write_study_report(run: Path) -> Path:
         photos=len(good_photos(run)),
         bad=bad_photos(run),
     )
-    return write_at_once(run / PAGE, page)
+    return write_page(run / PAGE, page)
 
 
 def _drawn(result: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from molyneux.adapters.other_kinds import ENCODER, known_as_another
 from molyneux.errors import AdapterError
 
 
@@ -183,6 +184,9 @@ def find_encoder_family(model_type: str) -> EncoderFamily:
     for family in ENCODER_FAMILIES:
         if model_type in family.model_types:
             return family
+    elsewhere = known_as_another(model_type, ENCODER)
+    if elsewhere is not None:
+        raise AdapterError(elsewhere)
     known = [name for family in ENCODER_FAMILIES for name in family.model_types]
     near = difflib.get_close_matches(model_type, known, n=3, cutoff=0.4)
     hint = f"near matches: {', '.join(near)}" if near else f"known: {', '.join(sorted(known))}"

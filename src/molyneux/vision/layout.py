@@ -141,12 +141,20 @@ def lay_out(
     return ImagePrompt(batch, patches).followed_by(model, model.encode(layout.text))
 
 
-def _token_id(model: LanguageModel, token: str) -> int:
+def knows(model: LanguageModel, token: str) -> bool:
+    """Return whether a text is one token of a language model's tokenizer."""
     tokenizer = model.tokenizer
     token_id: Any = tokenizer.convert_tokens_to_ids(token)
-    if token_id is None or (token_id == tokenizer.unk_token_id and token != tokenizer.unk_token):
+    return token_id is not None and (
+        token_id != tokenizer.unk_token_id or token == tokenizer.unk_token
+    )
+
+
+def _token_id(model: LanguageModel, token: str) -> int:
+    if not knows(model, token):
         raise WeightsError(
             f"the layout begins with {token!r}, which the tokenizer does not know: the projection "
             "was made for another language model; give the one it was trained with"
         )
+    token_id: Any = model.tokenizer.convert_tokens_to_ids(token)
     return int(token_id)

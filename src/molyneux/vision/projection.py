@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from molyneux.errors import WeightsError
+from molyneux.store import write_at_once
 from molyneux.vision.layout import Layout
 
 
@@ -69,20 +70,15 @@ def random_projection(
 
 def save_projection(path: Path, projection: Projection) -> None:
     """Write one safetensors file whose header carries the provenance record."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {
         "weight": projection.linear.weight.detach().cpu().float().contiguous(),
         "bias": projection.linear.bias.detach().cpu().float().contiguous(),
     }
     record = json.dumps(projection.provenance, sort_keys=True)
-    partial = path.with_name(path.name + ".part")
-    try:
-        save_file(tensors, partial, metadata={"provenance": record, "sha256": projection.hash()})
-        partial.write_bytes(_with_sorted_header(partial.read_bytes()))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    data = save(tensors, metadata={"provenance": record, "sha256": projection.hash()})
+    write_at_once(path, _with_sorted_header(data))
 
 
 def _with_sorted_header(data: bytes) -> bytes:
@@ -108,15 +104,19 @@ def load_projection(path: Path) -> Projection:
 
     advice = "train one with `molyneux train`, or reinstall molyneux for the one it ships"
     try:
+        if Path(path).is_dir():
+            raise IsADirectoryError(path)
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
         provenance = json.loads(header["provenance"])
-        Layout(**provenance["layout"])
-        for key in ("kind", "language_model", "encoder"):
-            provenance[key]
+        _require_record(provenance)
     except FileNotFoundError as error:
         raise WeightsError(f"no projection at {path}; {advice}") from error
+    except IsADirectoryError as error:
+        raise WeightsError(
+            f"{path} is a folder; give the projection.safetensors that `molyneux train` left in it"
+        ) from error
     except Exception as error:  # safetensors raises its own classes, unexported in part
         raise WeightsError(
             f"{path} is not a projection molyneux wrote ({type(error).__name__}: {error}); {advice}"
@@ -130,6 +130,22 @@ def load_projection(path: Path) -> Projection:
     if projection.hash() != header.get("sha256"):
         raise WeightsError(f"the weights in {path} are not the ones its header names; {advice}")
     return projection
+
+
+def _require_record(provenance: dict[str, Any]) -> None:
+    """Refuse a record that lacks what every projection's says, or says it in another form."""
+    layout = dict(provenance["layout"])
+    texts = {
+        "layout.text": layout["text"],
+        "layout.begin": "" if layout["begin"] is None else layout["begin"],
+        **{key: provenance[key] for key in ("kind", "language_model", "encoder")},
+    }
+    for key, value in texts.items():
+        if not isinstance(value, str):
+            raise TypeError(f"its record's {key} is no text")
+    if not isinstance(provenance.get("hashes", {}), dict):
+        raise TypeError("its record's hashes are no table")
+    Layout(**layout)
 
 
 def require_match(
@@ -146,7 +162,7 @@ def require_match(
         hashes: of the parts' weights; compared with those that its record names.
 
     Raises:
-        WeightsError: names what differs, a line for each.
+        WeightsError: names all that differs.
     """
     wrong = []
     for key, value in expected.items():
@@ -171,4 +187,4 @@ def require_match(
             f"language model need {shape[1]} to {shape[0]}; train one for them"
         )
     if wrong:
-        raise WeightsError("\n".join(wrong))
+        raise WeightsError("; and ".join(wrong))

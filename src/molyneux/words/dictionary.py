@@ -21,6 +21,9 @@ WORD_COUNT = 65_269
 TOP = 10
 """How many of a unit's decoded tokens are looked at."""
 
+NEEDED = 7
+"""How many of them have to be words for the unit to be interpretable."""
+
 
 @lru_cache(maxsize=1)
 def load_dictionary() -> frozenset[str]:
@@ -38,7 +41,7 @@ def is_word(text: str) -> bool:
     return text.strip().lower() in load_dictionary()
 
 
-def is_interpretable(tokens: Sequence[str], needed: int = 7) -> bool:
+def is_interpretable(tokens: Sequence[str], needed: int = NEEDED) -> bool:
     """Whether at least `needed` of the first ten `tokens` are dictionary words.
 
     `tokens` are a unit's decoded tokens as text, best first. Each counts, also where two differ

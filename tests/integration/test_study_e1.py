@@ -9,11 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from study_toy import facts_over, photo_files, subject_of
 from tiny_models import count_hooks, tiny_captioner, tiny_photos
 
-from molyneux.data.dataset import Item
 from molyneux.explain.words import Sentence
-from molyneux.neurons.measure_reference import measure_reference
 from molyneux.neurons.reference import OtherPhoto
 from molyneux.studies.e1_depth import (
     MAX_CONTROLS,
@@ -26,7 +25,6 @@ from molyneux.studies.e1_depth import (
 )
 from molyneux.studies.e1_prompts import Prompts
 from molyneux.studies.experiment import PhotoRecord, Scorers
-from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
 
 CAPTIONS = ("a dog on a beach", "a small dog by the water")
@@ -56,24 +54,16 @@ class Lengths:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("photos")
-    found = []
-    for number, photo in enumerate(tiny_photos(6)):
-        found.append(folder / f"{number}.png")
-        photo.save(found[-1])
-    return found
+    return photo_files(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture(scope="module")
 def facts(make_captioner: Any, files: list[Path]) -> ModelFacts:
-    captioner = make_captioner("llama")
-    table, _ = measure_reference(captioner, files, data="six drawings", n_listed=10)
-    return ModelFacts.of(captioner.with_reference(table))
+    return facts_over(make_captioner("llama"), files)
 
 
 def seen(facts: ModelFacts, path: Path, captions: tuple[str, ...] = CAPTIONS) -> Subject:
-    item = Item(path.name, path, captions=captions)
-    return Subject(facts, StudySettings(), item, item.read(), item.sha256())
+    return subject_of(facts, path, captions=captions)
 
 
 def test_nearest_tokens_are_those_of_the_embedding_table(facts: Any, files: list[Path]) -> None:

@@ -9,12 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from study_toy import facts_over, photo_files, subject_of
 from tiny_models import count_hooks, tiny_photos
 
-from molyneux.data.dataset import Item
 from molyneux.explain.words import Sentence
 from molyneux.neurons.decoding import decode_units, token_ranks
-from molyneux.neurons.measure_reference import measure_reference
 from molyneux.neurons.unit import Unit
 from molyneux.studies import e2_agreement
 from molyneux.studies.e2_agreement import Agreement, read_units
@@ -36,24 +35,16 @@ class Numbered:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("photos")
-    found = []
-    for number, photo in enumerate(tiny_photos(6)):
-        found.append(folder / f"{number}.png")
-        photo.save(found[-1])
-    return found
+    return photo_files(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture(scope="module")
 def facts(make_captioner: Any, files: list[Path]) -> ModelFacts:
-    captioner = make_captioner("llama")
-    table, _ = measure_reference(captioner, files, data="six drawings", n_listed=10)
-    return ModelFacts.of(captioner.with_reference(table))
+    return facts_over(make_captioner("llama"), files)
 
 
 def seen(facts: ModelFacts, path: Path, units: int = 12) -> Subject:
-    item = Item(path.name, path, captions=("a dog on a beach",))
-    return Subject(facts, StudySettings(units=units), item, item.read(), item.sha256())
+    return subject_of(facts, path, StudySettings(units=units), captions=("a dog on a beach",))
 
 
 def unit_of(row: dict[str, Any]) -> Unit:
@@ -125,6 +116,7 @@ def test_without_sink_patches_the_sign_is_that_of_the_peak_left(
     kept = torch.ones(len(subject.projected), dtype=torch.bool)
     kept[int(peaks.flatten().mode().values)] = False
     subject.__dict__["sink_patches"] = ~kept
+    del subject.attribution
     rows = [
         r
         for r in Agreement().measure(subject)["e2_units"]

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import study_toy
 import torch
 from PIL import Image
-from tiny_models import tiny_photos
+from study_toy import facts_over, subject_of
 
-from molyneux.data.dataset import Item
 from molyneux.metrics.overlap import average_precision, iou
 from molyneux.neurons.attribution import attribute_units
-from molyneux.neurons.measure_reference import measure_reference
 from molyneux.neurons.receptive_fields import field_mask, receptive_fields, set_field, upsample
 from molyneux.neurons.unit import Unit, top_units
 from molyneux.studies.e4_fields import Fields, Goal, compare, find_goals
@@ -44,25 +43,16 @@ class Box:
 
 @pytest.fixture(scope="module")
 def photo_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("photos")
-    files = [folder / f"{number}.png" for number in range(6)]
-    for file, photo in zip(files, tiny_photos(6), strict=True):
-        photo.save(file)
-    return files
+    return study_toy.photo_files(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture(scope="module")
 def facts(make_captioner: Any, photo_files: list[Path]) -> ModelFacts:
-    captioner = make_captioner("llama")
-    table, _ = measure_reference(captioner, photo_files, data="six drawings", n_listed=30)
+    plain = facts_over(make_captioner("llama"), photo_files, n_listed=30)
     # In so small a model nearly every unit is in the top 100 of all photos: let few be sinks.
+    table = plain.reference
     few = {view: count * (torch.arange(48) < 4) for view, count in table.top_count.items()}
-    return ModelFacts.of(captioner.with_reference(replace(table, top_count=few)))
-
-
-def subject_of(facts: ModelFacts, path: Path, **item: Any) -> Subject:
-    found = Item(id=path.name, source=path, **item)
-    return Subject(facts, StudySettings(), found, found.read(), found.sha256())
+    return ModelFacts.of(plain.captioner.with_reference(replace(table, top_count=few)))
 
 
 def annotated(facts: ModelFacts, path: Path, **boxes: tuple[int, int, int, int]) -> Subject:
@@ -214,6 +204,7 @@ def test_lists_are_the_studys_and_leave_out_sinks_for_words_asked_for_too(
     first = subject.ranking("patches", "top", 1)[0]
     sinks[subject.attribution.patches.peak_patch[0, first.layer, first.unit]] = True
     subject.sink_patches = sinks  # type: ignore[misc]
+    del subject.attribution
     lists = unit_lists(subject, [0, 1])
     for ranking in RANKINGS:
         (own,) = [e for e in lists[0] if (e.ranking, e.whose) == (ranking, "own")]

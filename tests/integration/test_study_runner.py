@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -191,6 +192,40 @@ def test_changed_settings_are_refused_with_the_difference(
     assert hashes(out) == before
 
 
+def test_a_run_that_an_earlier_version_began_goes_on_and_opens(
+    seeing: Any,
+    photos: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its photo list was hashed twice, and where it was made went without saying: on the CPU."""
+    from molyneux.cli import main
+
+    out = tmp_path / "run"
+
+    def stop(progress: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(seeing, photos, out, on_photo=stop)
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert "list_sha256" not in manifest["data"]
+    manifest["data"]["list_sha256"] = manifest["data"]["ids_sha256"]
+    manifest["reference"] = manifest["model"]["reference"]
+    assert manifest["model"].pop("device") == "cpu"
+    (out / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    run(seeing, photos, out)
+    assert hashes(out) == undisturbed
+    for arguments in (["report", str(out)], ["table", str(out)], ["runs", str(tmp_path)]):
+        assert main(arguments) == 0, arguments
+    assert f"finished, {N} photos" in capsys.readouterr().out
+    manifest["data"]["ids_sha256"] = "0" * 64
+    (out / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(RunError, match=r"data\.ids_sha256: \"0000"):
+        run(seeing, photos, out)
+
+
 def test_another_run_is_not_written_over(seeing: Any, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("years of work")
@@ -215,9 +250,9 @@ def test_bad_photos_warn_and_fail_only_if_asked_to(
     seeing: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from molyneux.cli import main
-    from molyneux.cli import study as verb
+    from molyneux.cli.model_choice import ModelChoice
 
-    monkeypatch.setattr(verb, "load_captioner", lambda *_, **__: seeing)
+    monkeypatch.setattr(ModelChoice, "load", lambda choice: seeing)
     folder = tmp_path / "photos"
     study_toy.save_photos(folder, 10)
     (folder / "003.png").write_bytes(b"<html>not found</html>")

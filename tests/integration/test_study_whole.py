@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,54 +29,10 @@ from molyneux.studies.tables import Number
 N = 12
 
 
-class Overlap:
-    """A stand-in for BERTScore whose values are known: shared over all distinct words."""
-
-    name = "word overlap"
-
-    def f1(self, candidates: Sequence[str], references: Sequence[str]) -> np.ndarray:
-        sets = [[set(text.lower().split()) for text in texts] for texts in (candidates, references)]
-        return np.array(
-            [[len(a & b) / max(1, len(a | b)) for b in sets[1]] for a in sets[0]], dtype=float
-        ).reshape(len(candidates), len(references))
-
-
-def coco(folder: Path, n: int) -> Path:
-    """Write a data set in COCO's layout: one dog a photo, in the left half."""
-    study_toy.save_photos(folder / "images", n)
-    (folder / "images" / "captions.jsonl").unlink()
-    images, captions, boxes = [], [], []
-    for number in range(n):
-        name = f"{number:03d}.png"
-        with Image.open(folder / "images" / name) as photo:
-            width, height = photo.size
-        images.append({"id": number, "file_name": name, "width": width, "height": height})
-        for i, text in enumerate(("a dog on the table.", "a man with a dog.")):
-            captions.append({"id": 10 * number + i, "image_id": number, "caption": text})
-        left = [0, 0, width / 2, 0, width / 2, height, 0, height]
-        boxes.append(
-            {
-                "id": number,
-                "image_id": number,
-                "category_id": 1,
-                "segmentation": [left],
-                "bbox": [0, 0, width / 2, height],
-                "area": width * height / 2,
-                "iscrowd": 0,
-            }
-        )
-    categories = [{"id": 1, "name": "dog"}]
-    (folder / "captions.json").write_text(json.dumps({"images": images, "annotations": captions}))
-    (folder / "instances.json").write_text(
-        json.dumps({"images": images, "annotations": boxes, "categories": categories})
-    )
-    return folder
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("study")
-    data = coco(place / "coco", N)
+    data = study_toy.save_coco(place / "coco", N)
     classes = place / "classes"
     for label in ("bench", "truck"):
         study_toy.save_photos(classes / label, 6)
@@ -97,7 +51,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         classes=2,
         per_class=6,
     )
-    scorers = Scorers(Overlap(), None, "no CLIP weights here")  # type: ignore[arg-type]
+    scorers = Scorers(study_toy.Overlap(), None, "no CLIP weights here")  # type: ignore[arg-type]
     out = place / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(texts, "load_scorers", lambda settings, note: scorers)

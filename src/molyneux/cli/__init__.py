@@ -23,9 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Tokens hold any script, whatever the terminal's encoding.
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-    try:
-        import typer
+    import typer
 
+    try:
         from molyneux.cli.app import app
 
         status = int(app(given, prog_name="molyneux", standalone_mode=False) or 0)

@@ -5,49 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from molyneux.cli.app import app
-from molyneux.cli.options import (
-    AsJson,
-    Device,
-    Dtype,
-    EncoderSource,
-    LanguageModelSource,
-    Photos,
-    PresetOrParts,
-    ProjectionFile,
-    VisionLanguage,
-    load_captioner,
-    note,
-    show,
-    show_json,
-)
+from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
+from molyneux.cli.options import AsJson, Photos, note, show, show_json
 
 
 @app.command()
-def caption(
-    photos: Photos,
-    as_json: AsJson = False,
-    preset: PresetOrParts = None,
-    language_model: LanguageModelSource = None,
-    encoder: EncoderSource = None,
-    projection: ProjectionFile = None,
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
-    vlm: VisionLanguage = None,
-) -> int:
+@takes_model(*SEES)
+def caption(photos: Photos, model: ModelChoice, as_json: AsJson = False) -> int:
     """Caption photos with a language model that only ever read."""
     from molyneux.errors import PhotoError
     from molyneux.explain.run import describe_model
     from molyneux.store import SCHEMA
 
-    captioner = load_captioner(
-        preset,
-        projection,
-        language_model=language_model,
-        encoder=encoder,
-        dtype=dtype,
-        device=device,
-        vlm=vlm,
-    )
+    captioner = model.load()
     images: list[dict[str, Any]] = []
     for path in photos:
         try:

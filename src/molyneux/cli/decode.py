@@ -7,21 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from molyneux.cli.app import app
-from molyneux.cli.options import (
-    AsJson,
-    Device,
-    Dtype,
-    LanguageModelSource,
-    PresetOrParts,
-    load_language,
-    note,
-    show,
-    show_json,
-)
+from molyneux.cli.model_choice import READS, ModelChoice, takes_model
+from molyneux.cli.options import AsJson, note, show, show_json
 
 
 @app.command()
+@takes_model(*READS)
 def decode(
+    model: ModelChoice,
     units: Annotated[
         list[str] | None,
         typer.Argument(help="Units, as L12.u905; L12.u905- for what it writes when negative."),
@@ -38,10 +31,6 @@ def decode(
             help="Whether the scale of the final norm takes part; as the preset's if not given.",
         ),
     ] = None,
-    preset: PresetOrParts = None,
-    language_model: LanguageModelSource = None,
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
 ) -> int:
     """Decode units into tokens, or a word into units. Looks at weights alone."""
     from molyneux.errors import UsageError
@@ -52,23 +41,24 @@ def decode(
         raise UsageError(
             "decode takes either units (L12.u905 ...) or --word WORD; give one of them"
         )
-    model, decoding = load_language(preset, language_model, dtype=dtype, device=device)
+    language, decoding = model.load_language()
     norm = decoding.final_norm if final_norm is None else final_norm
     rows: list[dict[str, Any]] = []
     if word:
-        token_ids = model.encode(" " + word.strip())
+        token_ids = language.encode(" " + word.strip())
         if not token_ids:
             raise UsageError("--word needs a word; give one, as in --word water")
         if len(token_ids) > 1:
-            note(f"{word!r} is {len(token_ids)} tokens; ranking {model.token_text(token_ids[0])!r}")
-        found = find_writers(model, token_ids[0], top=top, final_norm=norm)
+            first = language.token_text(token_ids[0])
+            note(f"{word!r} is {len(token_ids)} tokens; ranking {first!r}")
+        found = find_writers(language, token_ids[0], top=top, final_norm=norm)
         chosen = [(unit, sign) for unit, sign, _ in found]
         ranks: list[int | None] = [rank for _, _, rank in found]
     else:
-        chosen = [parse_unit(name, model.n_layers, model.d_mlp) for name in units or []]
+        chosen = [parse_unit(name, language.n_layers, language.d_mlp) for name in units or []]
         ranks = [None] * len(chosen)
     decoded = decode_units(
-        model,
+        language,
         [u for u, _ in chosen],
         [s for _, s in chosen],
         top=10 if word else top,

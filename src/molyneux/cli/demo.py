@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from molyneux.cli.app import app
-from molyneux.cli.options import (
-    DEFAULT_PRESET,
-    AsJson,
-    Out,
-    Preset,
-    load_captioner,
-    note,
-    show,
-    show_json,
-)
+from molyneux.cli.model_choice import ModelChoice, takes_model
+from molyneux.cli.options import AsJson, Out, note, show, show_json
 
 
 @app.command()
-def demo(out: Out = None, as_json: AsJson = False, preset: Preset = DEFAULT_PRESET) -> int:
+@takes_model("preset")
+def demo(model: ModelChoice, out: Out = None, as_json: AsJson = False) -> int:
     """Explain the sample photos and write the page; fetches what the preset needs."""
     from pathlib import Path
 
@@ -25,7 +18,7 @@ def demo(out: Out = None, as_json: AsJson = False, preset: Preset = DEFAULT_PRES
     from molyneux.explain.curves import ablation_grid
     from molyneux.explain.photo import Settings
 
-    captioner = load_captioner(preset)
+    captioner = model.load()
     samples = sample_photos()
     for name in samples:
         note(f"{name}: {CREDITS[name]}")

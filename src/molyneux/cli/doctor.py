@@ -9,26 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molyneux.cli.app import app
-from molyneux.cli.options import (
-    DEFAULT_PRESET,
-    AsJson,
-    Device,
-    Dtype,
-    EncoderSource,
-    LanguageModelSource,
-    PresetOrParts,
-    ProjectionFile,
-    load_captioner,
-    load_language,
-    note,
-    show,
-    show_json,
-)
+from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
+from molyneux.cli.options import DEFAULT_PRESET, AsJson, note, show, show_json
 
 if TYPE_CHECKING:
-    from molyneux.adapters.language_model import LanguageModel
     from molyneux.adapters.proof import Check
-    from molyneux.models.presets import Decoding, Piece, Preset
+    from molyneux.models.presets import Piece, Preset
     from molyneux.models.seeing import SeeingModel
 
 
@@ -36,12 +22,7 @@ if TYPE_CHECKING:
 class _Given:
     """What the command was called with."""
 
-    preset: str | None
-    language_model: str | None
-    encoder: str | None
-    projection: Path | None
-    dtype: str
-    device: str
+    model: ModelChoice
     chosen: Preset | None = None
     missing: list[Piece] = field(default_factory=list)
 
@@ -49,27 +30,14 @@ class _Given:
     def whole(self) -> bool:
         """Whether photos can be seen: all parts are here, or given."""
         if self.chosen is None:
-            return self.encoder is not None
+            return (self.model.encoder, self.model.vlm) != (None, None)
         return self.chosen.gives_encoder and not self.missing
-
-    def captioner(self) -> SeeingModel:
-        """Return the captioner of what was given."""
-        return load_captioner(
-            self.preset,
-            self.projection,
-            language_model=self.language_model,
-            encoder=self.encoder,
-            dtype=self.dtype,
-            device=self.device,
-        )
-
-    def language(self) -> tuple[LanguageModel, Decoding]:
-        """Return the language model alone."""
-        return load_language(self.preset, self.language_model, dtype=self.dtype, device=self.device)
 
 
 @app.command()
+@takes_model(*SEES)
 def doctor(
+    model: ModelChoice,
     fixtures: Annotated[
         bool,
         typer.Option("--fixtures", help="Compare GPT-J's units with those the paper prints."),
@@ -79,26 +47,21 @@ def doctor(
         typer.Option("--coco", help="With --fixtures: COCO's val2017, for captions and fields."),
     ] = None,
     as_json: AsJson = False,
-    preset: PresetOrParts = None,
-    language_model: LanguageModelSource = None,
-    encoder: EncoderSource = None,
-    projection: ProjectionFile = None,
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
 ) -> int:
     """Verify the cached weights in full, prove the adapter by intervention, print versions."""
     from molyneux.errors import UsageError
     from molyneux.models.presets import find_preset, pieces_of
 
-    given = _Given(preset, language_model, encoder, projection, dtype, device)
-    if language_model is None and encoder is None:
-        given.chosen = find_preset(preset or DEFAULT_PRESET)
+    given = _Given(model)
+    if (model.language_model, model.encoder, model.vlm) == (None, None, None):
+        given.chosen = find_preset(model.preset or DEFAULT_PRESET)
         if given.chosen.published is not None:
             pieces = [piece for piece in pieces_of(given.chosen) if piece.mb]
-            replaced = () if projection is None else ("projection",)
+            replaced = () if model.projection is None else ("projection",)
             given.missing = [p for p in pieces if not p.here and p.part not in replaced]
-        elif fixtures:
-            raise UsageError("the fixtures are GPT-J's; choose --preset gptj-beit, or its parts")
+    other = given.chosen is not None and given.chosen.published is None
+    if fixtures and (other or model.vlm is not None):
+        raise UsageError("the fixtures are GPT-J's; choose --preset gptj-beit, or its parts")
     if coco is not None and not fixtures:
         raise UsageError("--coco goes with --fixtures; give both")
     needed = [p for p in given.missing if p.part == "language model" or not fixtures]
@@ -133,15 +96,17 @@ def _check_parts(given: _Given, as_json: bool) -> int:
     checks: list[Check] = []
     try:
         if given.whole:
-            model = given.captioner().language_model
+            seeing = given.model.load()
+            language = seeing.language_model
+            checks += _check_patches(seeing)
         else:
-            model, _ = given.language()
+            language, _ = given.model.load_language()
             if given.chosen is not None and given.chosen.published is not None:
-                load_projection(given.projection or given.chosen.projection_file())
+                load_projection(given.model.projection or given.chosen.projection_file())
         for folder in given.chosen.folders if given.chosen is not None else ():
             verify_folder(cache_dir() / folder, full=True)
             checks.append(Check(f"weights in {folder}", True, "every sha256 as recorded"))
-        checks += prove(model)
+        checks += prove(language)
     except MolyneuxError as error:
         checks.append(Check("weights", False, str(error)))
     healthy = all(check.holds for check in checks)
@@ -157,6 +122,26 @@ def _check_parts(given: _Given, as_json: bool) -> int:
     return int(not healthy)
 
 
+def _check_patches(seeing: SeeingModel) -> list[Check]:
+    """Return whether a vision-language model's patches lie where its family's row says."""
+    from molyneux.adapters.proof import Check
+    from molyneux.models.vlm import VisionLanguageModel
+    from molyneux.models.vlm_proof import prove_patches
+
+    if not isinstance(seeing, VisionLanguageModel):
+        return []  # the encoder's own class says where its patches are
+    checks = prove_patches(seeing)
+    held = sum(check.holds for check in checks)
+    # Trained vision networks keep notes about the whole photo in some patches.
+    return [
+        Check(
+            "patches lie where the family's row says",
+            held > len(checks) / 2,
+            f"of {len(checks)} patches under which the photo was changed, {held} moved furthest",
+        )
+    ]
+
+
 def _check_fixtures(given: _Given, coco: Path | None, as_json: bool) -> int:
     from dataclasses import asdict
 
@@ -170,11 +155,11 @@ def _check_fixtures(given: _Given, coco: Path | None, as_json: bool) -> int:
         from molyneux.data.open import open_dataset
 
         photos = open_dataset(coco)
-        captioner = given.captioner()
-        model = captioner.language_model
+        captioner = given.model.load()
+        language = captioner.language_model
     else:
-        model, _ = given.language()
-    outcomes = check_units(model, printed)
+        language, _ = given.model.load_language()
+    outcomes = check_units(language, printed)
     default = Option.of(PRESETS["gptj-beit"].decoding)
     passed, said = verdict(outcomes, default)
     found = [] if captioner is None else check_photos(captioner, photos, printed, note)

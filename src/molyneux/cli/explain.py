@@ -8,23 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from molyneux.cli.app import app
-from molyneux.cli.options import (
-    AsJson,
-    Device,
-    Dtype,
-    EncoderSource,
-    LanguageModelSource,
-    Out,
-    Photos,
-    PresetOrParts,
-    ProjectionFile,
-    ReferenceFile,
-    VisionLanguage,
-    load_captioner,
-    note,
-    show,
-    show_json,
-)
+from molyneux.cli.model_choice import COMPARES, ModelChoice, takes_model
+from molyneux.cli.options import AsJson, Out, Photos, note, show, show_json
 
 if TYPE_CHECKING:
     from molyneux.explain.photo import Settings
@@ -32,8 +17,10 @@ if TYPE_CHECKING:
 
 
 @app.command()
+@takes_model(*COMPARES)
 def explain(
     photos: Photos,
+    model: ModelChoice,
     word: Annotated[
         list[str] | None,
         typer.Option("--word", help="Also score this word where the first noun is predicted."),
@@ -70,29 +57,12 @@ def explain(
     ] = "activation",
     out: Out = None,
     as_json: AsJson = False,
-    preset: PresetOrParts = None,
-    language_model: LanguageModelSource = None,
-    encoder: EncoderSource = None,
-    projection: ProjectionFile = None,
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
-    reference: ReferenceFile = None,
-    vlm: VisionLanguage = None,
 ) -> int:
     """Caption photos; name, decode, locate and switch off the units behind every noun."""
     from molyneux.explain.curves import ablation_grid
     from molyneux.explain.photo import Settings
 
-    captioner = load_captioner(
-        preset,
-        projection,
-        reference,
-        language_model=language_model,
-        encoder=encoder,
-        dtype=dtype,
-        device=device,
-        vlm=vlm,
-    )
+    captioner = model.load()
     settings = Settings(
         grid=ablation_grid(grid, captioner.language_model.n_units),
         top=top,
@@ -106,7 +76,7 @@ def explain(
     )
     if captioner.reference is None or not captioner.reference.fits(of, site):
         note(
-            "molyneux: no reference table for this projection, target and site, so no specific "
+            "molyneux: no reference table for this model, target and site, so no specific "
             "ranking and no other photo as control; `molyneux reference` measures one"
         )
     document = run_explanation(captioner, list(photos), settings, out)

@@ -7,33 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from molyneux.cli.app import app
-from molyneux.cli.options import (
-    AsJson,
-    Device,
-    Dtype,
-    EncoderSource,
-    LanguageModelSource,
-    Photos,
-    PresetOrParts,
-    ProjectionFile,
-    load_captioner,
-    note,
-    show,
-    show_json,
-)
+from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
+from molyneux.cli.options import AsJson, Photos, note, show, show_json
 
 
 @app.command()
+@takes_model(*SEES)
 def prompts(
     photos: Photos,
+    model: ModelChoice,
     as_json: AsJson = False,
     top: Annotated[int, typer.Option("--top", min=1, help="Tokens a patch.")] = 5,
-    preset: PresetOrParts = None,
-    language_model: LanguageModelSource = None,
-    encoder: EncoderSource = None,
-    projection: ProjectionFile = None,
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
 ) -> int:
     """Decode every image prompt: its nearest tokens by cosine, beside random vectors."""
     from molyneux.errors import PhotoError
@@ -41,15 +25,8 @@ def prompts(
     from molyneux.neurons.prompts import nearest_tokens, random_prompts
     from molyneux.store import SCHEMA
 
-    captioner = load_captioner(
-        preset,
-        projection,
-        language_model=language_model,
-        encoder=encoder,
-        dtype=dtype,
-        device=device,
-    )
-    model, grid = captioner.language_model, captioner.encoder.grid
+    captioner = model.load()
+    language, grid = captioner.language_model, captioner.encoder.grid
     images: list[dict[str, Any]] = []
     for path in photos:
         try:
@@ -60,9 +37,9 @@ def prompts(
             continue
         rows: list[dict[str, Any]] = [
             {"patch": list(grid.place(i)), "tokens": near.tokens, "cosine": near.cosine}
-            for i, near in enumerate(nearest_tokens(model, seen, top))
+            for i, near in enumerate(nearest_tokens(language, seen, top))
         ]
-        control = nearest_tokens(model, random_prompts(seen, seed=0), top)
+        control = nearest_tokens(language, random_prompts(seen, seed=0), top)
         chance = sum(near.cosine[0] for near in control) / len(control)
         images.append({"path": str(path), "patches": rows, "random_cosine": chance, "error": None})
         if not as_json:

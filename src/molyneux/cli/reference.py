@@ -8,37 +8,21 @@ from typing import Annotated, Any
 import typer
 
 from molyneux.cli.app import app
-from molyneux.cli.options import (
-    AsJson,
-    Device,
-    Dtype,
-    EncoderSource,
-    LanguageModelSource,
-    Out,
-    PresetOrParts,
-    ProjectionFile,
-    load_captioner,
-    note,
-    show,
-    show_json,
-)
+from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
+from molyneux.cli.options import AsJson, Out, note, show, show_json
 
 
 @app.command()
+@takes_model(*SEES)
 def reference(
     data: Annotated[
         Path, typer.Argument(help="A folder of photos, or a .txt that lists them.", metavar="DATA")
     ],
+    model: ModelChoice,
     photos: Annotated[int, typer.Option("--photos", min=2, help="At most this many.")] = 200,
     name: Annotated[str | None, typer.Option("--name", help="What the photos are.")] = None,
     out: Out = None,
     as_json: AsJson = False,
-    preset: PresetOrParts = None,
-    language_model: LanguageModelSource = None,
-    encoder: EncoderSource = None,
-    projection: ProjectionFile = None,
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
 ) -> int:
     """Measure the reference table that specific scores and controls need."""
     import shutil
@@ -52,14 +36,7 @@ def reference(
     from molyneux.store import Run
 
     found = photos_in(data)[:photos]
-    captioner = load_captioner(
-        preset,
-        projection,
-        language_model=language_model,
-        encoder=encoder,
-        dtype=dtype,
-        device=device,
-    )
+    captioner = model.load()
     if len(found) < MIN_PHOTOS:
         note(f"molyneux: {len(found)} photos; {MIN_PHOTOS} or more make a steadier table")
     run = Run.create(out, "reference", hashes=captioner.hashes)

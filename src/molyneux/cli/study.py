@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molyneux.cli.app import app
-from molyneux.cli.options import (
-    DEFAULT_PRESET,
-    AsJson,
-    Out,
-    Preset,
-    ProjectionFile,
-    ReferenceFile,
-    load_captioner,
-    note,
-    show,
-    show_json,
-)
+from molyneux.cli.model_choice import COMPARES, ModelChoice, takes_model
+from molyneux.cli.options import AsJson, Out, note, show, show_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +28,10 @@ Where = Annotated[
 
 
 @app.command()
+@takes_model(*COMPARES)
 def study(
     data: Annotated[str, typer.Argument(help="A data set; `molyneux data` says which.")],
+    model: ModelChoice,
     where: Where = None,
     images: Annotated[
         int | None, typer.Option("--images", min=1, help="This many of them, drawn by the seed.")
@@ -85,9 +77,6 @@ def study(
     ] = None,
     out: Out = None,
     as_json: AsJson = False,
-    preset: Preset = DEFAULT_PRESET,
-    projection: ProjectionFile = None,
-    reference: ReferenceFile = None,
 ) -> int:
     """Run the paper's experiments on a data set; run it again to resume."""
     import torch
@@ -108,6 +97,7 @@ def study(
         names = tuple(name for name in names if name != SELECTIVITY)
         if not names:
             raise UsageError("E5 takes labelled photos; name their data set with --selectivity")
+    model.require_reference()
     selection = select(open_dataset(data, kind=kind), where or [], images, seed)
     labelled = None
     if SELECTIVITY in names and selectivity is not None:
@@ -121,7 +111,7 @@ def study(
     speaks = note if share.is_first else _silent
     if SELECTIVITY not in names:
         speaks("molyneux: no E5, which takes labelled photos; name their set with --selectivity")
-    captioner = load_captioner(preset, projection, reference)
+    captioner = model.load()
     settings = StudySettings(
         experiments=names,
         seed=seed,

@@ -44,8 +44,8 @@ class Rankings:
 
 def row_norms(model: LanguageModel) -> Float[Tensor, "layers d_mlp"]:
     """Return the norm of every unit's output row."""
-    norms = [model.output_rows(layer).float().norm(dim=1) for layer in range(model.n_layers)]
-    return torch.stack(norms).cpu()
+    layers = range(model.n_layers)  # which may lie on several devices
+    return torch.stack([model.output_rows(layer).float().norm(dim=1).cpu() for layer in layers])
 
 
 def rank_for(

@@ -15,7 +15,6 @@ from torch import Tensor
 from molyneux.errors import PhotoError
 from molyneux.explain.photo import Explanation, Settings, explain_photo
 from molyneux.explain.tables import units_table
-from molyneux.models.presets import PRESETS
 from molyneux.models.seeing import SeeingModel
 from molyneux.store import SCHEMA, Run
 from molyneux.vision.photo import read_photo
@@ -33,11 +32,12 @@ def describe_model(captioner: SeeingModel) -> dict[str, Any]:
         "layout": captioner.layout.record(),
         "decoding": asdict(captioner.decoding),
         "dtype": str(model.dtype).removeprefix("torch."),
+        "device": model.device.type,
         "hashes": captioner.hashes,
         "n_layers": model.n_layers,
         "d_mlp": model.d_mlp,
         "n_units": model.n_units,
-        "limits": list(PRESETS[captioner.preset].limits) if captioner.preset else [],
+        "limits": list(captioner.limits),
         "reference": None if reference is None else reference.provenance,
     }
 

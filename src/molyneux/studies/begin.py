@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,23 @@ from molyneux.store import SCHEMA, Run, versions
 
 KIND = "study"
 MANIFEST = "manifest.json"
+FIXED = (
+    "settings",
+    "data",
+    "labelled",
+    "model.language_model",
+    "model.encoder",
+    "model.layout",
+    "model.decoding",
+    "model.dtype",
+    "model.device",
+    "model.hashes",
+    "model.reference",
+)
+"""What of the manifest a resumed run must agree on."""
+_UNSAID = {"model.device": "cpu"}  # where runs that do not record it were made
+_RETIRED = {"list_sha256"}  # what older runs say a second time
 _MOST_SHOWN = 4
-
-
-def list_hash(ids: Sequence[str]) -> str:
-    """Return the sha256 of a list of photos, by their names in the data set."""
-    return hashlib.sha256("\n".join(ids).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -47,26 +57,27 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def begin_study(
-    out: Path | None, fixed: Mapping[str, Any], **manifest: Any
-) -> tuple[Run, list[str]]:
+def begin_study(out: Path | None, manifest: Mapping[str, Any]) -> tuple[Run, list[str]]:
     """Return the run folder, begun or resumed, and how its versions differ from today's.
 
     Args:
-        fixed: what a resumed run must agree on: settings, hashes of weights and photo list.
+        manifest: what is recorded of a run that begins, and of which one that is resumed must
+            agree on what is `FIXED`: settings, photos, and the model with its prompt.
 
     Raises:
         RunError: the folder holds something else, or a run with other settings.
     """
     # As JSON, so that a tuple equals the list it was stored as.
-    wanted: dict[str, Any] = json.loads(json.dumps(fixed))
+    wanted: dict[str, Any] = json.loads(json.dumps(manifest))
     if out is None or not (out / MANIFEST).exists():
         if out is not None and out.is_dir() and _only_beginnings(out):
             for path in out.iterdir():
                 path.unlink()
-        return Run.create(out, KIND, **wanted, **manifest), []
+        return Run.create(out, KIND, **wanted), []
     found = read_manifest(out)
-    differences = list(_differences(found, wanted))
+    differences = [
+        line for name in FIXED for line in _differences(_at(found, name), _at(wanted, name), name)
+    ]
     if differences:
         shown = "; ".join(differences[:_MOST_SHOWN])
         more = f"; and {len(differences) - _MOST_SHOWN} more" * (len(differences) > _MOST_SHOWN)
@@ -84,12 +95,19 @@ def _only_beginnings(folder: Path) -> bool:
     return all(path.name == f"{MANIFEST}.part" for path in folder.iterdir())
 
 
-def _differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
+def _at(manifest: Any, name: str) -> Any:
+    """Return what a dotted name stands for; None where it is not there."""
+    found = manifest
+    for key in name.split("."):
+        found = found.get(key) if isinstance(found, dict) else None
+    return _UNSAID.get(name) if found is None else found
+
+
+def _differences(found: Any, wanted: Any, name: str) -> Iterator[str]:
     """Yield what differs, as `settings.seed: 0 in the folder, 1 now`."""
     if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in sorted({*wanted, *(found if name else ())}):
-            inner = f"{name}.{key}" if name else key
-            yield from _differences(found.get(key), wanted.get(key), inner)
+        for key in sorted({*wanted, *found} - _RETIRED):
+            yield from _differences(found.get(key), wanted.get(key), f"{name}.{key}")
     elif found != wanted:
         yield f"{name}: {_short(found)} in the folder, {_short(wanted)} now"
 

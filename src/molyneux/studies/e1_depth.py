@@ -112,7 +112,8 @@ def through_lens(
     model's own final norm, where it has one."""
     norm = _final_norm(model)
     if norm is not None and stream.shape[1] == model.d_stream:
-        stream = norm(stream.to(model.dtype)).float()
+        # The norm may lie on another device than the head, which is beside tied embeddings.
+        stream = norm(stream.to(model.dtype)).float().to(stream.device)
     return _at_head_width(model, stream)
 
 
@@ -141,7 +142,11 @@ def token_places(
         logits = rows[start : start + _ROWS] @ table.T
         if bias is not None:
             logits += bias
-        values = logits.cpu().numpy()
+        if logits.device.type != "cpu":  # counted where they are: they are hundreds of megabytes
+            above_each = [(logits > logits[:, token, None]).sum(dim=1) for token in tokens]
+            found[start : start + _ROWS] = torch.stack(above_each, dim=1).cpu().numpy()
+            continue
+        values = logits.numpy()
         above = np.empty(values.shape[1], dtype=bool)
         # One row at a time stays in a core's cache, and counts three times as fast as `axis=1`.
         for place, row in enumerate(values, start):

@@ -24,11 +24,13 @@ from molyneux.studies.text_scores import nouns_text, score_texts, text_of
 if TYPE_CHECKING:
     from PIL import Image
 
+    from molyneux.adapters.language_model import LanguageModel
     from molyneux.studies.finished import Finished
     from molyneux.studies.subject import Subject
     from molyneux.studies.tables import Result
 
 NEAREST = 5
+_TOKENS = 16_384  # embedded at once
 
 PROMPTS = pa.schema(
     [
@@ -103,7 +105,7 @@ class Prompts(Experiment):
         ]
         geometry = {
             "prompt_norm": float(prompts.norm(dim=1).mean()),
-            "token_norm": float(subject.model.input_embeddings().float().norm(dim=1).mean()),
+            "token_norm": _token_norm(subject.model),
             "prompt_nearest": _mean(found.cosine[0] for found in own),
             "random_nearest": _mean(found.cosine[0] for found in drawn),
             "token_nearest": _mean(found.cosine[1] for found in other),  # the first is itself
@@ -161,6 +163,17 @@ class Prompts(Experiment):
 def _mean(values: Iterable[float]) -> float:
     found = list(values)
     return float(sum(found) / len(found))
+
+
+@torch.no_grad()
+def _token_norm(model: LanguageModel) -> float:
+    """Return the mean norm of all tokens as they stand beside the prompts.
+
+    Gemma's embedding layer multiplies its rows, so the table alone would not do.
+    """
+    tokens = torch.arange(model.d_vocab)
+    norms = [model.embed(part).float().norm(dim=1) for part in tokens.split(_TOKENS)]
+    return float(torch.cat(norms).mean())
 
 
 def _random_tokens(subject: Subject, n: int) -> Float[Tensor, "n d"]:

@@ -126,12 +126,22 @@ def summarise_prompts(title: str, study: Finished) -> Result:
         _tokens_table(study),
         depth_table(study),
     ]
-    note = (
+    return Result("E1", title, tuple(tables), depth_figures(study), (_backbone_note(study),))
+
+
+def _backbone_note(study: Finished) -> str:
+    """Return why this model's image prompts may be nearer to words than the paper's."""
+    if "projector" in study.manifest.get("model", {}).get("projection", {}):
+        return (
+            "A vision-language model's projector and language model were trained together, so that "
+            "its image prompts may be nearer to words, or to what the language model learned to "
+            "read instead, than those of the paper's linear layer before a model of text alone."
+        )
+    return (
         "An encoder trained on category names, as the default preset's EfficientNet-Lite0 was on "
         "ImageNet's, may hand over features that are nearer to words than those of the paper's "
         "self-supervised BEiT."
     )
-    return Result("E1", title, tuple(tables), depth_figures(study), (note,))
 
 
 def _agreement_table(study: Finished, found: _Texts) -> ResultTable:

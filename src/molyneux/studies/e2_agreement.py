@@ -264,12 +264,9 @@ def read_units(
         part = signed[start : start + _UNITS]
         units = [unit for unit, _ in part]
         signs = [sign if decoding.written else 1 for _, sign in part]
-        logits = unit_logits(
-            model, units, signs, decoding.final_norm, decoding.bias, unembedding
-        ).cpu()
+        logits = unit_logits(model, units, signs, decoding.final_norm, decoding.bias, unembedding)
         raised = logits.topk(min(TOKENS, logits.shape[1]), dim=1).indices.tolist()
-        values = logits.numpy()
-        above = np.count_nonzero(values > values[:, token_id, None], axis=1)
+        above = (logits > logits[:, token_id, None]).sum(dim=1)
         for tokens, place in zip(raised, above.tolist(), strict=True):
             for token in tokens:
                 if token not in texts:

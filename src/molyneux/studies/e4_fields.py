@@ -99,9 +99,10 @@ class Fields(Experiment):
         if goals:
             activation = subject.attribution.activation.cpu()
             grid = subject.captioner.encoder.grid
+            everywhere = mean_activation(activation, grid)
             lists = unit_lists(subject, [goal.target for goal in goals])
             for goal, own in zip(goals, lists, strict=True):
-                rows += compare(activation, own, grid, goal)
+                rows += compare(activation, own, grid, goal, everywhere)
         return {"e4_fields": rows, "e4_targets": outcomes}
 
     def summarise(self, study: Finished) -> Result:
@@ -153,13 +154,17 @@ def compare(
     lists: list[UnitList],
     grid: PatchGrid,
     goal: Goal,
+    everywhere: Float[Tensor, "rows columns"] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the rows of one mask: each list's units one by one and together, and the maps."""
+    """Return the rows of one mask: each list's units one by one and together, and the maps.
+
+    `everywhere` is the photo's `mean_activation`, where it is known already.
+    """
     # A unit that several lists hold is compared once.
     keys = sorted({key for entry in lists for key in entry.units})
     place = {key: row for row, key in enumerate(keys)}
     chosen = [[place[key] for key in entry.units] for entry in lists]
-    maps = [mean_activation(activation, grid)]
+    maps = [mean_activation(activation, grid) if everywhere is None else everywhere]
     if keys:
         fields = receptive_fields(activation, [u for u, _ in keys], [s for _, s in keys], grid)
         maps = [*fields, *(set_field(fields[rows]) for rows in chosen), *maps]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from molyneux.errors import UsageError
 from molyneux.models.seeing import SeeingModel
 from molyneux.studies import measure, texts
-from molyneux.studies.begin import begin_study, list_hash
+from molyneux.studies.begin import begin_study
 from molyneux.studies.collect import MODEL, bad_photos, good_photos, write_model_tables
 from molyneux.studies.conclude import conclude
 from molyneux.studies.phases import Progress, run_phase
@@ -57,10 +57,10 @@ def begin(
             "with `molyneux reference` and give it with --reference"
         )
 
-    def listed(photos: Selection) -> dict[str, Any]:
-        return {**photos.record(), "photos": len(photos), "list_sha256": list_hash(photos.ids)}
-
     from molyneux.explain.run import describe_model
+
+    def listed(photos: Selection) -> dict[str, Any]:
+        return {**photos.record(), "photos": len(photos)}
 
     run, changed = begin_study(
         out,
@@ -69,9 +69,8 @@ def begin(
             "data": listed(selection),
             "labelled": None if labelled is None else listed(labelled),
             "hashes": captioner.hashes,
-            "reference": captioner.reference.provenance,
+            "model": describe_model(captioner),
         },
-        model=describe_model(captioner),
     )
     if not (run.folder / MODEL).exists():
         write_model_tables(run, captioner)

@@ -76,7 +76,7 @@ class Subject:
     @cached_property
     def projected(self) -> Float[Tensor, "patches d_model"]:
         """The image prompts: the input embedding that stands for each patch."""
-        return self.captioner.image_prompts([self.photo])[0]
+        return self.prompt.embeddings[0, self.prompt.patches]
 
     @cached_property
     def prompt(self) -> ImagePrompt:
@@ -137,25 +137,18 @@ class Subject:
     def attribution(self) -> Attribution:
         """Scores of all units: target 0 is the caption's first noun, then `asked` in order."""
         targets = [self.target, *(target for _, target in self.asked)]
-        return attribute_units(self.model, self.until, targets)
+        sinks = self.sink_patches if bool(self.sink_patches.any()) else None
+        return attribute_units(self.model, self.until, targets, sinks=sinks)
 
     @cached_property
     def sink_patches(self) -> Bool[Tensor, " patches"]:
         """Which patches are sinks."""
         return sink_patches(patch_norms(self.model, self.prompt))[0]
 
-    @cached_property
-    def _without_sink_patches(self) -> UnitScores:
-        if not bool(self.sink_patches.any()):
-            return self.attribution.patches
-        kept = ~self.sink_patches
-        targets = self.attribution.targets
-        return attribute_units(self.model, self.until, targets, patches=kept).patches
-
     def scores(self, view: View, *, without_sinks: bool = False) -> UnitScores:
         """Return scores in a view (row 0 is the target); `without_sinks`: over other patches."""
-        if without_sinks and view == "patches":
-            return self._without_sink_patches
+        if without_sinks and view == "patches" and self.attribution.without_sinks is not None:
+            return self.attribution.without_sinks
         return self.attribution.view(view)
 
     def score(self, view: View, ranking: str, target: int = 0) -> Float[Tensor, "layers d_mlp"]:

@@ -1,0 +1,267 @@
+"""Which model a command works with: the options that say so, and loading what they name."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from molyneux.cli.options import DEFAULT_PRESET, note
+
+if TYPE_CHECKING:
+    from molyneux.adapters.language_model import LanguageModel
+    from molyneux.models.presets import Decoding
+    from molyneux.models.seeing import SeeingModel
+
+READS = ("preset", "language_model", "vlm", "dtype", "device")
+"""Options of a command that needs a language model alone."""
+SEES = ("preset", "language_model", "encoder", "projection", "vlm", "prompt", "dtype", "device")
+"""Options of a command that is shown photos."""
+COMPARES = (*SEES, "reference")
+"""Options of a command that compares a photo's units with other photos'."""
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A preset, parts, or a vision-language model: what a command was asked to work with.
+
+    Each attribute is an option of every command that `takes_model` offers it to.
+    """
+
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            help=f"Which parts; `molyneux models` lists them; {DEFAULT_PRESET} if none are given.",
+            show_default=False,
+        ),
+    ] = None
+    language_model: Annotated[
+        str | None,
+        typer.Option(
+            "--language-model", help="Instead of a preset: a folder, a GGUF file or a hub name."
+        ),
+    ] = None
+    encoder: Annotated[
+        str | None,
+        typer.Option("--encoder", help="Instead of a preset: a folder or hub name."),
+    ] = None
+    projection: Annotated[
+        Path | None,
+        typer.Option("--projection", help="Another than the preset's, or that of the parts given."),
+    ] = None
+    vlm: Annotated[
+        str | None,
+        typer.Option(
+            "--vlm",
+            help="A vision-language model instead of a preset: its folder, or its hub name.",
+        ),
+    ] = None
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt",
+            help="With --vlm: what it continues, {image} standing for the photo; else its family's "
+            "plain one.",
+        ),
+    ] = None
+    dtype: Annotated[
+        str, typer.Option("--dtype", help="Of the language model: float32, bfloat16 or float16.")
+    ] = "float32"
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device", help="cpu, cuda or auto; the default preset's numbers are the cpu's."
+        ),
+    ] = "cpu"
+    reference: Annotated[
+        Path | None,
+        typer.Option("--reference", help="Another reference table than the preset's."),
+    ] = None
+
+    def load(self) -> SeeingModel:
+        """Return the model that sees, saying what takes long.
+
+        Raises:
+            UsageError: more than one model is named, or parts that do not make a whole.
+            WeightsError: weights are missing, corrupt, or do not belong together.
+            AdapterError: the model's family is not known.
+        """
+        self.require_one()
+        if self.vlm is not None:
+            from molyneux.models.vlm_loading import load_vlm
+
+            dtype, device = self._placed()
+            return load_vlm(
+                self.vlm,
+                dtype=dtype,
+                device=device,
+                prompt=self.prompt,
+                reference=self.reference,
+                note=note,
+            )
+        from molyneux.models.captioner import Captioner
+
+        chosen: dict[str, Any] = {
+            "reference": self.reference,
+            "dtype": self.dtype,
+            "device": self.device,
+            "note": note,
+        }
+        if self.language_model is None or self.encoder is None or self.projection is None:
+            preset = self.preset or DEFAULT_PRESET
+            return Captioner.load(preset, projection=self.projection, **chosen)
+        return Captioner.from_sources(self.language_model, self.encoder, self.projection, **chosen)
+
+    def load_language(self) -> tuple[LanguageModel, Decoding]:
+        """Return the language model alone, and how its units are decoded.
+
+        Raises:
+            UsageError: more than one model is named.
+            WeightsError: weights are missing or corrupt.
+            AdapterError: the model's family is not known.
+        """
+        from molyneux.models.captioner import Parts, load_language
+        from molyneux.models.placement import device_named, dtype_named
+        from molyneux.models.presets import DEFAULT_DECODING, find_preset
+
+        self._require_alternatives()
+        if self.vlm is not None:
+            seeing = self.load()
+            return seeing.language_model, seeing.decoding
+        chosen = find_preset(self.preset or DEFAULT_PRESET)
+        number, place = dtype_named(self.dtype), device_named(self.device)
+        if self.language_model is None and chosen.published is None:
+            model = Parts.load(chosen, number, note).language_model
+        else:
+            model, _, _ = load_language(chosen, self.language_model, number, note)
+        model.model.to(place)  # type: ignore[arg-type, unused-ignore]
+        return model, chosen.decoding if self.language_model is None else DEFAULT_DECODING
+
+    def require_one(self) -> None:
+        """Refuse what does not name exactly one model, before anything is loaded.
+
+        Raises:
+            UsageError: says which options go together.
+        """
+        from molyneux.errors import UsageError
+
+        self._require_alternatives()
+        if self.language_model is None and self.encoder is None:
+            return
+        parts = {
+            "--language-model": self.language_model,
+            "--encoder": self.encoder,
+            "--projection": self.projection,
+        }
+        missing = [name for name, value in parts.items() if value is None]
+        if missing:
+            raise UsageError(
+                f"parts come together: {', '.join(parts)}; give {' and '.join(missing)} too, or a "
+                "--preset alone"
+            )
+
+    def _require_alternatives(self) -> None:
+        from molyneux.errors import UsageError
+
+        parts = (self.language_model, self.encoder)
+        if self.vlm is not None and (self.preset, *parts, self.projection) != (None,) * 4:
+            raise UsageError(
+                "--vlm brings its own language model, encoder and projector: give it without "
+                "--preset, --language-model, --encoder and --projection"
+            )
+        if self.preset is not None and parts != (None, None):
+            raise UsageError(
+                f"give --preset {self.preset} or parts (--language-model, --encoder, "
+                "--projection), not both"
+            )
+        if self.prompt is not None and self.vlm is None:
+            raise UsageError(
+                "--prompt goes with --vlm: a projection was trained with one text, which is always "
+                "the one that follows its patches; leave --prompt out"
+            )
+
+    def require_reference(self) -> None:
+        """Refuse a model without a reference table, before anything is loaded.
+
+        Raises:
+            UsageError: says which command measures one.
+        """
+        from molyneux.errors import UsageError
+        from molyneux.models.presets import find_preset
+
+        self.require_one()
+        is_preset = self.vlm is None and self.projection is None
+        if self.reference is not None or (
+            is_preset and find_preset(self.preset or DEFAULT_PRESET).reference is not None
+        ):
+            return
+        raise UsageError(
+            "a study needs a reference table, and this model brings none: "
+            f"`{self._measuring()}` measures one on 200 photos or more; then give it with "
+            "--reference TABLE/reference.safetensors"
+        )
+
+    def _measuring(self) -> str:
+        """Return the command that measures a reference table of this model."""
+        words = ["molyneux", "reference", "PHOTOS", "--out", "TABLE"]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                words += [f"--{field.name.replace('_', '-')}", str(value)]
+        return shlex.join(words)
+
+    def _placed(self) -> tuple[str, str]:
+        """Return dtype and device by the names that loaders take."""
+        from molyneux.models.placement import device_named, dtype_named
+
+        number = str(dtype_named(self.dtype)).removeprefix("torch.")
+        return number, str(device_named(self.device))
+
+
+def takes_model(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Return a decorator that gives a command options for choosing its model.
+
+    The command's own parameter `model: ModelChoice` is made of them.
+
+    Args:
+        names: attributes of `ModelChoice` that become options, such as `SEES`.
+    """
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        own = get_type_hints(command, include_extras=True)
+        offered = get_type_hints(ModelChoice, include_extras=True)
+        parameters = [
+            parameter.replace(annotation=own[name], kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, parameter in inspect.signature(command).parameters.items()
+            if name != "model"
+        ]
+        parameters += [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=offered[field.name],
+            )
+            for field in fields(ModelChoice)
+            if field.name in names
+        ]
+
+        @wraps(command)
+        def chosen(**given: Any) -> int:
+            model = ModelChoice(**{name: given.pop(name) for name in names})
+            return command(**given, model=model)
+
+        # What typer reads the options from.
+        signature = inspect.Signature(parameters, return_annotation=int)
+        chosen.__signature__ = signature  # type: ignore[attr-defined]
+        chosen.__annotations__ = {each.name: each.annotation for each in parameters}
+        return chosen
+
+    return decorate

@@ -85,6 +85,14 @@ def test_other_settings_do_not_resume(parts: Parts, folder: Path, begin: Layout)
         trained(parts, folder, folder / "run", begin, recipe={"learning_rate": 1e-5})
 
 
+def test_a_begin_token_of_another_model_is_refused_before_anything_is_done(
+    parts: Parts, folder: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"has no token '<\|nowhere\|>'.*choose .* --begin"):
+        trained(parts, folder, folder / "run", Layout("<|nowhere|>"))
+    assert [file.name for file in (folder / "run").iterdir()] == ["manifest.json"]
+
+
 def test_training_lowers_the_loss_and_touches_nothing_frozen(
     parts: Parts, folder: Path, begin: Layout
 ) -> None:
@@ -264,7 +272,7 @@ def test_features_that_do_not_fit_the_disk_are_refused(
 
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10, 10, 0))
-    with pytest.raises(RunError, match="free some space"):
+    with pytest.raises(RunError, match="--features live"):
         cache_features(
             captioner.encoder, [Example(folder / "0.png", ("a dog.",))], [1], folder / "f", seed=0
         )

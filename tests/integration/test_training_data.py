@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import ToyEncoder, tiny_photos, tiny_projection
+from tiny_models import D_MODEL, ToyEncoder, tiny_photos, tiny_projection
 
 from molyneux.cli import main
 from molyneux.errors import RunError, UsageError, WeightsError
@@ -24,8 +24,9 @@ from molyneux.training.data import Wanted, open_data
 from molyneux.training.evaluation import BATCH, Evaluator
 from molyneux.training.examples import Example, Examples
 from molyneux.training.features import cache_features
-from molyneux.training.hold_out import HoldOut, leave_out
+from molyneux.training.hold_out import HoldOut, leave_out, unseen_names
 from molyneux.training.publish import hub_api, push
+from molyneux.vision.layout import Layout
 from molyneux.vision.projection import load_projection, require_match, save_projection
 
 WORDS = ("dog", "cat", "horse", "boat", "bird", "train", "cake", "bench")
@@ -178,8 +179,16 @@ def test_held_out_categories_are_counted(coco: Path) -> None:
         "by_caption": {"dog": 1, "person": 0},
     }
     assert record["validation"]["left_out"] == 0
+    assert unseen_names(record) == []
     with pytest.raises(UsageError, match="no photo is left to validate on"):
         leave_out(data, ("cake", "bench"))
+
+
+def test_a_category_that_leaves_nothing_out_is_named(coco: Path) -> None:
+    data = open_data(Wanted(str(coco)), Wanted(str(coco), ("split=val2017",)))
+    left, record = leave_out(data, ("dogg", "person"))
+    assert len(left.training) < len(data.training)
+    assert unseen_names(record) == ["dogg"]
 
 
 @pytest.fixture
@@ -417,6 +426,41 @@ def test_a_control_is_loaded_with_its_own_encoder_and_no_other(
         Captioner.load(projection=path)
 
 
+@pytest.mark.parametrize(
+    ("changed", "d_model", "said"),
+    [
+        ({"language_model": "another"}, D_MODEL, "made for language_model 'another'"),
+        ({"encoder": "another"}, D_MODEL, "made for encoder 'another'"),
+        ({"layout": Layout(None).record()}, D_MODEL, "made for layout {'begin': None"),
+        ({"layout": Layout("<|im_start|>", "This is").record()}, D_MODEL, "'text': 'This is'"),
+        ({}, D_MODEL + 1, f"maps 1280 features to {D_MODEL + 1}"),
+    ],
+)
+def test_a_preset_refuses_what_was_trained_otherwise(
+    loaded: Callable[[str | None], Parts],
+    tmp_path: Path,
+    changed: dict[str, Any],
+    d_model: int,
+    said: str,
+) -> None:
+    parts = loaded(None)
+    path = tmp_path / "projection.safetensors"
+
+    def save(changed: dict[str, Any], d_model: int) -> None:
+        made = tiny_projection(d_features=1280, d_model=d_model)
+        record = {**made.provenance, **parts.names, "hashes": parts.hashes}
+        record["layout"] = Layout("<|im_start|>").record()
+        save_projection(path, replace(made, provenance={**record, **changed}))
+
+    save({}, D_MODEL)
+    assert Captioner.load(projection=path).names == parts.names
+    save(changed, d_model)
+    with pytest.raises(WeightsError) as caught:
+        Captioner.load(projection=path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_every_mismatch_is_one_line() -> None:
     made = tiny_projection()
     recorded = {"language_model": "a" * 64, "encoder": "b" * 64}
@@ -436,9 +480,10 @@ def test_every_mismatch_is_one_line() -> None:
             (32, 20),
             {**recorded, "language_model": "c" * 64},
         )
-    lines = str(caught.value).splitlines()
-    assert len(lines) == 3
-    assert ["encoder" in lines[0], "sha256" in lines[1], "20 to 32" in lines[2]] == [True] * 3
+    assert "\n" not in str(caught.value)
+    said = str(caught.value).split("; and ")
+    assert len(said) == 3
+    assert ["encoder" in said[0], "sha256" in said[1], "20 to 32" in said[2]] == [True] * 3
 
 
 def test_a_projection_is_always_the_same_file(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Training in several processes, in parts, killed and resumed; also run as one of its processes.
 
-python tests/integration/test_training_scale.py FOLDER OUT OPTIONS_AS_JSON
+python tests/integration/test_training_scale.py FOLDER OPTIONS_AS_JSON OUT...
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def run_toy(folder: Path, out: Path, **options: Any) -> Any:
         recipe,
         run,
         data_name="drawings",
-        views=2,
+        views=options.pop("views", 2),
         conduct=Conduct(share=share, on_step=on_step, **options),
     )
 
@@ -98,9 +98,10 @@ def losses(log: list[dict[str, Any]]) -> list[float]:
     return [entry["loss"] for entry in log]
 
 
-def start(folder: Path, out: Path, environment: dict[str, str], **options: Any) -> Any:
+def start(folder: Path, outs: list[Path], environment: dict[str, str], **options: Any) -> Any:
+    """Begin one process that trains into each of some folders, one after another."""
     return subprocess.Popen(
-        [sys.executable, str(Path(__file__)), str(folder), str(out), json.dumps(options)],
+        [sys.executable, str(Path(__file__)), str(folder), json.dumps(options), *map(str, outs)],
         env={
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)]),
@@ -113,21 +114,42 @@ def start(folder: Path, out: Path, environment: dict[str, str], **options: Any) 
     )
 
 
-def test_two_processes_equal_one(folder: Path, tmp_path: Path, single: Any) -> None:
-    """Gradients averaged by DistributedDataParallel over gloo, each step also in two parts."""
-    one, log, _ = single
+def start_two(folder: Path, outs: list[Path], **options: Any) -> list[Any]:
+    """Begin two processes that know of each other."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    out = tmp_path / "two"
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    both = [start(folder, out, {**shared, "RANK": str(r)}, accumulate=2) for r in range(2)]
+    return [start(folder, outs, {**shared, "RANK": str(rank)}, **options) for rank in range(2)]
+
+
+def ended(processes: list[Any]) -> list[str]:
+    """Return what processes said, once they have ended; none outlives this."""
     try:
-        said = [process.communicate(timeout=600)[0].decode() for process in both]
+        return [process.communicate(timeout=600)[0].decode() for process in processes]
     finally:
-        for process in both:
+        for process in processes:
             process.kill()
             process.communicate()
+
+
+def wait_for_steps(out: Path, steps: int, process: Any) -> None:
+    """Return once a run's log has so many steps."""
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline:
+        log = out / LOG
+        if log.exists() and log.read_bytes().count(b"\n") >= steps:
+            return
+        assert process.poll() is None, process.communicate()[0].decode()
+        time.sleep(0.01)
+
+
+def test_two_processes_equal_one(folder: Path, tmp_path: Path, single: Any) -> None:
+    """Gradients averaged by DistributedDataParallel over gloo, each step also in two parts."""
+    one, log, _ = single
+    out = tmp_path / "two"
+    both = start_two(folder, [out], accumulate=2)
+    said = ended(both)
     assert [process.returncode for process in both] == [0, 0], said
     lines = (out / LOG).read_text().splitlines()
     assert losses([json.loads(line) for line in lines]) == pytest.approx(losses(log), rel=1e-6)
@@ -137,7 +159,13 @@ def test_two_processes_equal_one(folder: Path, tmp_path: Path, single: Any) -> N
     torch.testing.assert_close(two.linear.weight, one.linear.weight, rtol=0, atol=1e-6)
     moved = float((one.linear.weight - initial(one.linear)).abs().max())
     assert moved > 1000 * 1e-6  # the tolerance is small beside what was learned
-    assert two.provenance["how"] == {"processes": 2, "accumulate": 2, "device": "cpu"}
+    assert two.provenance["how"] == {
+        "processes": 2,
+        "accumulate": 2,
+        "device": "cpu",
+        "features": "cache",
+        "recompute": False,
+    }
     assert len(list((out / "features").glob("*/rows-0001.jsonl"))) == 2  # each encoded its share
     journals = [p.read_text().splitlines() for p in (out / "features").glob("*/rows-*.jsonl")]
     assert sum(map(len, journals)) == N  # no photo twice
@@ -179,19 +207,12 @@ def test_a_killed_run_ends_with_the_same_bytes(folder: Path, tmp_path: Path, sin
     """SIGKILL between two checkpoints, so that logged steps are taken back and run again."""
     _, _, uninterrupted = single
     out = tmp_path / "killed"
-    process = start(folder, out, {}, checkpoint=3, seconds=0.2)
-    deadline = time.monotonic() + 600
+    process = start(folder, [out], {}, checkpoint=3, seconds=0.2)
     try:
-        while time.monotonic() < deadline:
-            log = out / LOG
-            if log.exists() and log.read_bytes().count(b"\n") >= 5:
-                break
-            assert process.poll() is None, process.communicate()[0].decode()
-            time.sleep(0.01)
+        wait_for_steps(out, 5, process)
         os.kill(process.pid, signal.SIGKILL)
     finally:
-        process.kill()
-        process.communicate()
+        ended([process])
     assert process.returncode == -signal.SIGKILL
     assert 5 <= (out / LOG).read_bytes().count(b"\n") < RECIPE.steps
     assert not (out / "projection.safetensors").exists()
@@ -404,5 +425,6 @@ def test_patches_cannot_be_left_out_where_positions_are_counted_inside() -> None
 
 
 if __name__ == "__main__":
-    run_toy(Path(sys.argv[1]), Path(sys.argv[2]), **json.loads(sys.argv[3]))
+    for place in sys.argv[3:]:
+        run_toy(Path(sys.argv[1]), Path(place), **json.loads(sys.argv[2]))
     Share(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))).leave()

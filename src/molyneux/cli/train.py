@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -70,6 +71,12 @@ def train(
         int | None,
         typer.Option("--accumulate", min=1, help="Parts of a step that run one after another."),
     ] = None,
+    recompute: Annotated[
+        bool,
+        typer.Option(
+            "--recompute", help="Compute layers again on the way back: less memory, more time."
+        ),
+    ] = False,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", min=0)] = None,
     dropout: Annotated[
         float | None, typer.Option("--dropout", min=0, help="On the projection's output.")
@@ -109,6 +116,17 @@ def train(
         str, typer.Option("--dtype", help="float32, bfloat16, or auto: what is faster here.")
     ] = "auto",
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")] = "auto",
+    features: Annotated[
+        str | None,
+        typer.Option(
+            "--features",
+            help="`cache`: photos are encoded once, onto disk; `live`: anew at every step.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option("--workers", min=1, help="Threads of each process that read photos, live."),
+    ] = 4,
     cache: Annotated[
         Path | None,
         typer.Option("--cache", help="Folder of features; several runs may share one."),
@@ -133,9 +151,9 @@ def train(
     from molyneux.models.captioner import Parts
     from molyneux.models.presets import find_preset
     from molyneux.training.data import Wanted, open_data
-    from molyneux.training.hold_out import leave_out
+    from molyneux.training.hold_out import leave_out, unseen_names
     from molyneux.training.precision import training_device, training_dtype
-    from molyneux.training.processes import join_processes
+    from molyneux.training.processes import join_processes, together
     from molyneux.training.publish import hub_api, push
     from molyneux.training.recipe import find_recipe
     from molyneux.training.run import Conduct, open_training_run, train_projection
@@ -170,11 +188,14 @@ def train(
     if names:
         speaks(f"leaving out photos with {', '.join(names)}")
         found, record["held_out_categories"] = leave_out(found, names)
-    if not share.is_first:
-        share.wait()  # until the first process has begun the folder
-    run = open_training_run(out)
-    if share.is_first:
-        share.wait()
+        if unseen := unseen_names(record["held_out_categories"]):
+            speaks(f"molyneux: no photo shows or mentions {', '.join(unseen)}; check the spelling")
+    with together(share):
+        if not share.is_first:
+            share.wait()  # until the first process has begun the folder
+        run = open_training_run(out)
+        if share.is_first:
+            share.wait()
     parts = Parts.load(
         find_preset(preset),
         dtype=training_dtype(dtype, place),
@@ -195,13 +216,16 @@ def train(
             record=record,
             conduct=Conduct(
                 share=share,
+                features=features or ready.features,
+                workers=workers,
                 accumulate=accumulate or ready.accumulate,
+                recompute=recompute,
                 checkpoint=checkpoint,
                 cache=cache,
                 backbone=_backbone(bertscore),
                 on_photo=bars.on_photo,
                 on_step=bars.on_step,
-                note=speaks,
+                note=bars.note,
             ),
         )
     share.leave()
@@ -248,6 +272,7 @@ class _Bars:
         from tqdm import tqdm
 
         self._make: Callable[..., Any] = lambda **options: tqdm(disable=not speaks, **options)
+        self._speaks = speaks
         self._total = recipe.steps
         self._photos: Any = None
         self._steps: Any = None
@@ -260,6 +285,13 @@ class _Bars:
             if bar is not None:
                 bar.close()
 
+    def note(self, line: str) -> None:
+        """Show a line above the bars."""
+        from tqdm import tqdm
+
+        if self._speaks:
+            tqdm.write(line, file=sys.stderr)
+
     def on_photo(self, done: int, total: int) -> None:
         """Show how many photos are encoded."""
         if self._photos is None or done < self._photos.n:
@@ -268,6 +300,9 @@ class _Bars:
 
     def on_step(self, step: int, loss: float) -> None:
         """Show how far training is."""
+        if self._photos is not None:
+            self._photos.close()
+            self._photos = None
         if self._steps is None:
             self._steps = self._make(total=self._total, unit="step", initial=step - 1)
         self._steps.update(step - self._steps.n)

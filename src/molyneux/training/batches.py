@@ -6,7 +6,9 @@ process draws the whole step and takes its own part of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,21 +18,41 @@ from torch import Tensor
 from molyneux.errors import UsageError
 from molyneux.studies.share import Share
 from molyneux.training.examples import Examples
-from molyneux.training.features import FeatureRows
 from molyneux.training.recipe import Recipe
+
+TRIES = 100
+
+
+@runtime_checkable
+class Features(Protocol):
+    """Features of photos, a row for every view: `FeatureRows` on disk, or `LiveFeatures`."""
+
+    shape: tuple[int, int, int]
+
+    def expect(self, rows: Sequence[int]) -> None:
+        """Begin to read rows that will be asked for: parts in their order, one call for each."""
+        ...
+
+    def missing(self, rows: Sequence[int]) -> dict[int, str]:
+        """Return the places of rows whose photo cannot be read, and why."""
+        ...
+
+    def take(self, rows: Sequence[int]) -> Float[np.ndarray, "rows patches feat"]:
+        """Return some rows in float32."""
+        ...
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Cached features and the examples they belong to (see `cache_features`)."""
+    """Features and the examples they belong to (see `cache_features`)."""
 
-    features: FeatureRows
+    features: Features
     first: np.ndarray
     views: list[int]
     examples: Examples
 
     def usable(self) -> list[int]:
-        """Return the examples whose photo could be read."""
+        """Return the examples whose photo is not known to be unreadable."""
         return [i for i, row in enumerate(self.first) if row >= 0]
 
 
@@ -78,8 +100,8 @@ class Draws:
         rng = np.random.default_rng([recipe.seed, step])
         places = np.searchsorted(self._up_to, rng.random(recipe.batch), side="right")
         drawn = [self._usable[place] for place in places]
-        rows = [int(data.first[i] + rng.integers(data.views[i])) for i in drawn]
-        captions = [str(rng.choice(list(data.examples.rows[i].captions))) for i in drawn]
+        rows = [self._view(i, rng) for i in drawn]
+        captions = [self._caption(i, rng) for i in drawn]
         n_patches = data.features.shape[1]
         shown = 1.0 if recipe.shows_all(step) else recipe.patches_kept
         size = max(1, round(shown * n_patches))
@@ -89,6 +111,39 @@ class Draws:
         else:
             patches = np.tile(np.arange(n_patches), (len(rows), 1))
         return Batch(step, rows, captions, torch.from_numpy(patches), range(len(rows)))
+
+    def readable(self, batch: Batch) -> tuple[Batch, list[str]]:
+        """Return the batch with what cannot be read drawn anew, and why it could not be.
+
+        That is drawn from the seed, the step, the place and the attempt, by the same weights: the
+        result is as if the photo were not in the set.
+
+        Raises:
+            UsageError: photo after photo cannot be read.
+        """
+        why: list[str] = []
+        for attempt in range(1, TRIES + 1):
+            missing = self._data.features.missing(batch.rows)
+            if not missing:
+                return batch, why
+            why += missing.values()
+            rows, captions = list(batch.rows), list(batch.captions)
+            for index in missing:
+                place = batch.places[index]
+                rng = np.random.default_rng([self._recipe.seed, batch.step, place, attempt])
+                i = self._usable[int(np.searchsorted(self._up_to, rng.random(), side="right"))]
+                rows[index], captions[index] = self._view(i, rng), self._caption(i, rng)
+            batch = replace(batch, rows=rows, captions=captions)
+        raise UsageError(
+            f"{TRIES} photos drawn one after another could not be read ({why[-1]}); check the "
+            "folder and the disk, then give the same command again to resume"
+        )
+
+    def _view(self, example: int, rng: np.random.Generator) -> int:
+        return int(self._data.first[example] + rng.integers(self._data.views[example]))
+
+    def _caption(self, example: int, rng: np.random.Generator) -> str:
+        return str(rng.choice(list(self._data.examples.rows[example].captions)))
 
 
 def own_parts(batch: Batch, share: Share, accumulate: int) -> list[Batch]:

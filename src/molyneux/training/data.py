@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from molyneux.data.dataset import Indexed, Item, Streamed
+from molyneux.data.dataset import Indexed, Item, Span, Streamed
 from molyneux.data.open import kind_of, open_dataset
 from molyneux.data.selection import Selection, select
 from molyneux.errors import UsageError
@@ -173,6 +173,7 @@ def _example(item: Item, source: str) -> Example:
         source=item.split or source,
         key=item.id,
         categories=tuple(dict.fromkeys((*item.categories, *labels))),
+        span=item.source if isinstance(item.source, Span) else None,
     )
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from molyneux.data.dataset import Item, Span
 from molyneux.errors import UsageError
 from molyneux.vision.photo import read_photo
 
@@ -33,6 +34,7 @@ class Example:
         source: a name to count by.
         key: what its data set calls the photo; the file if empty.
         categories: what the data set says is in the photo.
+        span: where the photo lies in an archive that can be read there.
     """
 
     file: Path | None
@@ -42,6 +44,7 @@ class Example:
     source: str = ""
     key: str = ""
     categories: tuple[str, ...] = ()
+    span: Span | None = None
 
     @property
     def id(self) -> str:
@@ -106,6 +109,22 @@ class Examples(Sequence[Example]):
         at = {self.numbers[index]: index for index in wanted}
         for number, item in self.archive.items(skip=lambda number: number not in at):
             yield at[number], item.read
+
+    @property
+    def any_order(self) -> bool:
+        """Whether any photo can be read at once: it is a file, or lies uncompressed in one."""
+        return all(example.file or example.span for example in self.rows)
+
+    def read(self, index: int) -> Image.Image:
+        """Return the photo of one example, which `any_order` has to allow.
+
+        Raises:
+            PhotoError: it cannot be read.
+        """
+        example = self.rows[index]
+        source = example.file or example.span
+        assert source is not None
+        return Item(example.id, source).read()
 
 
 def load_examples(data: Path) -> tuple[list[Example], list[Example]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,46 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float16
 from PIL import Image
+from torch import Tensor
 
 from molyneux.errors import PhotoError, RunError
 from molyneux.store import Run
 from molyneux.studies.share import Share
-from molyneux.training.examples import Example, Examples
+from molyneux.training.examples import Examples
+from molyneux.training.views import views_of
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels
 
 BATCH = 32
-
-
-def augment(photo: Image.Image, rng: random.Random) -> Image.Image:
-    """Return a random view: 60 to 100 % of the area, aspect 3:4 to 4:3, mirrored half the time."""
-    width, height = photo.size
-    for _ in range(10):
-        area = width * height * rng.uniform(0.6, 1.0)
-        aspect = rng.uniform(3 / 4, 4 / 3)
-        w, h = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
-        if w <= width and h <= height:
-            left, top = rng.randint(0, width - w), rng.randint(0, height - h)
-            photo = photo.crop((left, top, left + w, top + h))
-            break
-    if rng.random() < 0.5:
-        photo = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return photo
-
-
-def views_of(example: Example, photo: Image.Image, views: int, seed: int) -> list[Image.Image]:
-    """Return an example's views: the photo (or its crop) as it is, then augmented ones."""
-    if example.crop is not None:
-        left, top, right, bottom = example.crop
-        if not (0 <= left < right <= photo.width and 0 <= top < bottom <= photo.height):
-            raise PhotoError(
-                f"{example.id}: the crop {example.crop} is not inside its {photo.width} x "
-                f"{photo.height} pixels; give left, top, right, bottom"
-            )
-        photo = photo.crop(example.crop)
-    rng = random.Random(f"{seed} {example.name} {example.crop}")
-    return [photo, *(augment(photo, rng) for _ in range(views - 1))]
 
 
 class FeatureRows:
@@ -74,6 +45,13 @@ class FeatureRows:
         part = int(np.searchsorted(self._starts, row, side="right")) - 1
         found: np.ndarray = self._parts[part][row - int(self._starts[part])]
         return found
+
+    def expect(self, rows: Sequence[int]) -> None:
+        """Do nothing: all rows are there."""
+
+    def missing(self, rows: Sequence[int]) -> dict[int, str]:
+        """Return no place: photos that cannot be read have no rows."""
+        return {}
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Float[np.ndarray, "rows patches feat"]:
         """Return some rows in float32."""
@@ -200,7 +178,7 @@ def _fill(
     written = part.rows
     for index, read in examples.photos(own):
         try:
-            pictures = views_of(examples[index], read(), views[index], seed)
+            pictures = views_of(examples[index], read(), range(views[index]), seed)
         except PhotoError as error:
             part.journal([{"example": index, "error": str(error)}])
             yield
@@ -220,13 +198,19 @@ def _fill(
 
 
 def _encode(encoder: ImageEncoder, pictures: list[Image.Image]) -> np.ndarray:
+    return encode_pixels(encoder, prepare_pixels(encoder, pictures))
+
+
+def encode_pixels(
+    encoder: ImageEncoder, pixels: Float[Tensor, "n 3 height width"]
+) -> Float16[np.ndarray, "n patches feat"]:
+    """Return the features of up to `BATCH` photos, in float16."""
     # Always a whole batch: a photo's last bits may depend on how many are encoded with it, and
-    # must not on where a run was interrupted.
-    pixels = prepare_pixels(encoder, pictures)
-    short = BATCH - len(pictures)
-    if short > 0:
-        pixels = pixels[[*range(len(pictures)), *([0] * short)]]
-    features: np.ndarray = encoder.encode(pixels)[: len(pictures)].half().cpu().numpy()
+    # must not on where a run was interrupted, or on how a step is split.
+    n = len(pixels)
+    if n < BATCH:
+        pixels = pixels[[*range(n), *([0] * (BATCH - n))]]
+    features: np.ndarray = encoder.encode(pixels)[:n].half().cpu().numpy()
     return features
 
 
@@ -280,5 +264,5 @@ def require_space(folder: Path, needed: int) -> None:
     if free < needed:
         raise RunError(
             f"the features need {needed / 1e6:.0f} MB in {folder}, {free / 1e6:.0f} MB are free; "
-            "free some space, give --out a folder on another disk, or take fewer photos (--images)"
+            "give --out a folder on another disk, fewer photos (--images), or --features live"
         )

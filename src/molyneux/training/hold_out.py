@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -16,6 +16,7 @@ from molyneux.training.examples import Example, Examples
 from molyneux.words.nouns import find_nouns, singular
 
 _WORDS = re.compile(r"[a-z]+(?:-[a-z]+)*")
+_COUNTED = ("by_annotation", "by_caption")
 
 
 @dataclass
@@ -102,3 +103,9 @@ def leave_out(data: Data, names: tuple[str, ...]) -> tuple[Data, dict[str, Any]]
         "validation": of_validation,
     }
     return replace(data, training=training, validation=validation), record
+
+
+def unseen_names(record: Mapping[str, Any]) -> list[str]:
+    """Return the categories of a record by which no photo was left out, as misspelt ones would."""
+    counts = [record[part][how] for part in ("training", "validation") for how in _COUNTED]
+    return [name for name in record["names"] if not any(count[name] for count in counts)]

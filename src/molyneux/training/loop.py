@@ -9,6 +9,7 @@ captions' nats, divided at the end by the number of all captions' tokens.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -26,6 +27,7 @@ from molyneux.training.batches import Batch, Draws, TrainingSet, drop_out, own_p
 from molyneux.training.loss import caption_ids, caption_nats, count_tokens
 from molyneux.training.processes import averaging, gather, sum_over
 from molyneux.training.recipe import Recipe
+from molyneux.training.recompute import recomputing, require_recomputing
 from molyneux.training.state import Log, State, flatten, restore
 from molyneux.vision.layout import Layout
 
@@ -40,9 +42,11 @@ def train(
     folder: Path,
     evaluate: Callable[[nn.Linear], dict[str, Any]],
     on_step: Callable[[int, float], None] = lambda step, loss: None,
+    note: Callable[[str], None] = lambda line: None,
     *,
     share: Share | None = None,
     accumulate: int = 1,
+    recompute: bool = False,
     checkpoint: int | None = None,
     settings: dict[str, Any] | None = None,
 ) -> tuple[nn.Linear, list[dict[str, Any]]]:
@@ -52,14 +56,17 @@ def train(
         evaluate: scores a projection on held-out photos; its `loss_held_out` decides which is
             kept. Every process calls it, and gets the same.
         on_step: told after every step, with the training loss in nats per token.
+        note: told of photos that could not be read, a line for each.
         share: this process's; the first one writes.
         accumulate: parts into which this process's examples of a step are split.
+        recompute: whether layers are computed again on the way back (see `recomputing`).
         checkpoint: steps between checkpoints; at every evaluation if None.
         settings: what else must be the same in a resumed run.
 
     Raises:
         RunError: the folder holds a run with another recipe, or is damaged.
-        UsageError: the batch is smaller than the number of parts.
+        UsageError: the batch is smaller than the number of parts, the model cannot recompute its
+            layers, or photo after photo cannot be read.
     """
     share = share or Share()
     settings = {
@@ -69,6 +76,8 @@ def train(
         **(settings or {}),
     }
     _require_settings(folder, settings, share)
+    if recompute:
+        require_recomputing(model)
     linear, average, optimiser = _begin(data, recipe, model)
     kept: dict[str, Tensor] = {}
     best: float | None = None
@@ -81,10 +90,23 @@ def train(
     gather(None, share)  # every process has read the state before one of them writes another
     module = averaging(linear, share)
     draws = Draws(data, recipe)
+    named = {line for entry in log.entries for line in entry.get("unreadable", ())}
+    coming: deque[list[Batch]] = deque()
+
+    def expect(later: int) -> None:
+        """Draw a step's parts, and have their photos read."""
+        if later < recipe.steps:
+            coming.append(own_parts(draws.step(later), share, accumulate))
+            for part in coming[-1]:
+                data.features.expect(part.rows)
+
+    expect(step)
     try:
         while step < recipe.steps:
-            batch = draws.step(step)
-            loss = _step(model, layout, data, recipe, module, batch, share, accumulate)
+            expect(step + 1)
+            parts = coming.popleft()
+            with recomputing(model) if recompute else nullcontext():
+                loss, unreadable = _step(model, layout, data, recipe, module, draws, parts, share)
             nn.utils.clip_grad_norm_(linear.parameters(), recipe.clip)
             for group in optimiser.param_groups:
                 group["lr"] = recipe.learning_rate_at(step)
@@ -95,6 +117,12 @@ def train(
                 for name, parameter in linear.named_parameters():
                     average[name].lerp_(parameter, 1 - decay)
             entry: dict[str, Any] = {"step": step, "loss": loss}
+            if unreadable:
+                entry["unreadable"] = unreadable
+                for line in unreadable:
+                    if line not in named:
+                        note(f"left out: {line}")
+                named.update(unreadable)
             on_step(step, loss)
             last = step == recipe.steps
             evaluates = step % recipe.every == 0 or last
@@ -151,15 +179,20 @@ def _step(
     data: TrainingSet,
     recipe: Recipe,
     module: nn.Module,
-    batch: Batch,
+    draws: Draws,
+    parts: list[Batch],
     share: Share,
-    accumulate: int,
-) -> float:
-    """Leave the gradients of the whole step's loss on the parameters, and return the loss."""
+) -> tuple[float, list[str]]:
+    """Leave the gradients of the whole step's loss on the parameters.
+
+    Returns the loss, and what could not be read and was drawn anew, of all processes.
+    """
     module.zero_grad()
-    sums = torch.zeros(2, dtype=torch.float64)
-    parts = own_parts(batch, share, accumulate)
-    for number, part in enumerate(parts):
+    sums = torch.zeros(3, dtype=torch.float64)
+    unreadable: list[str] = []
+    for number, drawn in enumerate(parts):
+        part, why = draws.readable(drawn)
+        unreadable += why
         # Gradients travel once, with the last part.
         waits = share.world > 1 and number < len(parts) - 1
         with module.no_sync() if waits else nullcontext():  # type: ignore[operator]
@@ -173,13 +206,15 @@ def _step(
                 model, layout, prompts, captions, part.patches, data.features.shape[1]
             ).sum()
             nats.backward()
-        sums += torch.tensor([float(nats.detach()), int(count_tokens(captions).sum())])
-    nats_of_all, tokens_of_all = sum_over(sums, share).tolist()
+        sums += torch.tensor([float(nats.detach()), int(count_tokens(captions).sum()), len(why)])
+    nats_of_all, tokens_of_all, unreadable_of_all = sum_over(sums, share).tolist()
     for parameter in module.parameters():
         assert parameter.grad is not None
         # What the processes averaged is brought back to a sum, then taken per token.
         parameter.grad.mul_(share.world / tokens_of_all)
-    return nats_of_all / tokens_of_all
+    if unreadable_of_all:
+        unreadable = [line for one in gather(unreadable, share) for line in one]
+    return nats_of_all / tokens_of_all, unreadable
 
 
 def _linear(weights: dict[str, Tensor], like: nn.Linear) -> nn.Linear:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -66,11 +65,11 @@ def caption_nats(
         [prompt.embeddings, model.embed(tokens[:, :-1]).to(prompt.embeddings.dtype)], dim=1
     )
     rows, length = embeddings.shape[:2]
-    given: dict[str, Any] = {}
-    takes = inspect.signature(type(model.model).forward).parameters
+    # Without a mask, gaps in the positions are read as the seams of packed sequences.
+    beside = {"attention_mask": torch.ones(rows, length, dtype=torch.long, device=model.device)}
     if kept is not None and kept.shape[1] != n_patches:
         assert n_patches is not None
-        if "position_ids" not in takes:
+        if "position_ids" not in inspect.signature(type(model.model).forward).parameters:
             raise UsageError(
                 f"{type(model.model).__name__} counts positions itself, so patches cannot be left "
                 "out; give --patches-kept 1"
@@ -78,19 +77,11 @@ def caption_nats(
         begin, end = prompt.patches.start, prompt.patches.stop
         positions = torch.arange(length, device=model.device).expand(rows, -1)
         after = positions[:, end:] + n_patches - kept.shape[1]
-        given["position_ids"] = torch.cat(
+        beside["position_ids"] = torch.cat(
             [positions[:, :begin], kept.to(model.device) + begin, after], dim=1
         )
-    if "logits_to_keep" in takes:
-        given["logits_to_keep"] = captions.shape[1]
-    output = model.model(
-        inputs_embeds=embeddings,
-        # Without a mask, gaps in the positions are read as the seams of packed sequences.
-        attention_mask=torch.ones(rows, length, dtype=torch.long, device=model.device),
-        use_cache=False,
-        **given,
-    )
-    logits = output.logits[:, -captions.shape[1] :].float()
+    output = model.run(inputs_embeds=embeddings, keep=captions.shape[1], beside=beside)
+    logits = output.logits.float()
     each = cross_entropy(
         logits.flatten(0, 1),
         captions.flatten().to(logits.device),

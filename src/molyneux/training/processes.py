@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from molyneux.errors import MolyneuxError, RunError
 from molyneux.studies.share import Share
 
 _LONGEST_WAIT = timedelta(days=2)
+_LONGEST_STEP = timedelta(minutes=30)
+_LOST = re.compile(r"gloo|NCCL|TCPStore|Broken pipe|[Cc]onnection (closed|reset)|[Tt]imed? ?out")
 
 
 def join_processes(device: torch.device) -> Share:
@@ -37,10 +43,35 @@ def averaging(linear: nn.Linear, share: Share) -> nn.Module:
     """Return the layer as one whose gradients are the mean over all processes'."""
     if share.world == 1:
         return linear
+    import torch.distributed as dist
     from torch.nn.parallel import DistributedDataParallel
 
     place = linear.weight.device
-    return DistributedDataParallel(linear, device_ids=[place] if place.type == "cuda" else None)
+    # A process that is gone without a word must not be waited for as photos to be encoded are.
+    return DistributedDataParallel(
+        linear,
+        device_ids=[place] if place.type == "cuda" else None,
+        process_group=dist.new_group(timeout=_LONGEST_STEP),
+    )
+
+
+@contextmanager
+def together(share: Share) -> Iterator[None]:
+    """Turn the end of another process into one line.
+
+    Raises:
+        RunError: another process has ended, or has not answered for long.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if share.world == 1 or isinstance(error, MolyneuxError) or not _LOST.search(str(error)):
+            raise
+        said = re.sub(r"^\[[^]]*\] ", "", " ".join(str(error).split())).partition(". ")[0]
+        raise RunError(
+            f"process {share.rank} of {share.world} lost another one ({said[:120]}); see what that "
+            "one said, then give the same command again to resume from the last checkpoint"
+        ) from error
 
 
 def sum_over(numbers: Tensor, share: Share) -> Tensor:

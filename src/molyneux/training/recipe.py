@@ -106,6 +106,7 @@ class ReadyMade:
         views: of a photo, at most.
         begin: token ahead of the patches.
         data: what its authors trained on.
+        features: `cache` on disk or made `live` (see `molyneux.training.run.Conduct`).
     """
 
     recipe: Recipe
@@ -113,12 +114,13 @@ class ReadyMade:
     views: int
     begin: str | None
     data: str | None
+    features: str
 
 
 RECIPES: MappingProxyType[str, ReadyMade] = MappingProxyType(
     {
-        "default": ReadyMade(Recipe(), 1, 8, "<|im_start|>", None),
-        "limber": ReadyMade(_LIMBER, 8, 1, None, "CC3M"),
+        "default": ReadyMade(Recipe(), 1, 8, "<|im_start|>", None, "cache"),
+        "limber": ReadyMade(_LIMBER, 8, 1, None, "CC3M", "live"),
     }
 )
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,20 @@ from molyneux.store import Run, versions
 from molyneux.studies.share import Share
 from molyneux.training.batches import TrainingSet
 from molyneux.training.card import NAME, write_card
+from molyneux.training.curve import draw_loss_curve
 from molyneux.training.evaluation import Backbone, Evaluator
 from molyneux.training.examples import Example, Examples
 from molyneux.training.features import cache_features
+from molyneux.training.live import LiveFeatures
 from molyneux.training.loop import train
+from molyneux.training.processes import together
 from molyneux.training.publish import WEIGHTS
 from molyneux.training.recipe import Recipe
-from molyneux.vision.layout import Layout
+from molyneux.vision.layout import Layout, knows
 from molyneux.vision.projection import Projection, save_projection
 
 DRAWS_A_VIEW = 2.5
+FEATURES = ("cache", "live")
 
 
 def _silent(_: str) -> None:
@@ -38,7 +43,11 @@ class Conduct:
 
     Attributes:
         share: this process's.
+        features: `cache`, of the photos trained on, in the run folder; or `live`, made again at
+            every step.
+        workers: threads of this process that read photos for live features.
         accumulate: parts of a step that a process runs one after another.
+        recompute: whether the language model's layers are computed again on the way back.
         checkpoint: steps between checkpoints; at every evaluation if None.
         cache: folder of the features; `features` in the run folder if None.
         backbone: loads what BERTScore needs; None for no BERTScore.
@@ -48,13 +57,29 @@ class Conduct:
     """
 
     share: Share = field(default_factory=Share)
+    features: str = "cache"
+    workers: int = 4
     accumulate: int = 1
+    recompute: bool = False
     checkpoint: int | None = None
     cache: Path | None = None
     backbone: Backbone | None = None
     on_photo: Callable[[int, int], None] = lambda done, total: None
     on_step: Callable[[int, float], None] = lambda step, loss: None
     note: Callable[[str], None] = _silent
+
+    def __post_init__(self) -> None:
+        """Refuse what there is not.
+
+        Raises:
+            UsageError: there is no such way to have features, or too few threads.
+        """
+        if self.features not in FEATURES:
+            raise UsageError(
+                f"there are no {self.features!r} features; take {' or '.join(FEATURES)}"
+            )
+        if self.workers < 1:
+            raise UsageError("photos are read by one thread or more; give --workers 1")
 
 
 def open_training_run(out: Path | None) -> Run:
@@ -102,65 +127,68 @@ def train_projection(
         record: what else the provenance record says of the data.
 
     Raises:
-        UsageError: no photo could be read, or the batch cannot be split.
-        RunError: the folder holds a run with other settings.
+        UsageError: the begin token is not the tokenizer's, no photo could be read, the batch
+            cannot be split, or live features or recomputed layers are not to be had here.
+        RunError: the folder holds a run with other settings, or another process has ended.
     """
     conduct = conduct or Conduct()
     record = dict(record or {})
     training, held_out = Examples.of(training), Examples.of(held_out)
-    share, note = conduct.share, conduct.note
-    sets: list[TrainingSet] = []
-    refused: list[str] = []
+    share, note, model = conduct.share, conduct.note, parts.language_model
     counts = views_needed(training, recipe, views)
-    for examples, of_each in ((training, counts), (held_out, [1] * len(held_out))):
-        features, first, bad = cache_features(
-            parts.encoder,
-            examples,
-            of_each,
-            conduct.cache or run.folder / "features",
-            recipe.seed,
-            encoder_hash=parts.hashes.get("encoder", ""),
+    if layout.begin is not None and not knows(model, layout.begin):
+        raise UsageError(
+            f"the tokenizer of {parts.names['language_model']} has no token {layout.begin!r} to "
+            "begin with; choose one of its own with --begin, or none with --begin ''"
+        )
+    refused: list[str] = []
+    live: LiveFeatures | None = None
+    with together(share), ExitStack() as after:
+        if conduct.features == "live":
+            live = LiveFeatures(parts.encoder, training, counts, recipe.seed, conduct.workers)
+            after.callback(live.close)
+            drawn_from = TrainingSet(live, live.first, counts, training)
+        else:
+            drawn_from, refused = _cached(parts, training, counts, recipe, run, conduct)
+        watched, bad = _cached(parts, held_out, [1] * len(held_out), recipe, run, conduct)
+        evaluator = Evaluator(model, layout, watched, share)
+
+        def told(linear: Any) -> dict[str, Any]:
+            scores = evaluator.brief(linear)
+            note(
+                f"held out: loss {scores['loss_held_out']:.3f}, hit {scores['hit']:.2f}, "
+                f"CIDEr-D {scores['cider']:.2f}, {scores['captions'][:3]}"
+            )
+            if live is not None:
+                note(f"waited {live.waited:.0f} s for photos so far (--workers {conduct.workers})")
+            return scores
+
+        linear, log = train(
+            model,
+            layout,
+            drawn_from,
+            recipe,
+            run.folder,
+            told,
+            conduct.on_step,
+            note,
             share=share,
-            on_photo=conduct.on_photo,
+            accumulate=conduct.accumulate,
+            recompute=conduct.recompute,
+            checkpoint=conduct.checkpoint,
+            settings={
+                **parts.names,
+                "dtype": str(model.dtype).removeprefix("torch."),
+                "views": views,
+                "data": record.get("sets"),
+                "held_out_categories": record.get("held_out_categories"),
+            },
         )
-        for line in bad:
-            note(f"left out: {line}")
-        refused += bad
-        sets.append(TrainingSet(features, first, of_each, examples))
-        if not sets[-1].usable():
-            raise UsageError("no photo could be read; see the lines above for the reasons")
-    model = parts.language_model
-    evaluator = Evaluator(model, layout, sets[1], share)
-
-    def told(linear: Any) -> dict[str, Any]:
-        scores = evaluator.brief(linear)
-        note(
-            f"held out: loss {scores['loss_held_out']:.3f}, hit {scores['hit']:.2f}, "
-            f"CIDEr-D {scores['cider']:.2f}, {scores['captions'][:3]}"
-        )
-        return scores
-
-    linear, log = train(
-        model,
-        layout,
-        sets[0],
-        recipe,
-        run.folder,
-        told,
-        conduct.on_step,
-        share=share,
-        accumulate=conduct.accumulate,
-        checkpoint=conduct.checkpoint,
-        settings={
-            **parts.names,
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "data": record.get("sets"),
-            "held_out_categories": record.get("held_out_categories"),
-        },
-    )
+        note("evaluating what was kept, with intervals and controls")
+        evaluation = evaluator.whole(linear, conduct.backbone, recipe.seed)
+    refused += bad
     scored = [entry for entry in log if "loss_held_out" in entry]
     best = min(scored, key=lambda entry: float(entry["loss_held_out"]))
-    note("evaluating what was kept, with intervals and controls")
     provenance = {
         "kind": "trained",
         **parts.names,
@@ -171,26 +199,56 @@ def train_projection(
         "examples": dict(Counter(e.source or "photos" for e in training.rows)),
         "photos": len({e.id for e in training.rows}),
         "held_out_photos": len({e.id for e in held_out.rows}),
-        "unreadable": len(refused),
+        "unreadable": len(set(refused).union(*(entry.get("unreadable", ()) for entry in log))),
         "recipe": asdict(recipe),
         "how": {
             "processes": share.world,
             "accumulate": conduct.accumulate,
             "device": model.device.type,
+            "features": conduct.features,
+            "recompute": conduct.recompute,
         },
         "step": best["step"],
         "held_out": {"loss": best["loss_held_out"], "hit": best["hit"]},
-        "evaluation": evaluator.whole(linear, conduct.backbone, recipe.seed),
+        "evaluation": evaluation,
         "dtype": str(model.dtype).removeprefix("torch."),
         "versions": {k: v for k, v in versions().items() if k in ("torch", "transformers")},
         "licence": "MIT",
         **record,
     }
     projection = Projection(linear.cpu(), provenance)
-    if share.is_first:
-        _keep(run, projection, log, parts)
-    share.wait()
+    with together(share):
+        if share.is_first:
+            _keep(run, projection, log, parts)
+        share.wait()
     return projection, log
+
+
+def _cached(
+    parts: Parts,
+    examples: Examples,
+    views: list[int],
+    recipe: Recipe,
+    run: Run,
+    conduct: Conduct,
+) -> tuple[TrainingSet, list[str]]:
+    """Return examples with their features on disk, and which photos could not be read."""
+    features, first, refused = cache_features(
+        parts.encoder,
+        examples,
+        views,
+        conduct.cache or run.folder / "features",
+        recipe.seed,
+        encoder_hash=parts.hashes.get("encoder", ""),
+        share=conduct.share,
+        on_photo=conduct.on_photo,
+    )
+    for line in refused:
+        conduct.note(f"left out: {line}")
+    found = TrainingSet(features, first, views, examples)
+    if not found.usable():
+        raise UsageError("no photo could be read; see the lines above for the reasons")
+    return found, refused
 
 
 def _keep(run: Run, projection: Projection, log: list[dict[str, Any]], parts: Parts) -> None:
@@ -210,26 +268,3 @@ def _keep(run: Run, projection: Projection, log: list[dict[str, Any]], parts: Pa
         licences=parts.licences,
     )
     run.write_bytes(NAME, card.encode("utf-8", "backslashreplace"))
-
-
-def draw_loss_curve(run: Run, log: list[dict[str, Any]]) -> None:
-    """Write the loss curve, training and held out, as a PNG."""
-    import io
-
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([e["step"] for e in log], [e["loss"] for e in log], lw=0.6, label="training batch")
-    scored = [e for e in log if "loss_held_out" in e]
-    axes.plot(
-        [e["step"] for e in scored],
-        [e["loss_held_out"] for e in scored],
-        "o-",
-        label="held-out photos",
-    )
-    axes.set(xlabel="step", ylabel="nats per caption token")
-    axes.legend(frameon=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=140)
-    run.write_bytes("loss.png", buffer.getvalue())

@@ -25,6 +25,8 @@ View = Literal["patches", "last"]
 VIEWS: tuple[View, View] = ("patches", "last")
 Site = Literal["activation", "preactivation"]
 Objective = Literal["logit", "logprob"]
+_Reduced = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Score, total, sign and peak patch."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Attribution:
         probability: likewise.
         activation: every unit's coefficient of its output row at every patch, at either site.
         activation_last: of every unit at the position that predicts each target.
+        without_sinks: the scores over all patches but sinks, where sinks were named.
     """
 
     targets: tuple[Target, ...]
@@ -74,6 +77,7 @@ class Attribution:
     probability: Float[Tensor, " targets"]
     activation: Float[Tensor, "layers patches d_mlp"]
     activation_last: Float[Tensor, "targets layers d_mlp"]
+    without_sinks: UnitScores | None = None
 
     def view(self, view: View) -> UnitScores:
         """Return the scores of one view."""
@@ -82,7 +86,7 @@ class Attribution:
     def magnitude(self, view: View, target: int) -> Float[Tensor, "layers d_mlp"]:
         """Return how strongly each unit is active where a view looks: the mean |activation|."""
         if view == "patches":
-            return self.activation.abs().mean(dim=1)
+            return torch.stack([values.abs().mean(dim=0) for values in self.activation])
         return self.activation_last[target].abs()
 
 
@@ -99,19 +103,38 @@ def score_units(
         written: the coefficients of the output rows, whose sign is the direction written, where
             `activation` is taken at another site.
     """
-    product = activation * gradient
+    return _with_shares(
+        *_over_patches(activation * gradient, activation if written is None else written, kept)
+    )
+
+
+def _over_patches(
+    product: Float[Tensor, "*any patches d_mlp"],
+    written: Float[Tensor, "*_ patches d_mlp"],
+    kept: Bool[Tensor, " patches"] | None = None,
+) -> _Reduced:
+    """Return what is kept of gradient x activation over patches, the last axis but one."""
     if kept is None:
-        score, peak = product.max(dim=2)
-        total = product.sum(dim=2)
+        score, peak = product.max(dim=-2)
+        total = product.sum(dim=-2)
     else:
         left_out = ~kept[:, None].to(product.device)
-        score, peak = product.masked_fill(left_out, -torch.inf).max(dim=2)
-        total = product.masked_fill(left_out, 0.0).sum(dim=2)
-    everywhere = (activation if written is None else written).expand_as(product)
-    sign = everywhere.gather(2, peak.unsqueeze(2)).squeeze(2).sign().to(torch.int8)
+        score, peak = product.masked_fill(left_out, -torch.inf).max(dim=-2)
+        total = product.masked_fill(left_out, 0.0).sum(dim=-2)
+    at_peak = written.expand_as(product).gather(-2, peak.unsqueeze(-2)).squeeze(-2)
+    return score, total, at_peak.sign().to(torch.int8), peak
+
+
+def _with_shares(score: Tensor, total: Tensor, sign: Tensor, peak: Tensor) -> UnitScores:
     size = total.abs().sum(dim=(1, 2), keepdim=True)
     share = torch.where(size > 0, total / size, torch.zeros_like(total))
     return UnitScores(score, total, share, sign, peak)
+
+
+def _stacked(layers: Sequence[_Reduced]) -> UnitScores:
+    """Return the scores of all layers, of which each was reduced by itself."""
+    score, total, sign, peak = (torch.stack(parts, dim=1) for parts in zip(*layers, strict=True))
+    return _with_shares(score, total, sign, peak)
 
 
 def _whole(values: Tensor) -> Tensor:
@@ -126,12 +149,15 @@ def attribute_units(
     of: Objective = "logit",
     site: Site = "activation",
     patches: Bool[Tensor, " patches"] | None = None,
+    sinks: Bool[Tensor, " patches"] | None = None,
 ) -> Attribution:
     """Return the scores of all units for all targets: one forward pass, one batched backward.
 
     Args:
         prompt: one photo's prompt, followed by the caption up to the last target's position.
         patches: the patches that count in the patch view; all if None.
+        sinks: patches to leave out of `Attribution.without_sinks`: the same scores as another
+            attribution with all other patches as `patches`, without another pass.
 
     Raises:
         UsageError: there is no target, or the prompt holds more than one photo.
@@ -157,39 +183,49 @@ def attribute_units(
         at_token = (torch.arange(len(tokens)), torch.tensor(tokens))
         objective = (logits if of == "logit" else logprobs)[at_token]
         seen = written if site == "activation" else preactivation
-        gradients = torch.autograd.grad(
-            objective,
-            [seen[layer] for layer in layers],
-            grad_outputs=torch.eye(len(tokens), device=objective.device),
-            is_grads_batched=True,
+        gradients = list(
+            torch.autograd.grad(
+                objective,
+                [seen[layer] for layer in layers],
+                grad_outputs=torch.eye(len(tokens), device=objective.device),
+                is_grads_batched=True,
+            )
         )
-    shape = (prompt.n_positions, -1)
     place = logits.device  # layers may be on several
     at_site = model.preactivation_in if site == "preactivation" else _whole
-
-    def one(values: Tensor) -> Tensor:
-        return values.detach().float().to(place)
-
-    activation = torch.stack([one(written[layer]).reshape(shape) for layer in layers])
-    factor = torch.stack([one(at_site(seen[layer])).reshape(shape) for layer in layers])
-    gradient = torch.stack(
-        [one(at_site(g)).reshape(len(tokens), *shape) for g in gradients], dim=1
-    )  # targets layers positions d_mlp
     positions = [target.position for target in targets]
-    at_patches = activation[:, prompt.patches]
-    at_last = activation[:, positions].transpose(0, 1)
-    factor_last = factor[:, positions].transpose(0, 1)
-    gradient_last = torch.stack([gradient[i, :, p] for i, p in enumerate(positions)])
+    each = list(range(len(targets)))
+
+    def one(values: Tensor, *ahead: int) -> Tensor:
+        flat = values.detach().float().to(place)
+        return flat.reshape(*ahead, prompt.n_positions, flat.shape[-1])
+
+    size = (model.n_layers, prompt.patches.stop - prompt.patches.start, model.d_mlp)
+    at_patches = torch.empty(size, dtype=torch.float32, device=place)
+    at_last, in_patches, in_last, in_others = [], [], [], []
+    for layer in layers:
+        # A layer's tensors are let go as soon as they are reduced: together they are the largest
+        # thing here, layers x positions x d_mlp, and as much again for each target.
+        factor = one(at_site(seen[layer]))
+        coefficient = one(written[layer])
+        gradient = one(at_site(gradients.pop(0)), len(targets))
+        written.pop(layer)
+        preactivation.pop(layer, None)
+        at_patches[layer] = coefficient[prompt.patches]
+        at_last.append(coefficient[positions])
+        product = factor[prompt.patches] * gradient[:, prompt.patches]
+        in_patches.append(_over_patches(product, at_patches[layer], patches))
+        if sinks is not None:
+            in_others.append(_over_patches(product, at_patches[layer], ~sinks))
+        product = factor[positions] * gradient[each, positions]
+        in_last.append(_over_patches(product.unsqueeze(-2), at_last[-1].unsqueeze(-2)))
     return Attribution(
         targets=tuple(targets),
-        patches=score_units(
-            factor[:, prompt.patches], gradient[:, :, prompt.patches], at_patches, patches
-        ),
-        last=score_units(
-            factor_last.unsqueeze(2), gradient_last.unsqueeze(2), at_last.unsqueeze(2)
-        ),
+        patches=_stacked(in_patches),
+        last=_stacked(in_last),
         logit=logits.detach()[at_token],
         probability=logprobs.detach()[at_token].exp(),
         activation=at_patches,
-        activation_last=at_last,
+        activation_last=torch.stack(at_last, dim=1),
+        without_sinks=_stacked(in_others) if in_others else None,
     )

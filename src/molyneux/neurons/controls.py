@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,15 +22,12 @@ def random_units(
     """
     generator = torch.Generator().manual_seed(seed)
     drawn: list[Unit | None] = [None] * len(units)
-    for layer in sorted({unit.layer for unit in units}):
-        places = [i for i, unit in enumerate(units) if unit.layer == layer]
-        pool = [
-            Unit(layer, k)
-            for k in torch.randperm(d_mlp, generator=generator).tolist()
-            if Unit(layer, k) not in excluded
-        ]
-        for place, unit in zip(places, pool, strict=False):
-            drawn[place] = unit
+    forbidden = _by_layer(excluded)
+    for layer, places in sorted(_places(units).items()):
+        order = torch.randperm(d_mlp, generator=generator).numpy()
+        pool = order[~np.isin(order, forbidden.get(layer, []))]
+        for place, number in zip(places, pool.tolist(), strict=False):
+            drawn[place] = Unit(layer, number)
     return drawn
 
 
@@ -41,25 +39,35 @@ def matched_units(
     Strength is |activation| x the norm of the output row: how much a unit writes. Without
     replacement; None where a layer has no unit left.
     """
-    free = {
-        layer: {
-            k: float(s)
-            for k, s in enumerate(strength[layer].tolist())
-            if Unit(layer, k) not in excluded
-        }
-        for layer in {unit.layer for unit in units}
-    }
-    matched: list[Unit | None] = []
-    for unit in units:
-        pool = free[unit.layer]
-        own = float(strength[unit.layer, unit.unit])
-        if not pool:
-            matched.append(None)
-            continue
-        nearest = min(pool, key=lambda k: (abs(pool[k] - own), k))
-        del pool[nearest]
-        matched.append(Unit(unit.layer, nearest))
+    matched: list[Unit | None] = [None] * len(units)
+    forbidden = _by_layer(excluded)
+    for layer, places in _places(units).items():
+        taken = forbidden.get(layer, [])
+        own = np.minimum(strength[layer].double().cpu().numpy(), np.finfo(float).max)
+        free = own.copy()
+        free[taken] = np.inf  # farther from every unit than any that is free
+        for place in places[: len(free) - len(taken)]:
+            # The first of the nearest is the lowest unit, so that a rerun gives the same control.
+            nearest = int(np.abs(free - own[units[place].unit]).argmin())
+            free[nearest] = np.inf
+            matched[place] = Unit(layer, nearest)
     return matched
+
+
+def _places(units: Sequence[Unit]) -> dict[int, list[int]]:
+    """Return where in a list each layer's units stand."""
+    places: dict[int, list[int]] = {}
+    for place, unit in enumerate(units):
+        places.setdefault(unit.layer, []).append(place)
+    return places
+
+
+def _by_layer(units: Iterable[Unit]) -> dict[int, list[int]]:
+    """Return the numbers of the units of each layer."""
+    numbers: dict[int, list[int]] = {}
+    for unit in units:
+        numbers.setdefault(unit.layer, []).append(unit.unit)
+    return numbers
 
 
 def complete_prefix(units: Sequence[Unit | None], n: int) -> list[Unit] | None:

@@ -41,9 +41,13 @@ def directions(
     width, where the model has them. Centring, and division by the stream's size, are left out.
     """
     place = model.unembedding().device
-    layers = {unit.layer for unit in units}
-    by_layer = {layer: model.output_rows(layer) for layer in layers}
-    rows = torch.stack([by_layer[unit.layer][unit.unit].to(place) for unit in units]).float()
+    layers: dict[int, list[int]] = {}
+    for i, unit in enumerate(units):
+        layers.setdefault(unit.layer, []).append(i)
+    rows = torch.empty(len(units), model.d_stream, dtype=torch.float32, device=place)
+    for layer, at in layers.items():
+        chosen = model.output_rows(layer)[[units[i].unit for i in at]]
+        rows[at] = chosen.to(place, torch.float32)
     signed = rows * torch.tensor([[s] for s in signs], device=rows.device)
     scales = {layer: model.write_scale(layer) for layer in layers}
     signed = _scaled(signed, units, scales)
@@ -96,6 +100,14 @@ def decode_units(
     """
     signs = [1] * len(units) if signs is None else [sign or 1 for sign in signs]
     decoded: list[Decoded] = []
+    texts: dict[int, str] = {}
+
+    def read(tokens: list[int]) -> list[str]:
+        for token in tokens:
+            if token not in texts:
+                texts[token] = model.token_text(token)
+        return [texts[token] for token in tokens]
+
     unembedding = model.unembedding().float()
     for start in range(0, len(units), CHUNK):
         part = slice(start, start + CHUNK)
@@ -104,14 +116,7 @@ def decode_units(
         raised = logits.topk(top, dim=1).indices.tolist()
         lowered = logits.topk(top, dim=1, largest=False).indices.tolist()
         for unit, sign, high, low in zip(units[part], signs[part], raised, lowered, strict=True):
-            decoded.append(
-                Decoded(
-                    unit,
-                    sign,
-                    [model.token_text(token) for token in high],
-                    [model.token_text(token) for token in low],
-                )
-            )
+            decoded.append(Decoded(unit, sign, read(high), read(low)))
     return decoded
 
 
@@ -149,16 +154,17 @@ def find_writers(
     mean = unembedding.mean(dim=0)
     centred = unembedding - mean
     covariance = centred.T @ centred / len(unembedding)
-    standard, candidates = [], []
+    standard = []
     for layer in range(model.n_layers):
         units = [Unit(layer, k) for k in range(model.d_mlp)]
         written = directions(model, units, [1] * len(units), final_norm)
         spread = ((written @ covariance) * written).sum(dim=1).clamp(min=0).sqrt()
         z = written @ (unembedding[token_id] - mean) / spread.clamp(min=1e-12)
         standard += [z, -z]
-        candidates += [(unit, 1) for unit in units] + [(unit, -1) for unit in units]
-    best = torch.cat(standard).topk(min(2000, len(candidates))).indices.tolist()
-    chosen = [candidates[i] for i in best]
+    best = torch.cat(standard).topk(min(2000, 2 * model.n_units)).indices.tolist()
+    # Layer by layer, every unit as written positively, then every unit negatively.
+    places = [(i // model.d_mlp, i % model.d_mlp) for i in best]
+    chosen = [(Unit(place // 2, unit), -1 if place % 2 else 1) for place, unit in places]
     ranks = token_ranks(
         model, [u for u, _ in chosen], [s for _, s in chosen], token_id, final_norm=final_norm
     ).tolist()

@@ -19,7 +19,7 @@ from molyneux.neurons.attribution import attribute_units
 from molyneux.neurons.decoding import CHUNK, unit_logits
 from molyneux.neurons.reference import MIN_PHOTOS, Reference, ReferenceBuilder
 from molyneux.neurons.unit import Unit
-from molyneux.words.dictionary import is_interpretable
+from molyneux.words.dictionary import NEEDED, TOP, is_word
 
 
 @torch.no_grad()
@@ -38,25 +38,23 @@ def interpretable_table(
     """
     table = torch.zeros(2, model.n_layers, model.d_mlp, dtype=torch.bool)
     unembedding = model.unembedding().float()
-    texts: dict[int, str] = {}
-
-    def words(tokens: list[int]) -> bool:
-        for token in tokens:
-            if token not in texts:
-                texts[token] = model.token_text(token)
-        return is_interpretable([texts[token] for token in tokens])
-
+    offset = model.unembedding_bias() if bias else None
+    texts = (model.token_text(token) for token in range(model.d_vocab))
+    words = torch.tensor([is_word(text) for text in texts], device=unembedding.device)
     for layer in range(model.n_layers):
         for start in range(0, model.d_mlp, CHUNK):
             units = [Unit(layer, k) for k in range(start, min(start + CHUNK, model.d_mlp))]
-            for row, sign in ((0, -1), (1, 1)):
-                signs = [sign if written else 1] * len(units)
-                logits = unit_logits(model, units, signs, final_norm, bias, unembedding)
-                tokens = logits.topk(10, dim=1).indices.tolist()
-                table[row, layer, start : start + len(units)] = torch.tensor(
-                    [words(ten) for ten in tokens]
-                )
+            positive = unit_logits(model, units, [1] * len(units), final_norm, False, unembedding)
+            for row, sign in ((1, 1), (0, -1)) if written else ((1, 1),):
+                # What is written negatively is the negative, exactly: one product serves both.
+                logits = positive if sign > 0 else -positive
+                if offset is not None:
+                    logits = logits + offset.float().to(logits.device)
+                found = words[logits.topk(TOP, dim=1).indices].sum(dim=1) >= NEEDED
+                table[row, layer, start : start + len(units)] = found.cpu()
         on_layer(layer)
+    if not written:
+        table[0] = table[1]
     return table
 
 
@@ -105,6 +103,8 @@ def measure_reference(
     provenance: dict[str, Any] = {
         **captioner.names,
         "projection": captioner.projection.hash(),
+        "layout": captioner.layout.record(),
+        "dtype": str(model.dtype).removeprefix("torch."),
         "data": data,
         "of": "logit",
         "site": "activation",

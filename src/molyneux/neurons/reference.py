@@ -22,6 +22,7 @@ from molyneux.metrics.moments import Moments
 from molyneux.neurons.attribution import VIEWS, Attribution, View
 from molyneux.neurons.specificity import specific_scores
 from molyneux.neurons.unit import Unit, top_units
+from molyneux.store import write_at_once
 
 SINK_TOP = 100
 SINK_SHARE = 0.5
@@ -47,7 +48,8 @@ class Reference:
 
     Attributes:
         provenance: plain data: `projection` (hash), `language_model`, `encoder`, `data`,
-            `photos` (how many).
+            `photos` (how many), `of`, `site`; of tables made since prompts can be chosen also
+            `layout` and `dtype`.
         top_count: in how many photos' top 100 a unit was.
         interpretable: whether a unit's decoded tokens are words, for signs -1 and +1.
     """
@@ -102,11 +104,12 @@ class Reference:
             WeightsError: names the part that differs.
         """
         for key, value in expected.items():
-            if self.provenance.get(key) != value:
+            what, found, wanted = _difference(key, self.provenance.get(key), value)
+            if found != wanted:
                 raise WeightsError(
-                    f"the reference table was measured with another {key} "
-                    f"({str(self.provenance.get(key))[:16]}, not {str(value)[:16]}); "
-                    "make one for these parts with `molyneux reference`"
+                    f"the reference table was measured with another {what} "
+                    f"({_short(found)}, not {_short(wanted)}); make one for this model, and its "
+                    "prompt, with `molyneux reference`"
                 )
 
 
@@ -126,7 +129,7 @@ class ReferenceBuilder:
 
     def add(self, noun: str, attribution: Attribution) -> None:
         """Take the attribution of a photo's first noun (its first target)."""
-        scores = {view: attribution.view(view).score[0] for view in VIEWS}
+        scores = {view: attribution.view(view).score[0].cpu() for view in VIEWS}
         for view in VIEWS:
             self.moments[view].add(scores[view])
             top = top_units(scores[view], SINK_TOP)
@@ -164,7 +167,7 @@ class ReferenceBuilder:
 
 def save_reference(path: Path, reference: Reference) -> None:
     """Write the table as one safetensors file whose header carries its provenance."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors: dict[str, Tensor] = {"interpretable": reference.interpretable.to(torch.uint8)}
     for view in VIEWS:
@@ -182,12 +185,7 @@ def save_reference(path: Path, reference: Reference) -> None:
         "provenance": json.dumps(reference.provenance, sort_keys=True),
         "nouns": json.dumps([other.noun for other in reference.others]),
     }
-    partial = path.with_name(path.name + ".part")
-    try:
-        save_file(tensors, partial, metadata=header)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_at_once(path, save(tensors, metadata=header))
 
 
 def load_reference(path: Path) -> Reference:
@@ -231,6 +229,21 @@ def load_reference(path: Path) -> Reference:
         raise WeightsError(
             f"{path} is not a reference table ({type(error).__name__}: {error}); {advice}"
         ) from error
+
+
+def _difference(name: str, found: Any, wanted: Any) -> tuple[str, Any, Any]:
+    """Return the first thing that differs, within records its own name."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in sorted({*found, *wanted}):
+            if found.get(key) != wanted.get(key):
+                return key, found.get(key), wanted.get(key)
+    return name, found, wanted
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    # A hash says as much by its beginning; of a prompt its end may be what differs.
+    return f"{text[:16]}..." if len(text) == 64 else text[:200]
 
 
 def _content_hash(tensors: dict[str, Tensor]) -> str:

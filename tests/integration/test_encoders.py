@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import io
-import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from claims import ABLATION, CAPTION, DIFFERENCES, Claim
+from docs_tables import DOCS, markdown, require
 from PIL import Image
+from subjects import captioner_of, of_encoder
 from tiny_encoders import (
     D_FEATURES,
     KINDS,
@@ -22,12 +24,11 @@ from tiny_encoders import (
     reference_pixels,
     write_checkpoint,
 )
-from tiny_models import BEGIN, D_MODEL, count_hooks, tiny_model, tiny_tokenizer, weights_hash
+from tiny_models import count_hooks, weights_hash
 
 from molyneux.errors import UsageError
 from molyneux.explain.photo import Settings, explain_photo
 from molyneux.explain.run import explain_photos
-from molyneux.models.captioner import Captioner
 from molyneux.models.encoders import load_encoder
 from molyneux.neurons.receptive_fields import receptive_fields
 from molyneux.neurons.unit import Unit
@@ -36,11 +37,10 @@ from molyneux.store import Run
 from molyneux.vision import encoder_families
 from molyneux.vision.encoder import ImageEncoder, PatchGrid, prepare_pixels
 from molyneux.vision.encoder_families import ENCODER_FAMILIES, EncoderFamily, find_encoder_family
-from molyneux.vision.layout import Layout
-from molyneux.vision.projection import random_projection
 from molyneux.vision.transformers_encoder import TransformersEncoder
 
-DOCS = Path(__file__).parents[2] / "docs" / "encoders.md"
+PAGE = DOCS / "encoders.md"
+CLAIMS = (CAPTION, DIFFERENCES, ABLATION)
 every_kind = pytest.mark.parametrize("kind", KINDS)
 tokens_only = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in MAPS])
 SIDE_OF_MAP = SIDE // 8  # two stages: 4 x 2
@@ -62,29 +62,50 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return encoder
 
 
-def seeing(encoder: Any, kind: str = "llama") -> Captioner:
-    """A captioner of a tiny language model, the encoder and a random projection."""
-    provenance = {
-        "language_model": f"tiny-{kind}",
-        "encoder": encoder.name,
-        "layout": Layout(BEGIN).record(),
-    }
-    projection = random_projection(encoder.d_features, D_MODEL, 6.0, provenance)
-    return Captioner.from_parts(tiny_model(kind), tiny_tokenizer(), encoder, projection)
-
-
 def photos() -> list[Image.Image]:
     return noisy_photos((100, 80), (61, 97), (64, 64))
 
 
-def with_change(row: int, column: int, side: int) -> torch.Tensor:
-    """A photo, and the same with other pixels in one square of a grid."""
+@torch.no_grad()
+def moved(encoder: Any) -> torch.Tensor:
+    """How far every cell's feature moves (columns) where the pixels of one cell change (rows)."""
+    grid, side = encoder.grid, SIDE // encoder.grid.rows
     pixels = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    changed = pixels.clone()
-    rows, columns = slice(row * side, (row + 1) * side), slice(column * side, (column + 1) * side)
     noise = torch.randn(3, side, side, generator=torch.Generator().manual_seed(1))
-    changed[0, :, rows, columns] = noise
-    return torch.cat([pixels, changed])
+    changed = pixels.repeat(grid.n_patches, 1, 1, 1)
+    for cell, photo in enumerate(changed):
+        row, column = grid.place(cell)
+        photo[:, row * side : (row + 1) * side, column * side : (column + 1) * side] = noise
+    return (encoder.encode(changed) - encoder.encode(pixels)).norm(dim=2)
+
+
+def cells_in_place(encoder: Any, within: int = 0) -> int:
+    """Return of how many cells the feature, or that of a cell `within` some, moves furthest."""
+    furthest = moved(encoder).argmax(dim=1).tolist()
+    places = [
+        (encoder.grid.place(cell), encoder.grid.place(to)) for cell, to in enumerate(furthest)
+    ]
+    return sum(max(abs(a[0] - b[0]), abs(a[1] - b[1])) <= within for a, b in places)
+
+
+def pixels_off(encoder: Any, folder: Path) -> float:
+    """Return how far pixels are from those of transformers' own image processor."""
+    expected = reference_pixels(folder, photos())
+    return float((prepare_pixels(encoder, photos()) - expected).abs().max())
+
+
+PIXELS = Claim("pixels", pixels_off, 0, "to the bit")
+
+
+@pytest.fixture(scope="module")
+def claimed(load: Any) -> Any:
+    """Measure a claim of a tiny Llama that sees through an encoder of a kind, once."""
+
+    @functools.cache
+    def measured(kind: str, claim: Claim) -> float:
+        return claim.measure(of_encoder(load(kind), photos()[0], claim.dtype))
+
+    return measured
 
 
 # Every family
@@ -115,8 +136,19 @@ def test_shape_and_determinism(load: Any, kind: str) -> None:
 
 @every_kind
 def test_pixels_are_those_of_the_checkpoint_s_own_processor(load: Any, kind: str) -> None:
-    found = prepare_pixels(load(kind), photos())
-    assert torch.equal(found, reference_pixels(load.folder(kind), photos()))
+    assert PIXELS.holds(pixels_off(load(kind), load.folder(kind)))
+
+
+def test_pixels_of_another_processor_are_others(load: Any) -> None:
+    assert not PIXELS.holds(pixels_off(load("beit"), load.folder("clip")))
+
+
+@every_kind
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.title)
+def test_what_is_claimed_through_every_encoder(claimed: Any, kind: str, claim: Claim) -> None:
+    """That it can fail is shown with the language models."""
+    found = claimed(kind, claim)
+    assert claim.holds(found), found
 
 
 @tokens_only
@@ -134,33 +166,31 @@ def test_class_token_and_registers_are_dropped(load: Any, kind: str) -> None:
 
 
 @tokens_only
-@pytest.mark.parametrize(("row", "column"), [(0, 0), (0, 3), (1, 2), (2, 1), (3, 0), (3, 3)])
-def test_tokens_are_in_raster_order(load: Any, kind: str, row: int, column: int) -> None:
+def test_tokens_are_in_raster_order(load: Any, kind: str) -> None:
     """Exactly where patches are embedded; in the output the patch itself changes most."""
-    pixels = with_change(row, column, PATCH)
-    place = 4 * row + column
-    embedded = load(kind, layer=0).encode(pixels)
-    change = (embedded[1] - embedded[0]).abs().amax(dim=1)
-    assert change.argmax() == place
-    change[place] = 0
-    assert not change.any()
-    features = load(kind).encode(pixels)
-    assert (features[1] - features[0]).norm(dim=1).argmax() == place
+    embedded = moved(load(kind, layer=0))
+    assert torch.equal(embedded != 0, torch.eye(len(embedded)) != 0)
+    assert cells_in_place(load(kind)) == load(kind).grid.n_patches
 
 
 @pytest.mark.parametrize("kind", MAPS)
-@pytest.mark.parametrize(("row", "column"), [(0, 0), (0, 6), (2, 5), (5, 2), (7, 7)])
-def test_maps_are_in_raster_order(load: Any, kind: str, row: int, column: int) -> None:
+def test_maps_are_in_raster_order(load: Any, kind: str) -> None:
     """The cell changes most, or (its convolutions overlap) one of those that touch it."""
     encoder = load(kind)
-    features = encoder.encode(with_change(row, column, SIDE // SIDE_OF_MAP))
-    change = (features[1] - features[0]).norm(dim=1)
-    found = encoder.grid.place(int(change.argmax()))
-    assert max(abs(found[0] - row), abs(found[1] - column)) <= 1
-    y, x = np.mgrid[:SIDE_OF_MAP, :SIDE_OF_MAP]
-    weights = (change / change.sum()).reshape(SIDE_OF_MAP, SIDE_OF_MAP).numpy()
-    assert abs((weights * y).sum() - row) < 2
-    assert abs((weights * x).sum() - column) < 2
+    assert cells_in_place(encoder, within=1) == encoder.grid.n_patches
+    change = moved(encoder)
+    places = torch.tensor([encoder.grid.place(cell) for cell in range(len(change))]).float()
+    centres = change @ places / change.sum(dim=1, keepdim=True)
+    assert (centres - places).abs().max() < 2
+
+
+def test_patches_in_another_order_are_noticed(load: Any) -> None:
+    """Numbered by columns: only the cells of the diagonal stay in place."""
+    encoder = copy.copy(load("vit"))
+    columns_first = torch.arange(16).reshape(4, 4).T.flatten()
+    encode = encoder.encode
+    encoder.encode = lambda pixels: encode(pixels)[:, columns_first]
+    assert cells_in_place(encoder) == 4
 
 
 @every_kind
@@ -186,7 +216,7 @@ def test_a_layer_before_the_last(load: Any, kind: str) -> None:
 @every_kind
 def test_captions_end_to_end(load: Any, kind: str) -> None:
     encoder = load(kind)
-    captioner = seeing(encoder)
+    captioner = captioner_of(encoder)
     before = weights_hash(encoder.network)
     captions = captioner.caption_all(photos())
     assert all(captions)
@@ -198,7 +228,7 @@ def test_captions_end_to_end(load: Any, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["beit", "clip", "convnext"])
 def test_explaining_end_to_end(load: Any, kind: str, tmp_path: Path) -> None:
-    captioner = seeing(load(kind))
+    captioner = captioner_of(load(kind))
     files = []
     for number, photo in enumerate(photos()[:2]):
         files.append(tmp_path / f"{number}.png")
@@ -257,13 +287,13 @@ def test_a_pooled_output_is_expressed_by_its_row(load: Any) -> None:
     encoder = TransformersEncoder(network, pooled, load("clip").preprocessing, name="pooled")
     assert encoder.grid == PatchGrid(1, 1)
     assert encoder.encode(torch.rand(2, 3, SIDE, SIDE)).shape == (2, 1, D_FEATURES)
-    assert seeing(encoder).caption_all(photos())
+    assert captioner_of(encoder).caption_all(photos())
 
 
 def test_explaining_without_a_grid_leaves_the_maps_out_and_says_so(
     load: Any, tmp_path: Path
 ) -> None:
-    captioner = seeing(Pooled(load("vit")))
+    captioner = captioner_of(Pooled(load("vit")))
     path = tmp_path / "photo.png"
     photos()[0].save(path)
     settings = Settings(grid=[0, 5], top=6, words=("dog",))
@@ -282,45 +312,52 @@ def test_explaining_without_a_grid_leaves_the_maps_out_and_says_so(
 # Documentation
 
 
-def table() -> str:
-    """The table of families, made from the rows."""
-    lines = [
-        "| family | `model_type` | image processor | ahead of the patches | features | note | "
-        "example, about MB |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for family in ENCODER_FAMILIES:
-        types = ", ".join(f"`{model_type}`" for model_type in family.model_types)
-        ahead = "a map, no tokens" if family.is_map else f"{family.leading or 'no'} token"
-        if family.registers:
-            ahead += f" + `{family.registers}`"
-        note = family.limits
-        if family.ordered_noise:
-            note = "; ".join(filter(None, [note, "its masking and shuffling are switched off"]))
-        cells = (
+def facts(family: EncoderFamily) -> tuple[str, ...]:
+    """Return what a row says."""
+    ahead = "a map, no tokens" if family.is_map else f"{family.leading or 'no'} token"
+    if family.registers:
+        ahead += f" + `{family.registers}`"
+    note = family.limits
+    if family.ordered_noise:
+        note = "; ".join(filter(None, [note, "its masking and shuffling are switched off"]))
+    return (
+        family.name,
+        ", ".join(f"`{model_type}`" for model_type in family.model_types),
+        family.processor,
+        ahead,
+        f"`{family.output}`",
+        note,
+        f"`{family.example}`, {family.example_mb:,}",
+    )
+
+
+def test_the_docs_hold_exactly_the_facts(request: pytest.FixtureRequest) -> None:
+    where = ("family", "`model_type`", "image processor", "ahead of the patches")
+    head = (*where, "features", "note", "example, about MB")
+    require(PAGE, "families", markdown(head, map(facts, ENCODER_FAMILIES)), request)
+
+
+def test_the_docs_hold_exactly_what_was_measured(
+    load: Any, claimed: Any, request: pytest.FixtureRequest
+) -> None:
+    def row(family: EncoderFamily) -> tuple[str, ...]:
+        kinds = [kind for kind in KINDS if kind in family.model_types]
+        assert set(kinds) == set(family.model_types)
+        encoders = [load(kind) for kind in kinds]
+        within = 1 if family.is_map else 0
+        placed = sum(cells_in_place(encoder, within) for encoder in encoders)
+        cells = sum(encoder.grid.n_patches for encoder in encoders)
+        return (
             family.name,
-            types,
-            family.processor,
-            ahead,
-            f"`{family.output}`",
-            note,
-            f"`{family.example}`, {family.example_mb:,}",
+            str(len(kinds)),
+            PIXELS.cell(pixels_off(load(kind), load.folder(kind)) for kind in kinds),
+            f"{placed} of {cells}" + (", within a cell" if within else ""),
+            *(claim.cell(claimed(kind, claim) for kind in kinds) for claim in CLAIMS),
         )
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
-
-def test_the_table_of_the_documentation_is_made_from_the_rows() -> None:
-    """Run with MOLYNEUX_WRITE_DOCS=1 to write it anew."""
-    text = DOCS.read_text(encoding="utf-8")
-    start, end = "<!-- table of families: made by the tests -->\n", "\n<!-- end of table -->"
-    assert text.count(start) == text.count(end) == 1
-    head, rest = text.split(start)
-    found, tail = rest.split(end)
-    if os.environ.get("MOLYNEUX_WRITE_DOCS"):
-        DOCS.write_text(head + start + table() + end + tail, encoding="utf-8")
-    else:
-        assert found == table()
+    ahead = ("family", "tiny encoders", PIXELS.title, "patches in place")
+    head = (*ahead, *(claim.title for claim in CLAIMS))
+    require(PAGE, "claims", markdown(head, map(row, ENCODER_FAMILIES)), request)
 
 
 def test_the_documentation_s_new_family_works(
@@ -332,7 +369,7 @@ def test_the_documentation_s_new_family_works(
 
     code = next(
         block
-        for block in re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.S)
+        for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
         if "register_encoder_family" in block
     )
     assert len(code.splitlines()) < 20
@@ -351,6 +388,6 @@ def test_the_documentation_s_new_family_works(
     (folder / "preprocessor_config.json").write_text('{"size": 64}')
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(compile(code, str(DOCS), "exec"), names)
+    exec(compile(code, str(PAGE), "exec"), names)
     assert names["encoder"].grid == PatchGrid(4, 4)
-    assert all(seeing(names["encoder"]).caption_all(photos()))
+    assert all(captioner_of(names["encoder"]).caption_all(photos()))

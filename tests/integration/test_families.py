@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import copy
-import sys
+import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_models
 import torch
+from claims import (
+    CLAIMS,
+    DIFFERENCES,
+    DOG,
+    Claim,
+    differences,
+    every,
+    figure,
+    generated,
+    pairs,
+    slow,
+    until_stop,
+)
 from PIL import Image
+from subjects import of_captioner, of_language_model
 from tiny_models import (
     BEGIN,
     D_MLP,
@@ -20,11 +34,11 @@ from tiny_models import (
     N_LAYERS,
     OTHER_WIDTH,
     PADDING_ROWS,
-    RELU,
     WITHOUT_SDPA,
     count_hooks,
     tiny_captioner,
     tiny_language_model,
+    tiny_photos,
     tiny_projection,
     tiny_tokenizer,
     weights_hash,
@@ -38,15 +52,12 @@ from molyneux.hooks import capture, edit
 from molyneux.models.captioner import Captioner
 from molyneux.models.generation import continue_greedily
 from molyneux.neurons.ablation import BATCH, Positions, ablate_units, silenced
-from molyneux.neurons.attribution import Attribution, Objective, Target, UnitScores, attribute_units
+from molyneux.neurons.attribution import Attribution, Target, UnitScores, attribute_units
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.unit import Unit, unit_mask
 from molyneux.vision.layout import ImagePrompt, Layout, lay_out
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "reference"))
-import slow
-
-DOG, CAT = 20, 21
+CAT = 21
 UNITS = [Unit(0, 0), Unit(0, 31), Unit(1, 7), Unit(1, 8), Unit(2, 47)]
 FIELDS = ("score", "total", "share", "sign", "peak_patch")
 
@@ -94,106 +105,39 @@ def test_what_the_adapter_says(model: LanguageModel, kind: str) -> None:
         assert model.output_rows(layer)[5].double().tolist() == row.tolist()
 
 
-def test_units_writes_and_bias_sum_to_the_mlps_output(
-    model: LanguageModel, prompt: ImagePrompt, kind: str
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.title)
+def test_what_is_claimed_of_every_family(kind: str, claim: Claim) -> None:
+    found = figure(claim, of_language_model, kind)
+    assert claim.holds(found), found
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.title)
+@pytest.mark.parametrize(
+    ("square", "wrong"),
+    [("llama", "self_attn.o_proj"), ("gpt2", "attn.c_proj"), ("opt", "self_attn.out_proj")],
+)
+def test_of_a_wrong_row_nothing_claimed_holds(
+    monkeypatch: pytest.MonkeyPatch, square: str, wrong: str, claim: Claim
 ) -> None:
-    output: dict[int, Tensor] = {}
-
-    def keep(module: torch.nn.Module, _: Any, out: Tensor) -> None:
-        output[modules.index(module)] = out.clone()  # Falcon adds to it in place
-
-    names = [slow.down_name(kind)] * model.n_layers
-    modules = [getattr(slow.mlp_of(kind, model.model, at), name) for at, name in enumerate(names)]
-    handles = [module.register_forward_hook(keep) for module in modules]
-    with capture(down(model)) as activation:
-        logits_of(model, prompt)
-    for handle in handles:
-        handle.remove()
-    for layer, module in down(model).items():
-        written = torch.zeros_like(output[layer])
-        for unit in range(model.d_mlp):
-            written += activation[layer][..., unit : unit + 1] * model.output_rows(layer)[unit]
-        bias = getattr(module, "bias", None)
-        written = written if bias is None else written + bias
-        torch.testing.assert_close(written, output[layer], rtol=1e-4, atol=1e-5)
-        assert output[layer].abs().max() > 0.1
+    """The row names a projection of attention, in a model where all have the MLP's shape."""
+    monkeypatch.setattr(tiny_models, "D_MLP", D_MODEL)
+    subject = of_captioner(square, tiny_captioner(square, dtype=claim.dtype), tiny_photos(1)[0])
+    assert claim.holds(claim.measure(subject))
+    row = dataclasses.replace(subject.model.family, down=wrong)
+    found = claim.measure(subject.with_row(row))
+    assert not claim.holds(found)
+    assert found > 100 * claim.bound
 
 
-def test_zeroing_in_a_hook_is_zeroing_weights_to_the_bit(
-    model: LanguageModel, prompt: ImagePrompt, kind: str
-) -> None:
-    masks = unit_mask(UNITS, model.n_layers, model.d_mlp)[None]
-    intact = logits_of(model, prompt)
-    with silenced(model, masks, prompt.patches, "all"):
-        hooked = logits_of(model, prompt)
-    without = slow.without_units(kind, model.model, [(u.layer, u.unit) for u in UNITS])
-    with torch.no_grad():
-        zeroed = without(inputs_embeds=prompt.embeddings, use_cache=False).logits
-    assert torch.equal(hooked, zeroed)
-    assert (hooked - intact).abs().max() > 1e-2
-    assert torch.equal(logits_of(model, prompt), intact)
-
-
-def step_for(kind: str) -> float:
-    """A step of 1e-2 takes other units over ReLU's kink."""
-    return 1e-3 if kind in RELU else 1e-2
-
-
-@pytest.mark.parametrize("of", ["logit", "logprob"])
-def test_totals_agree_with_central_differences(
-    kind: str, photos: list[Image.Image], of: Objective
-) -> None:
-    """Scaling a unit by 1 + e at all patches changes y by e x total."""
-    captioner = tiny_captioner(kind, dtype=torch.float64)
-    model, prompt = captioner.language_model, captioner.see(photos[:1])
-    at = prompt.n_positions - 1
-    found = attribute_units(model, prompt, [Target(DOG, at)], of=of).patches.total[0]
-    largest = float(found.abs().max())
-    strongest = found.abs().flatten().topk(6).indices.tolist()
-    chosen = [divmod(i, D_MLP) for i in strongest] + [(0, 3), (1, 11), (2, 19)]
-    for layer, unit in chosen:
-        expected = slow.relative_difference(
-            kind,
-            model.model,
-            prompt.embeddings,
-            layer,
-            unit,
-            list(range(1, 17)),
-            DOG,
-            at,
-            of=of,
-            step=step_for(kind),
-        )
-        # Rotary, softmax and RMS code computes in float32 even here: logits of size 10 are good
-        # to some 1e-6, which a step of 1e-2 turns into 1e-4; its square leaves about as much.
-        assert float(found[layer, unit]) == pytest.approx(expected, rel=2e-3, abs=1e-3 * largest)
-    assert largest > 0.05
+def test_totals_of_log_probabilities_agree_with_central_differences(kind: str) -> None:
+    found = differences(of_language_model(kind, torch.float64), of="logprob")
+    assert DIFFERENCES.holds(found), found
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k not in GATED])
-def test_the_papers_site_agrees_with_central_differences(
-    kind: str, photos: list[Image.Image]
-) -> None:
-    captioner = tiny_captioner(kind, dtype=torch.float64)
-    model, prompt = captioner.language_model, captioner.see(photos[:1])
-    at = prompt.n_positions - 1
-    found = attribute_units(model, prompt, [Target(DOG, at)], site="preactivation").patches.total[0]
-    for i in found.abs().flatten().topk(8).indices.tolist():
-        layer, unit = divmod(i, D_MLP)
-        expected = slow.relative_difference(
-            kind,
-            model.model,
-            prompt.embeddings,
-            layer,
-            unit,
-            list(range(1, 17)),
-            DOG,
-            at,
-            site="preactivation",
-            step=step_for(kind),
-        )
-        largest = float(found.abs().max())
-        assert float(found[layer, unit]) == pytest.approx(expected, rel=5e-3, abs=1e-3 * largest)
+def test_the_papers_site_agrees_with_central_differences(kind: str) -> None:
+    found = differences(of_language_model(kind, torch.float64), site="preactivation")
+    assert DIFFERENCES.holds(found), found
 
 
 def test_attribution_reports_the_targets_logit_and_probability(
@@ -356,46 +300,17 @@ def test_nothing_changes_the_weights_or_leaves_a_hook(kind: str, photos: list[Im
     assert all(p.grad is None and not p.requires_grad for p in model.model.parameters())
 
 
-def until_stop(model: LanguageModel, ids: list[int]) -> list[int]:
-    written: list[int] = []
-    for token in ids:
-        text = model.token_text(token)
-        if token in model.tokenizer.all_special_ids or "\n" in text:
-            break
-        written.append(token)
-        if text.rstrip().endswith("."):
-            break
-    return written
-
-
-def generated(model: LanguageModel, prompt: ImagePrompt) -> list[list[int]]:
-    """Return what Hugging Face's own greedy search writes, padding rows ruled out."""
-    padding = list(range(model.d_vocab, model.d_vocab + PADDING_ROWS))
-    rows = []
-    for row in range(len(prompt.embeddings)):  # one by one: a batch would need padding
-        one = prompt.photo(row).embeddings
-        ids = model.model.generate(
-            inputs_embeds=one,
-            attention_mask=torch.ones(one.shape[:2], dtype=torch.long),
-            do_sample=False,
-            max_new_tokens=20,
-            suppress_tokens=padding,
-            pad_token_id=1,
-        )
-        rows.append(until_stop(model, ids[0].tolist()))
-    return rows
-
-
-def test_greedy_continuation_is_hugging_faces(
-    family_captioner: Captioner, photos: list[Image.Image]
+def test_photos_in_a_batch_are_captioned_as_each_alone(
+    family_captioner: Captioner, photos: list[Image.Image], kind: str
 ) -> None:
+    """And as Hugging Face does; of the first photo that is claimed above."""
     model, prompt = family_captioner.language_model, family_captioner.see(photos)
     ours = continue_greedily(model, prompt)
-    assert ours == generated(model, prompt)
+    assert ours[1:] == [generated(of_captioner(kind, family_captioner, p)) for p in photos[1:]]
     assert max(len(row) for row in ours) > 3
     assert family_captioner.caption_all(photos) == [model.decode(row).strip() for row in ours]
-    # A batch of photos is written as each is alone, and fewer tokens are the first of them.
     assert [continue_greedily(model, prompt.photo(i))[0] for i in range(3)] == ours
+    # Fewer tokens are the first of them.
     assert continue_greedily(model, prompt, max_tokens=2) == [row[:2] for row in ours]
     best = [int(logits[-1].argmax()) for logits in logits_of(model, prompt)]
     assert all(
@@ -403,18 +318,20 @@ def test_greedy_continuation_is_hugging_faces(
     )
 
 
-def test_silenced_units_stay_silent_at_every_step(
+def test_units_silenced_for_a_batch_stay_silent_at_every_step(
     family_captioner: Captioner, photos: list[Image.Image], kind: str
 ) -> None:
     """With a cache, hooks act on one new position a step: as if the weights were zero."""
     model, prompt = family_captioner.language_model, family_captioner.see(photos[:2])
-    units = [Unit(layer, unit) for layer in range(N_LAYERS) for unit in range(0, D_MLP, 2)]
+    units = every(2, model)
     masks = unit_mask(units, N_LAYERS, D_MLP).expand(2, -1, -1)
     with silenced(model, masks, prompt.patches, "all"):
         ours = continue_greedily(model, prompt)
-    without = slow.without_units(kind, model.model, [(u.layer, u.unit) for u in units])
-    zeroed = LanguageModel(without, model.tokenizer, model.family)  # type: ignore[arg-type]
-    assert ours == generated(zeroed, prompt)
+    without = slow.without_units(kind, model.model, pairs(units))
+    second = of_captioner(kind, family_captioner, photos[1])
+    assert ours[1] == generated(second, without)
+    with silenced(model, masks[:1], prompt.patches, "all"):
+        assert ours[:1] == continue_greedily(model, prompt.photo(0))
     assert ours != continue_greedily(model, prompt)
 
 

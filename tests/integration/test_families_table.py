@@ -1,72 +1,82 @@
-"""The table of families in the docs is what the rows and the tests say, and its example runs.
+"""The tables of families in the docs are what the rows and the tests say, and its example runs.
 
-`python -m pytest tests/integration/test_families_table.py --rewrite-docs` writes the table anew.
+`python -m pytest tests/integration/test_families_table.py --rewrite-docs` writes them anew.
 """
 
 from __future__ import annotations
 
+import functools
 import re
-from pathlib import Path
 
 import pytest
 import torch
+from claims import CLAIMS, figure
+from docs_tables import DOCS, markdown, require
+from subjects import of_language_model
 from tiny_models import KINDS, tiny_language_model, tiny_tokenizer
 
 from molyneux.adapters import FAMILIES, LanguageModel, find_family
+from molyneux.adapters.families import Family
 from molyneux.adapters.proof import prove
 from molyneux.errors import AdapterError
 
-PAGE = Path(__file__).parents[2] / "docs" / "families.md"
-BEGIN, END = "<!-- table of families: begin -->\n", "<!-- table of families: end -->\n"
-HEAD = (
+PAGE = DOCS / "families.md"
+FACTS = (
     "family",
     "`model_type`",
     "down projection",
     "gated",
     "norm after the MLP",
     "head bias",
-    "tiny models tested",
-    "checks passed",
 )
 
 
-def table() -> str:
-    """Return the table: one line per row, with the tiny models that belong to it."""
-    own: dict[str, list[LanguageModel]] = {family.name: [] for family in FAMILIES}
+@functools.cache
+def tiny_models_of_rows() -> dict[str, list[str]]:
+    """Return the kinds of tiny models that belong to every row."""
+    own: dict[str, list[str]] = {family.name: [] for family in FAMILIES}
     for kind in KINDS:
-        model = tiny_language_model(kind)
-        own[model.family.name].append(model)
-    lines = ["| " + " | ".join(HEAD) + " |", "| --- " * len(HEAD) + "|"]
-    for family in FAMILIES:
-        models = own[family.name]
-        types = {model.model.config.model_type for model in models}
-        assert types == set(family.model_types), f"{family.name}: a model_type is not tested"
-        checks = [check for model in models for check in prove(model)]
-        biased = {model.unembedding_bias() is not None for model in models}
-        assert len(biased) == 1
-        after = family.after_mlp_norm or ", ".join(family.stream_norms)
-        cells = (
-            family.name,
-            ", ".join(f"`{name}`" for name in family.model_types),
-            f"`{family.down}`",
-            "yes" if family.gated else "no",
-            f"`{after}`" + (" (on the stream)" if family.stream_norms else "") if after else "no",
-            "yes" if biased.pop() else "no",
-            str(len(models)),
-            f"{sum(check.holds for check in checks)} of {len(checks)}",
-        )
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        own[of_language_model(kind).model.family.name].append(kind)
+    return own
 
 
-def test_the_docs_hold_exactly_the_table(request: pytest.FixtureRequest) -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    ahead, _, rest = text.partition(BEGIN)
-    _, _, behind = rest.partition(END)
-    made = ahead + BEGIN + table() + END + behind
-    if request.config.getoption("--rewrite-docs"):
-        PAGE.write_text(made, encoding="utf-8")
-    assert PAGE.read_text(encoding="utf-8") == made, "run this file with --rewrite-docs"
+def facts(family: Family) -> tuple[str, ...]:
+    """Return what a row says, and what its tiny models show of it."""
+    models = [of_language_model(kind).model for kind in tiny_models_of_rows()[family.name]]
+    types = {model.model.config.model_type for model in models}
+    assert types == set(family.model_types), f"{family.name}: a model_type is not tested"
+    biased = {model.unembedding_bias() is not None for model in models}
+    assert len(biased) == 1
+    after = family.after_mlp_norm or ", ".join(family.stream_norms)
+    return (
+        family.name,
+        ", ".join(f"`{name}`" for name in family.model_types),
+        f"`{family.down}`",
+        "yes" if family.gated else "no",
+        f"`{after}`" + (" (on the stream)" if family.stream_norms else "") if after else "no",
+        "yes" if biased.pop() else "no",
+    )
+
+
+def claimed(family: Family) -> tuple[str, ...]:
+    """Return what was measured on a row's tiny models."""
+    kinds = tiny_models_of_rows()[family.name]
+    checks = [check for kind in kinds for check in prove(of_language_model(kind).model)]
+    return (
+        family.name,
+        str(len(kinds)),
+        *(claim.cell(figure(claim, of_language_model, kind) for kind in kinds) for claim in CLAIMS),
+        f"{sum(check.holds for check in checks)} of {len(checks)}",
+    )
+
+
+def test_the_docs_hold_exactly_the_facts(request: pytest.FixtureRequest) -> None:
+    require(PAGE, "families", markdown(FACTS, map(facts, FAMILIES)), request)
+
+
+def test_the_docs_hold_exactly_what_was_measured(request: pytest.FixtureRequest) -> None:
+    head = ("family", "tiny models", *(claim.title for claim in CLAIMS), "`prove`")
+    require(PAGE, "claims", markdown(head, map(claimed, FAMILIES)), request)
 
 
 def test_adding_a_family_as_the_docs_do() -> None:

@@ -1,26 +1,26 @@
-"""The table of vision-language families in the docs is what the rows and the tests say.
+"""The tables of vision-language families in the docs are what the rows and the tests say.
 
-`python -m pytest tests/integration/test_vlms_table.py --rewrite-docs` writes the table anew.
+`python -m pytest tests/integration/test_vlms_table.py --rewrite-docs` writes them anew.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from claims import CLAIMS, Claim, figure, logits_of
+from docs_tables import DOCS, markdown, require
+from subjects import Subject, of_vlm
 from tiny_models import tiny_photos
-from tiny_vlms import VLM_KINDS, hugging_face_inputs, tiny_vlm
+from tiny_vlms import VLM_KINDS, tiny_vlm
 
 from molyneux.adapters.proof import prove
 from molyneux.adapters.vlm_families import VISION_FAMILIES, VisionFamily
-from molyneux.models.vlm import VisionLanguageModel
 from molyneux.models.vlm_proof import prove_patches
 
-PAGE = Path(__file__).parents[2] / "docs" / "vlms.md"
-BEGIN = "<!-- table of vision families: begin -->\n"
-END = "<!-- table of vision families: end -->\n"
-HEAD = (
+PAGE = DOCS / "vlms.md"
+FACTS = (
     "family",
     "`model_type`",
     "language models tested",
@@ -28,42 +28,35 @@ HEAD = (
     "the patches show",
     "tiles",
     "beside the embeddings",
-    "logits",
-    "patches in place",
-    "checks passed",
 )
 SHOWN = {"crop": "what the processor crops", "whole": "the whole photo", "centre": "its centre"}
 
 
-def logits(kind: str, seeing: VisionLanguageModel) -> str:
-    """Return how far the logits are from Hugging Face's."""
-    photo = tiny_photos(1)[0]
-    prompt, model = seeing.see([photo]), seeing.language_model
+def logits(subject: Subject) -> float:
+    """How far logits are from those that Hugging Face makes of pixels and text."""
+    network: Any = subject.network
     with torch.no_grad():
-        theirs = model.model(**hugging_face_inputs(kind, seeing, photo)).logits
-        ours = model.run(inputs_embeds=prompt.embeddings, beside=prompt.given()).logits
-    off = float((ours - theirs).abs().max())
-    assert off < 1e-6
-    return "equal" if torch.equal(ours, theirs) else f"within {off:.0e}"
+        theirs = network.whole(**subject.inputs).logits
+    return float((logits_of(subject) - theirs).abs().max())
 
 
-def line(family: VisionFamily, kinds: list[str]) -> tuple[str, ...]:
-    """Return a family's cells."""
-    models = {kind: tiny_vlm(kind) for kind in kinds}
-    configs = [seeing.language_model.model.config for seeing in models.values()]
+LOGITS = Claim("logits", logits, 0, "to the bit")
+
+
+def kinds_of(family: VisionFamily) -> list[str]:
+    """Return the kinds of tiny models that belong to a row."""
+    of = {kind: kind.split("_siglip")[0].replace("paligemma2", "paligemma") for kind in VLM_KINDS}
+    return [kind for kind in VLM_KINDS if of[kind] in family.model_types]
+
+
+def facts(family: VisionFamily) -> tuple[str, ...]:
+    """Return what a row says, and what its tiny models are made of."""
+    configs = [of_vlm(kind).model.model.config for kind in kinds_of(family)]
     assert {config.model_type for config in configs} == set(family.model_types)
     towers = {config.vision_config.model_type for config in configs}
     assert towers <= set(family.towers)
     texts = {config.text_config.model_type for config in configs}
-    photo = tiny_photos(1)[0]
-    placed = [
-        check
-        for seeing in models.values()
-        for check in prove_patches(seeing, photo, range(seeing.encoder.grid.n_patches))
-    ]
-    checks = [check for seeing in models.values() for check in prove(seeing.language_model)]
     beside = family.positions or (family.token_types[0] if family.token_types else None)
-    found = {logits(kind, seeing) for kind, seeing in models.items()}
     return (
         family.name,
         ", ".join(f"`{name}`" for name in family.model_types),
@@ -72,27 +65,34 @@ def line(family: VisionFamily, kinds: list[str]) -> tuple[str, ...]:
         SHOWN[family.view],
         "yes" if family.tiles else "no",
         f"`{beside}`" if beside else "nothing",
-        ", ".join(sorted(found)),
+    )
+
+
+def claimed(family: VisionFamily) -> tuple[str, ...]:
+    """Return what was measured on a row's tiny models."""
+    kinds = kinds_of(family)
+    photo = tiny_photos(1)[0]
+    placed = [
+        check
+        for seeing in map(tiny_vlm, kinds)
+        for check in prove_patches(seeing, photo, range(seeing.encoder.grid.n_patches))
+    ]
+    checks = [check for kind in kinds for check in prove(of_vlm(kind).model)]
+    return (
+        family.name,
+        str(len(kinds)),
+        LOGITS.cell(figure(LOGITS, of_vlm, kind) for kind in kinds),
         f"{sum(check.holds for check in placed)} of {len(placed)}",
+        *(claim.cell(figure(claim, of_vlm, kind) for kind in kinds) for claim in CLAIMS),
         f"{sum(check.holds for check in checks)} of {len(checks)}",
     )
 
 
-def table() -> str:
-    """Return the table: one line per row, with the tiny models that belong to it."""
-    lines = ["| " + " | ".join(HEAD) + " |", "| --- " * len(HEAD) + "|"]
-    of = {kind: kind.split("_siglip")[0].replace("paligemma2", "paligemma") for kind in VLM_KINDS}
-    for family in VISION_FAMILIES:
-        kinds = [kind for kind in VLM_KINDS if of[kind] in family.model_types]
-        lines.append("| " + " | ".join(line(family, kinds)) + " |")
-    return "\n".join(lines) + "\n"
+def test_the_docs_hold_exactly_the_facts(request: pytest.FixtureRequest) -> None:
+    require(PAGE, "vision families", markdown(FACTS, map(facts, VISION_FAMILIES)), request)
 
 
-def test_the_docs_hold_exactly_the_table(request: pytest.FixtureRequest) -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    ahead, _, rest = text.partition(BEGIN)
-    _, _, behind = rest.partition(END)
-    made = ahead + BEGIN + table() + END + behind
-    if request.config.getoption("--rewrite-docs"):
-        PAGE.write_text(made, encoding="utf-8")
-    assert PAGE.read_text(encoding="utf-8") == made, "run this file with --rewrite-docs"
+def test_the_docs_hold_exactly_what_was_measured(request: pytest.FixtureRequest) -> None:
+    ahead = ("family", "tiny models", LOGITS.title, "patches in place")
+    head = (*ahead, *(claim.title for claim in CLAIMS), "`prove`")
+    require(PAGE, "claims", markdown(head, map(claimed, VISION_FAMILIES)), request)

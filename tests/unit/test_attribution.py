@@ -133,6 +133,20 @@ def test_a_network_of_small_integers(toy: LanguageModel, prompt: ImagePrompt) ->
     assert found.magnitude("last", 0).tolist() == [[0, 1], [4, 5]]
 
 
+def test_scores_without_sinks_come_from_the_same_pass(
+    toy: LanguageModel, prompt: ImagePrompt
+) -> None:
+    targets, sinks = [Target(2, 2), Target(0, 1)], torch.tensor([False, True])
+    found = attribute_units(toy, prompt, targets, sinks=sinks)
+    assert found.without_sinks is not None
+    apart = attribute_units(toy, prompt, targets, patches=~sinks)
+    for name in ("score", "total", "share", "sign", "peak_patch"):
+        assert torch.equal(getattr(found.without_sinks, name), getattr(apart.patches, name))
+    assert found.without_sinks.total[0].tolist() == [[4, 0], [4, -1]]
+    assert found.patches.total[0].tolist() == [[12, 0], [10, -4]]
+    assert apart.without_sinks is None
+
+
 def test_an_earlier_target_sees_only_what_came_before(
     toy: LanguageModel, prompt: ImagePrompt
 ) -> None:

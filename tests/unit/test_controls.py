@@ -56,6 +56,32 @@ def test_matched_units_are_the_nearest_left_in_the_layer() -> None:
     assert matched_units([Unit(1, 0)], strength, {Unit(1, 0), Unit(1, 1)}) == [Unit(1, 2)]
 
 
+def test_matched_units_are_taken_greedily_in_the_order_given() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for case in range(20):
+        # Few distinct values, so that many are equally near; and one that overflowed.
+        strength = torch.randint(0, 6, (2, 30), generator=generator).float()
+        strength[0, 7] = torch.inf
+        order = torch.randperm(60, generator=generator).tolist()
+        units = [Unit(*divmod(i, 30)) for i in order[:25]]
+        excluded = {Unit(*divmod(i, 30)) for i in order[15:35]}
+        free = [Unit(layer, k) for layer in range(2) for k in range(30)]
+        free = [unit for unit in free if unit not in excluded]
+        expected: list[Unit | None] = []
+        for unit in units:
+            own = float(strength[unit.layer, unit.unit])
+            own = min(own, 1e300)
+            near = [
+                (abs(min(float(strength[other.layer, other.unit]), 1e300) - own), other)
+                for other in free
+                if other.layer == unit.layer
+            ]
+            expected.append(min(near)[1] if near else None)
+            if near:
+                free.remove(min(near)[1])
+        assert matched_units(units, strength, excluded) == expected, case
+
+
 def test_matched_units_match_better_than_random_ones() -> None:
     strength = torch.rand(3, 200, generator=torch.Generator().manual_seed(0)) ** 4
     units = [Unit(layer, int(k)) for layer in range(3) for k in strength[layer].topk(20).indices]

@@ -67,3 +67,16 @@ def test_equal_scores_keep_the_order_of_layer_and_unit() -> None:
 def test_what_is_scored_minus_infinity_never_ranks() -> None:
     score = torch.tensor([[-torch.inf, -3.0], [2.0, -torch.inf]])
     assert top_units(score, 4) == [Unit(1, 0), Unit(0, 1)]
+
+
+def test_equal_scores_keep_the_order_of_layer_then_unit() -> None:
+    generator = torch.Generator().manual_seed(0)
+    score = torch.randint(-3, 4, (5, 40), generator=generator).float()
+    score[score == -3] = -torch.inf
+    ranked = sorted(
+        (Unit(layer, k) for layer in range(5) for k in range(40)),
+        key=lambda unit: (-float(score[unit.layer, unit.unit]), unit),
+    )
+    ranked = [unit for unit in ranked if score[unit.layer, unit.unit] != -torch.inf]
+    for n in (1, 7, 60, len(ranked), 200):
+        assert top_units(score, n) == ranked[:n]

@@ -12,12 +12,12 @@ from typing import Any
 from steps import Bench, declare_sink
 from timing import Clock
 
+from molyneux.share import Share
 from molyneux.studies.experiment import Experiment, Rows
 from molyneux.studies.finished import Finished
 from molyneux.studies.measure import photo_phase
 from molyneux.studies.phases import Progress, run_phase
 from molyneux.studies.registry import load_experiments
-from molyneux.studies.share import Share
 from molyneux.studies.subject import Subject
 from molyneux.studies.tables import Result
 

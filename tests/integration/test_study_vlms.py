@@ -26,13 +26,13 @@ from molyneux.models.vlm import VisionLanguageModel
 from molyneux.neurons.measure_reference import measure_reference
 from molyneux.report import write_report
 from molyneux.report.results import find_tables, read_results
+from molyneux.share import Share
 from molyneux.studies import study, texts
 from molyneux.studies.e1_prompts import Prompts
 from molyneux.studies.e4_fields import Fields
 from molyneux.studies.e6_causality import Causality
 from molyneux.studies.experiment import Scorers
 from molyneux.studies.settings import StudySettings
-from molyneux.studies.share import Share
 from molyneux.studies.subject import ModelFacts, Subject
 from molyneux.studies.tables import Number
 

@@ -18,12 +18,12 @@ from molyneux.report import write_report
 from molyneux.report.results import find_tables, read_results
 from molyneux.report.text import as_text
 from molyneux.report.units import list_units
+from molyneux.share import Share
 from molyneux.store import Run
 from molyneux.studies import study, texts
 from molyneux.studies.conclude import conclude
 from molyneux.studies.experiment import Scorers
 from molyneux.studies.settings import StudySettings
-from molyneux.studies.share import Share
 from molyneux.studies.tables import Number
 
 N = 12

@@ -23,8 +23,8 @@ from tiny_models import ToyEncoder, tiny_captioner, tiny_photos
 
 from molyneux.errors import RunError, UsageError
 from molyneux.models.captioner import Parts
+from molyneux.share import Share
 from molyneux.store import Run
-from molyneux.studies.share import Share
 from molyneux.training import features as features_module
 from molyneux.training.batches import Draws, TrainingSet, own_parts
 from molyneux.training.examples import Example, Examples, load_examples

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -150,6 +151,121 @@ def test_the_row_of_another_family_is_one(monkeypatch: pytest.MonkeyPatch) -> No
     code = next(c for c in blocks(ROOT / "docs" / "python.md", "python") if "register_family" in c)
     exec(compile(code, "docs/python.md", "exec"), {})
     assert families.find_family("stablelm").gated
+
+
+def provenance_rows() -> list[tuple[set[str], set[str]]]:
+    """What the table of provenance documents: the names of each row, and all names in its text."""
+    text = (ROOT / "docs" / "document.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Provenance\n")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?) \| (.*) \|$", section, re.MULTILINE)
+    return [
+        (set(re.findall(r"`([^`]+)`", names)), set(re.findall(r"`([^`]+)`", value)))
+        for names, value in cells
+    ]
+
+
+def undocumented(record: dict[str, Any]) -> set[str]:
+    """The names in a projection's record, at any depth, that its row does not have.
+
+    Names that the user or the parts give (settings of the recipe, sources, categories, parts) are
+    no names of the record.
+    """
+    given = {"recipe", "examples", "hashes", "by_annotation", "by_caption", "versions"}
+    given |= {"annotations", "parts", "shards"}
+    missing = set()
+
+    def look(value: Any, known: set[str], where: str) -> None:
+        for key, inner in value.items() if isinstance(value, dict) else ():
+            if key not in known:
+                missing.add(f"{where}{key}")
+            if key not in given:
+                look(inner, known, f"{where}{key}.")
+
+    for key, value in record.items():
+        row = next((inside for names, inside in provenance_rows() if key in names), None)
+        if row is None:
+            missing.add(key)
+        elif key not in given:
+            look(value, row, f"{key}.")
+    return missing
+
+
+@pytest.fixture
+def trained_record(
+    make_captioner: Callable[..., Any],
+    photos: list[Image.Image],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> dict[str, Any]:
+    """The record that `molyneux train` writes, of a caption list and a set in COCO's layout."""
+    from molyneux.cli import main
+    from molyneux.models.captioner import Parts
+    from molyneux.vision.projection import load_projection
+
+    captioner = make_captioner("llama")
+    parts = Parts(captioner.language_model, captioner.encoder, captioner.names, {"encoder": "0"})
+    monkeypatch.setattr(Parts, "load", lambda *args, **options: parts)
+    own, coco = tmp_path / "own", tmp_path / "coco"
+    (coco / "val2017").mkdir(parents=True)
+    own.mkdir()
+    lines = []
+    for number, photo in enumerate([*photos, *photos]):
+        photo.save(own / f"{number}.png")
+        photo.save(coco / "val2017" / f"held-{number}.png")
+        word = "dog" if number else "cat"
+        lines.append({"file": f"{number}.png", "captions": [f"a {word}."], "categories": [word]})
+    (own / "captions.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    images = [{"id": n, "file_name": f"held-{n}.png"} for n in range(len(lines))]
+    said = [{"id": n, "image_id": n, "caption": "a dog."} for n in range(len(lines))]
+    (coco / "annotations").mkdir()
+    (coco / "annotations" / "captions_val2017.json").write_text(
+        json.dumps({"images": images, "annotations": said}), encoding="utf-8"
+    )
+    command = ["train", str(own), "--validation", str(coco), "--validation-where", "split=val2017"]
+    command += ["--steps", "2", "--batch", "2", "--every", "1", "--views", "1", "--device", "cpu"]
+    command += ["--hold-out-categories", "cat", "--bertscore", "none", "--begin"]
+    assert main([*command, captioner.layout.begin or "", "--out", str(tmp_path / "run")]) == 0
+    return dict(load_projection(tmp_path / "run" / "projection.safetensors").provenance)
+
+
+def test_every_name_in_a_projection_s_record_is_documented(
+    trained_record: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert {"patches", "sets", "held_out_categories", "how", "evaluation"} <= set(trained_record)
+    assert len(trained_record["sets"]["validation"]) > 5
+    assert trained_record["evaluation"]["loss"]["control"] is not None
+    assert not undocumented(trained_record)
+
+
+def test_an_undocumented_name_would_be_noticed() -> None:
+    record = {"kind": "trained", "mood": 1, "how": {"device": "cpu", "weather": 2}}
+    deep = {"evaluation": {"loss": {"value": 1.0, "guess": 2.0}}}
+    assert undocumented({**record, **deep}) == {"mood", "how.weather", "evaluation.loss.guess"}
+
+
+def test_what_limber_s_projections_record_is_documented() -> None:
+    tree = ast.parse((ROOT / "src/molyneux/models/limber.py").read_text(encoding="utf-8"))
+    written = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        and any(
+            isinstance(target, ast.Name) and target.id == "provenance" for target in node.targets
+        )
+        and isinstance(node.value, ast.Dict)
+    ]
+    assert len(written) == 1
+
+    def plain(node: ast.Dict) -> dict[str, Any]:
+        return {
+            str(ast.literal_eval(key)): plain(value) if isinstance(value, ast.Dict) else None
+            for key, value in zip(node.keys, node.values, strict=True)
+            if key is not None
+        }
+
+    record = plain(written[0])
+    assert "git_blob" in record["source"]
+    assert not undocumented(record)
 
 
 def strings_of_the_package() -> Iterator[str]:

@@ -86,10 +86,10 @@ def study(
     from molyneux.errors import UsageError
     from molyneux.explain.curves import ablation_grid
     from molyneux.report import write_report
+    from molyneux.share import Share
     from molyneux.studies.begin import MANIFEST, read_manifest
     from molyneux.studies.registry import SELECTIVITY, parse_names
     from molyneux.studies.settings import StudySettings
-    from molyneux.studies.share import Share
     from molyneux.studies.study import begin, run_study
 
     names = parse_names(experiments)

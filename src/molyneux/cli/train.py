@@ -149,10 +149,11 @@ def train(
     """Train a projection on captioned photos; interrupt it and call it again to resume."""
     from molyneux.errors import UsageError
     from molyneux.models.captioner import Parts
+    from molyneux.models.placement import device_named
     from molyneux.models.presets import find_preset
     from molyneux.training.data import Wanted, open_data
     from molyneux.training.hold_out import leave_out, unseen_names
-    from molyneux.training.precision import training_device, training_dtype
+    from molyneux.training.precision import training_dtype
     from molyneux.training.processes import join_processes, together
     from molyneux.training.publish import hub_api, push
     from molyneux.training.recipe import find_recipe
@@ -177,7 +178,7 @@ def train(
     if validation is not None:
         held = Wanted(validation, tuple(validation_where or ()), validation_images, seed)
     api = hub_api() if push_to_hub else None
-    place = training_device(device)
+    place = device_named(device)
     share = join_processes(place)
     if share.world > 1 and out is None:
         raise UsageError("several processes need one folder; give it with --out")

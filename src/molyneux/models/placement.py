@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from molyneux.errors import UsageError
@@ -28,11 +30,26 @@ def dtype_named(name: str) -> torch.dtype:
 
 
 def device_named(name: str) -> torch.device:
-    """Return the device of a name: cpu, cuda, or auto, a GPU where there is one.
+    """Return the device of a name; `auto` is this process's GPU where there is one, else the CPU.
+
+    Of several processes on a machine, each takes the GPU of its own number (torchrun's
+    `LOCAL_RANK`).
 
     Raises:
-        UsageError: the name is none of them, or there is no such GPU.
+        UsageError: the name is none, or there is no such GPU.
     """
-    from molyneux.training.precision import training_device
-
-    return training_device(name)
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        return torch.device("cpu")
+    if name != "cuda":
+        raise UsageError(f"there is no device {name!r}; take auto, cpu or cuda")
+    if not torch.cuda.is_available():
+        raise UsageError("torch sees no GPU here; give --device cpu, or install torch with CUDA")
+    if local >= torch.cuda.device_count():
+        raise UsageError(
+            f"process {local} of this machine has no GPU: there are {torch.cuda.device_count()}; "
+            "start that many processes, or give --device cpu"
+        )
+    return torch.device("cuda", local)

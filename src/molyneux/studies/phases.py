@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from molyneux.data.selection import Selection
-    from molyneux.studies.share import Share
+    from molyneux.share import Share
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from molyneux.data.dataset import Item, Streamed
 from molyneux.models.seeing import SeeingModel
+from molyneux.share import Share
 from molyneux.studies.collect import read_model_tables, write_table
 from molyneux.studies.e5_classes import ClassSplit, choose_classes
 from molyneux.studies.e5_confirmation import CONFIRM_TABLES, confirm
@@ -28,7 +29,6 @@ from molyneux.studies.finished import Columns, as_columns
 from molyneux.studies.parts import flatten_rows, part_schema, read_parts
 from molyneux.studies.phases import Phase, Progress, run_phase
 from molyneux.studies.settings import StudySettings
-from molyneux.studies.share import Share
 from molyneux.studies.subject import ModelFacts, Subject
 from molyneux.studies.tables import Result
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from molyneux.errors import UsageError
 from molyneux.models.seeing import SeeingModel
+from molyneux.share import Share
 from molyneux.studies import measure, texts
 from molyneux.studies.begin import begin_study
 from molyneux.studies.collect import MODEL, bad_photos, good_photos, write_model_tables
@@ -17,7 +18,6 @@ from molyneux.studies.phases import Progress, run_phase
 from molyneux.studies.registry import SELECTIVITY, load_experiments
 from molyneux.studies.selectivity_phases import run_selectivity
 from molyneux.studies.settings import StudySettings
-from molyneux.studies.share import Share
 
 if TYPE_CHECKING:
     from molyneux.data.selection import Selection

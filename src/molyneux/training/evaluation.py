@@ -17,7 +17,7 @@ from molyneux.metrics.bootstrap import Estimate, bootstrap
 from molyneux.metrics.chance import derangement
 from molyneux.metrics.cider import CiderScorer
 from molyneux.models.generation import continue_greedily
-from molyneux.studies.share import Share
+from molyneux.share import Share
 from molyneux.training.batches import TrainingSet
 from molyneux.training.loss import caption_ids, caption_nats, count_tokens
 from molyneux.training.processes import gather

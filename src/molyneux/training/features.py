@@ -22,8 +22,8 @@ from PIL import Image
 from torch import Tensor
 
 from molyneux.errors import PhotoError, RunError
+from molyneux.share import Share
 from molyneux.store import Run
-from molyneux.studies.share import Share
 from molyneux.training.examples import Examples
 from molyneux.training.views import views_of
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels

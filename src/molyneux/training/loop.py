@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import RunError
+from molyneux.share import Share
 from molyneux.store import Run
-from molyneux.studies.share import Share
 from molyneux.training.batches import Batch, Draws, TrainingSet, drop_out, own_parts
 from molyneux.training.loss import caption_ids, caption_nats, count_tokens
 from molyneux.training.processes import averaging, gather, sum_over

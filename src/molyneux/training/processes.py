@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from molyneux.errors import MolyneuxError, RunError
-from molyneux.studies.share import Share
+from molyneux.share import Share
 
 _LONGEST_WAIT = timedelta(days=2)
 _LONGEST_STEP = timedelta(minutes=30)

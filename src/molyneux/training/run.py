@@ -13,8 +13,8 @@ from typing import Any
 
 from molyneux.errors import UsageError
 from molyneux.models.captioner import Parts
+from molyneux.share import Share
 from molyneux.store import Run, versions
-from molyneux.studies.share import Share
 from molyneux.training.batches import TrainingSet
 from molyneux.training.card import NAME, write_card
 from molyneux.training.curve import draw_loss_curve

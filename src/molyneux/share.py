@@ -1,4 +1,4 @@
-"""A process's share of a study: which photos are its own, and when to wait for the others.
+"""A process's share of the work: which photos are its own, and when to wait for the others.
 
 Starting processes and bringing them together is torchrun's work, through the environment it sets.
 """

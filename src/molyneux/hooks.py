@@ -48,14 +48,27 @@ def capture(
 
 @contextmanager
 def edit(
-    modules: Mapping[Key, nn.Module], change: Callable[[Key, Tensor], Tensor]
+    modules: Mapping[Key, nn.Module],
+    change: Callable[[Key, Tensor], Tensor],
+    at: Literal["input", "output"] = "input",
 ) -> Iterator[None]:
-    """Replace the modules' inputs by `change(key, input)` while the context is open."""
+    """Replace the modules' inputs by `change(key, input)` while the context is open.
+
+    Or their outputs; of a tuple, its first.
+    """
     with ExitStack() as stack:
         for key, module in modules.items():
+            if at == "input":
 
-            def replace(_: nn.Module, args: Any, key: Key = key) -> Any:
-                return (change(key, args[0]), *args[1:])
+                def replace(_: nn.Module, args: Any, key: Key = key) -> Any:
+                    return (change(key, args[0]), *args[1:])
 
-            stack.callback(module.register_forward_pre_hook(replace).remove)
+                stack.callback(module.register_forward_pre_hook(replace).remove)
+            else:
+
+                def put_out(_: nn.Module, __: Any, output: Any, key: Key = key) -> Any:
+                    changed = change(key, _first(output))
+                    return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+                stack.callback(module.register_forward_hook(put_out).remove)
         yield

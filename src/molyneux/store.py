@@ -53,11 +53,7 @@ class Run:
         """
         with cls.writing():
             folder = _new_folder() if out is None else out
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise RunError(
-                    f"{folder} already holds something and is not written over; "
-                    "give --out another folder"
-                )
+            require_free(folder)
             folder.mkdir(parents=True, exist_ok=True)
             run = cls(folder)
             run.write_json(
@@ -97,6 +93,18 @@ class Run:
         from safetensors.torch import save
 
         return self.write_bytes(name, save({k: t.contiguous() for k, t in tensors.items()}))
+
+
+def require_free(folder: Path) -> None:
+    """Refuse a folder that holds something, or a file in its place.
+
+    Raises:
+        RunError: it does.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(
+            f"{folder} already holds something and is not written over; give --out another folder"
+        )
 
 
 def write_at_once(path: Path, data: bytes) -> None:

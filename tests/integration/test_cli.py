@@ -61,6 +61,18 @@ def test_a_bad_photo_is_one_line_and_the_others_go_on(tiny: Any, folder: Path, c
     assert "bad.jpg" in err
 
 
+def test_a_small_probability_keeps_two_digits(capsys: Any) -> None:
+    from molyneux.cli.explain import show_summary
+
+    nothing = {"patches": [], "last": []}
+    word = {"specific_units": nothing, "units": nothing, "note": None}
+    word |= {"ablation": None, "ablation_last": None}
+    for value, shown in ((0.00123, "0.0012"), (0.3127, "0.31"), (1.2e-7, "1.2e-07"), (1.0, "1")):
+        words = [word | {"word": "dog", "probability": value}]
+        show_summary({"path": "a", "caption": "b", "note": None, "error": None, "words": words})
+        assert f"  dog  p = {shown}\n" in capsys.readouterr().out
+
+
 def test_explain_writes_the_run_and_its_page(tiny: Any, folder: Path, capsys: Any) -> None:
     status, out, _ = run(
         capsys, "explain", folder / "0.png", "--json", "--out", folder / "run", "--top", 5

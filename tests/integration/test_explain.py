@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from tiny_models import count_hooks, tiny_photos, weights_hash
 
+from molyneux.explain import words
 from molyneux.explain.curves import ablation_grid, exact_effects
 from molyneux.explain.photo import Settings, explain_photo
 from molyneux.explain.run import explain_photos
@@ -176,10 +177,20 @@ def test_another_word_without_a_noun_follows_an_article(seeing: Any, photo_files
 
 
 def test_a_word_of_several_tokens_says_so(seeing: Any, photo_files: list[Path]) -> None:
-    image = explained(seeing, photo_files[0], words=("kayak",), ablate="none")
+    image = explained(seeing, photo_files[0], words=("dogs",), ablate="none")
     asked = image["words"][-1]
-    assert asked["n_tokens"] > 1
-    assert "first of its" in asked["note"]
+    assert asked["n_tokens"] == 2
+    assert asked["note"] == "scored by ' dog', the first of its 2 tokens"
+
+
+def test_a_vocabulary_without_everyday_nouns_has_no_unrelated_ones(
+    seeing: Any, photo_files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words, "EVERYDAY", ("kayak",))  # begins with a blank token here
+    word = explained(seeing, photo_files[0])["words"][0]
+    assert word["unrelated"] == []
+    assert set(word["ablation"]["unrelated_top"]) == {None}
+    assert word["ablation"]["top"][0] == 1
 
 
 def test_without_a_table_there_is_nothing_specific(captioner: Any, photo_files: list[Path]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import time
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,10 +28,11 @@ from tiny_models import (
 from tiny_vlms import tiny_vlm_parts
 from torch import Tensor
 
-from molyneux.adapters import LanguageModel
+from molyneux.adapters import LanguageModel, proof
+from molyneux.adapters.proof import prove
 from molyneux.errors import AdapterError, UsageError, WeightsError
 from molyneux.models.captioner import Captioner
-from molyneux.models.language_models import load_language_model
+from molyneux.models.language_models import load_language_model, load_tokenizer
 from molyneux.models.vlm_loading import load_vlm
 from molyneux.neurons.ablation import ablate_units
 from molyneux.neurons.attribution import Target, attribute_units
@@ -210,7 +213,26 @@ def test_layers_that_stay_on_the_disk_are_read(
     )
     for layer in range(N_LAYERS):
         assert torch.equal(model.output_rows(layer), other.output_rows(layer))
+    checks = prove(model)
+    assert all(check.holds for check in checks), checks
+    assert [check.claim for check in checks] == [check.claim for check in prove(other)]
     assert count_hooks(model.model) == hooks
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_silencing_is_checked_on_what_stays_on_the_disk(
+    dtype: str, llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a row whose units are others is found wrong there too."""
+    weights = sum(p.nbytes for p in tiny_model("llama").parameters())
+    options = {"device_map": "auto", "max_memory": {"cpu": weights // 4}, "dtype": dtype}
+    model = load_language_model(llama, **options).language_model
+    assert model.down_projection(N_LAYERS - 1).weight.is_meta
+    assert all(check.holds for check in prove(model))
+    rows = LanguageModel.output_rows
+    monkeypatch.setattr(LanguageModel, "output_rows", lambda *args: rows(*args).roll(1, 0))
+    found = proof._silencing(model, N_LAYERS - 1, model.embed(IDS), torch.arange(8))
+    assert not found.holds, found
 
 
 def test_only_safetensors_can_stay_on_the_disk(copied: Path) -> None:
@@ -260,6 +282,46 @@ def test_without_a_network_the_line_says_how_to_bring_the_model(
         load_language_model("someone/tiny")
 
 
+def test_a_hub_that_has_no_address_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client would retry for seconds, and say so at length."""
+    import huggingface_hub.constants as constants
+
+    def asked(*args: object, **options: object) -> None:
+        raise AssertionError("the hub was asked")
+
+    def nowhere(*args: object) -> None:
+        raise socket.gaierror("no such host")
+
+    hub(monkeypatch, tmp_path, "someone/tiny", None)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
+    monkeypatch.setattr("huggingface_hub.utils._http.http_backoff", asked)
+    for load in (load_language_model, load_vlm, load_tokenizer):
+        begun = time.monotonic()
+        with pytest.raises(
+            WeightsError, match=r"\(the hub cannot be reached\); run `hf d"
+        ) as caught:
+            load("someone/tiny")
+        assert time.monotonic() - begun < 1
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+def test_the_tokenizer_of_a_hub_model_costs_no_weights(
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub(monkeypatch, tmp_path, "someone/tiny", llama)
+    for weights in tmp_path.rglob("model.safetensors"):
+        weights.unlink()
+    tokenizer, called = load_tokenizer("someone/tiny")
+    assert (tokenizer.bos_token, called) == (tiny_tokenizer().bos_token, "someone/tiny")
+    with pytest.raises(WeightsError, match="holds no weights"):  # but a folder must be whole
+        load_tokenizer(next(tmp_path.rglob("config.json")).parent)
+
+
 def test_an_unknown_family_costs_no_download(
     llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,7 +354,7 @@ def test_what_is_no_model_is_refused_in_one_line(copied: Path, tmp_path: Path) -
         load_language_model(copied)
     assert "\n" not in str(caught.value)
     (copied / "model.safetensors").unlink()
-    with pytest.raises(WeightsError, match="a configuration and no weights"):
+    with pytest.raises(WeightsError, match="holds no weights"):
         load_language_model(copied)
     (copied / "config.json").write_text("[]")
     with pytest.raises(WeightsError, match=r"cannot read .*config\.json"):
@@ -414,7 +476,8 @@ def test_sharded_pickles_and_what_they_may_not_hold(copied: Path) -> None:
     loaded = load_language_model(copied)
     assert set(loaded.files) == set(names.values())
     assert torch.equal(logits(loaded.language_model), logits(tiny_language_model("llama")))
-    torch.save({"model.norm.weight": Calls(copied / "ran")}, copied / "pytorch_model.bin")
+    held = {"model.norm.weight": Calls(copied / "ran"), "as_large": torch.zeros(30_000)}
+    torch.save(held, copied / "pytorch_model.bin")
     with pytest.raises(WeightsError, match=r"more than tensors; .* give the model as safetensors"):
         load_language_model(copied)
     assert not (copied / "ran").exists()

@@ -125,7 +125,12 @@ def test_depth_rows_are_a_slow_count_of_the_places(facts: Any, files: list[Path]
     n = len(subject.projected)
     subject.__dict__["sink_patches"] = torch.arange(n) < 2
     said = subject.word.lemma if subject.word else ""
-    names = [said, "dogs", "zebra", *(n for n in ("train", "cake", "bench") if n != said)]
+    names = [
+        said,
+        "dogs",
+        "zebra",
+        *(n for n in ("train", "cake", "bench", "boat", "horse") if n != said),
+    ]
     subject.__dict__["others"] = [OtherPhoto(name, {}) for name in names]
     model, nouns = subject.model, wanted_nouns(subject)
     assert nouns.first == [subject.target.token_id]

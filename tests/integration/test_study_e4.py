@@ -136,7 +136,7 @@ def test_a_planted_unit_finds_its_mask_and_a_reversed_one_does_not() -> None:
         UnitList("top", "own", [planted, decoy]),
         UnitList("top", "random", [(Unit(1, 2), -1)]),
     ]
-    table = compare(activation, lists, grid, goal)
+    table = compare(activation, grid, [goal], [lists])
     (own,) = rows_of(table, ranking="top", units="own")
     assert own["best_unit"] == "L1.u2"
     assert own["best_iou"] == 1

@@ -325,6 +325,53 @@ def test_the_command_line_studies_what_it_explains(
     assert "another prompt" in err
 
 
+def test_the_square_that_is_shown_is_chosen_and_recorded(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, one = saved("qwen2_vl", tmp_path / "tiny"), data / "images" / "000.png"
+    status, _, err = said(capsys, "caption", one, "--vlm", folder)
+    assert status == 1
+    assert "takes squares of 448 pixels as" in err  # more than its image processor allows
+    caption = ["caption", one, "--json", "--vlm", folder, "--centre"]
+    sizes = {}
+    for centre in (32, 48):
+        status, out, err = said(capsys, *caption, centre)
+        assert status == 0, err
+        sizes[centre] = json.loads(out)["model"]["layout"]
+    assert sizes[32] != sizes[48]
+    status, _, err = said(capsys, *caption, 30)
+    assert status == 1
+    assert "a multiple of 8" in err
+
+    table, vlm = tmp_path / "table", ["--vlm", folder, "--centre", 32]
+    status, out, _ = said(capsys, "reference", data / "images", "--out", table, "--json", *vlm)
+    assert status == 0
+    given = ["--reference", json.loads(out)["reference"], "--experiments", "E3"]
+    asked = ["study", data, "--out", tmp_path / "run", *given]
+    status, _, err = said(capsys, *asked, *vlm)
+    assert status == 0, err
+    manifest = json.loads((tmp_path / "run/manifest.json").read_text(encoding="utf-8"))
+    assert manifest["model"]["layout"] == sizes[32]
+    status, _, err = said(capsys, *asked, "--vlm", folder, "--centre", 48)
+    assert status == 1
+    other = saved("llava", tmp_path / "other")
+    status, _, err = said(capsys, "caption", one, "--vlm", other, "--centre", 32)
+    assert status == 1
+    assert "leave the size out" in err
+
+
+def test_a_file_of_weights_is_no_vision_language_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"")
+    for arguments in (["caption", "a.png"], ["decode", "L1.u1"], ["doctor"]):
+        status, out, err = said(capsys, *arguments, "--vlm", file)
+        assert (status, out) == (1, "")
+        assert "takes the folder of the whole model" in err
+        assert str(tmp_path) in err.strip().splitlines()[-1]
+
+
 def test_the_other_verbs_take_a_vision_language_model(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -349,6 +396,8 @@ def test_the_other_verbs_take_a_vision_language_model(
     [
         (["caption", "a.png", "--prompt", CHAT], "--prompt goes with --vlm"),
         (["study", "photos", "--prompt", CHAT], "--prompt goes with --vlm"),
+        (["caption", "a.png", "--centre", "64"], "--centre goes with --vlm"),
+        (["study", "photos", "--vlm", "x", "--centre", "64"], "TABLE --vlm x --centre 64`"),
         (["study", "photos", "--vlm", "x", "--encoder", "y"], "give it without"),
         (["decode", "L1.u1", "--vlm", "x", "--language-model", "y"], "give it without"),
         (["study", "photos", "--vlm", "x"], "`molyneux reference PHOTOS --out TABLE --vlm x`"),

@@ -196,6 +196,8 @@ def trained(coco: Path, captioner: Captioner, monkeypatch: pytest.MonkeyPatch, c
     """A run of the command on COCO's layout, and what it prints."""
     parts = Parts(captioner.language_model, captioner.encoder, captioner.names, captioner.hashes)
     monkeypatch.setattr(Parts, "load", lambda *args, **options: parts)
+    tokenizer = captioner.language_model.tokenizer
+    monkeypatch.setattr("molyneux.models.parts.load_tokenizer", lambda *args: (tokenizer, "tiny"))
     out = coco.parent / "run"
     command = ["train", str(coco), "--validation", str(coco), "--validation-where"]
     command += ["split=val2017", "--hold-out-categories", "cake", "--steps", "4", "--batch", "4"]

@@ -1,18 +1,16 @@
-"""Training in several processes, in parts, killed and resumed; also run as one of its processes.
-
-python tests/integration/test_training_scale.py FOLDER OPTIONS_AS_JSON OUT...
-"""
+"""Training in several processes, in parts, killed and resumed."""
 
 from __future__ import annotations
 
+import functools
 import json
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +27,10 @@ from molyneux.training import features as features_module
 from molyneux.training.batches import Draws, TrainingSet, own_parts
 from molyneux.training.examples import Example, Examples, load_examples
 from molyneux.training.features import cache_features
+from molyneux.training.folder import open_training_run
 from molyneux.training.processes import join_processes
 from molyneux.training.recipe import Recipe, find_recipe
-from molyneux.training.run import Conduct, open_training_run, train_projection
+from molyneux.training.run import Conduct, train_projection
 from molyneux.training.state import LOG, STATE, Log
 
 TESTS = Path(__file__).parents[1]
@@ -98,20 +97,43 @@ def losses(log: list[dict[str, Any]]) -> list[float]:
     return [entry["loss"] for entry in log]
 
 
+@functools.cache
+def beginning() -> Any:
+    """Begin the process that has imported all this once, and of which others are copies."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    paths = [TESTS.parent / "src", TESTS, TESTS / "integration"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, paths)))
+        forkserver.ensure_running()
+    return context
+
+
+def train_into(
+    said: Path, environment: dict[str, str], folder: Path, outs: list[Path], options: dict[str, Any]
+) -> None:
+    """Train in this process, all that it says going into a file."""
+    with said.open("w") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    for out in outs:
+        run_toy(folder, out, **options)
+    Share(int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1"))).leave()
+
+
 def start(folder: Path, outs: list[Path], environment: dict[str, str], **options: Any) -> Any:
     """Begin one process that trains into each of some folders, one after another."""
-    return subprocess.Popen(
-        [sys.executable, str(Path(__file__)), str(folder), json.dumps(options), *map(str, outs)],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)]),
-            "OMP_NUM_THREADS": str(torch.get_num_threads()),
-            "HF_HUB_OFFLINE": "1",
-            **environment,
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+    said = outs[-1].parent / f"said-{time.monotonic_ns()}.txt"
+    process = beginning().Process(
+        target=train_into,
+        args=(said, environment, folder, outs, options),
+        name=str(said),
+        daemon=True,
     )
+    process.start()
+    return process
 
 
 def start_two(folder: Path, outs: list[Path], **options: Any) -> list[Any]:
@@ -125,12 +147,16 @@ def start_two(folder: Path, outs: list[Path], **options: Any) -> list[Any]:
 
 def ended(processes: list[Any]) -> list[str]:
     """Return what processes said, once they have ended; none outlives this."""
+    deadline = time.monotonic() + 600
     try:
-        return [process.communicate(timeout=600)[0].decode() for process in processes]
+        for process in processes:
+            process.join(max(0, deadline - time.monotonic()))
+            assert not process.is_alive(), f"{process.name} has not ended"
     finally:
         for process in processes:
             process.kill()
-            process.communicate()
+            process.join()
+    return [Path(process.name).read_text() for process in processes]
 
 
 def wait_for_steps(out: Path, steps: int, process: Any) -> None:
@@ -140,7 +166,7 @@ def wait_for_steps(out: Path, steps: int, process: Any) -> None:
         log = out / LOG
         if log.exists() and log.read_bytes().count(b"\n") >= steps:
             return
-        assert process.poll() is None, process.communicate()[0].decode()
+        assert process.is_alive(), Path(process.name).read_text()
         time.sleep(0.01)
 
 
@@ -150,7 +176,7 @@ def test_two_processes_equal_one(folder: Path, tmp_path: Path, single: Any) -> N
     out = tmp_path / "two"
     both = start_two(folder, [out], accumulate=2)
     said = ended(both)
-    assert [process.returncode for process in both] == [0, 0], said
+    assert [process.exitcode for process in both] == [0, 0], said
     lines = (out / LOG).read_text().splitlines()
     assert losses([json.loads(line) for line in lines]) == pytest.approx(losses(log), rel=1e-6)
     from molyneux.vision.projection import load_projection
@@ -213,7 +239,7 @@ def test_a_killed_run_ends_with_the_same_bytes(folder: Path, tmp_path: Path, sin
         os.kill(process.pid, signal.SIGKILL)
     finally:
         ended([process])
-    assert process.returncode == -signal.SIGKILL
+    assert process.exitcode == -signal.SIGKILL
     assert 5 <= (out / LOG).read_bytes().count(b"\n") < RECIPE.steps
     assert not (out / "projection.safetensors").exists()
     with (out / LOG).open("ab") as torn:
@@ -381,7 +407,7 @@ def test_limber_is_its_published_recipe() -> None:
     recipe = limber.recipe
     assert (recipe.steps, recipe.batch, limber.accumulate) == (15_000, 2048, 8)
     assert (recipe.learning_rate, recipe.dropout, recipe.weight_decay) == (8e-4, 0.1, 0.0)
-    assert (recipe.patches_kept, limber.begin, limber.data) == (1, None, "CC3M")
+    assert (recipe.patches_kept, limber.begins, limber.data) == (1, False, "CC3M")
     assert recipe.learning_rate_at(0) == pytest.approx(8e-6)
     assert recipe.learning_rate_at(99) == pytest.approx(8e-4)
     assert recipe.learning_rate_at(14_999) == pytest.approx(8e-4 * (300_000 - 14_999) / 299_900)
@@ -422,9 +448,3 @@ def test_patches_cannot_be_left_out_where_positions_are_counted_inside() -> None
             torch.arange(n - 1)[None],
             n,
         )
-
-
-if __name__ == "__main__":
-    for place in sys.argv[3:]:
-        run_toy(Path(sys.argv[1]), Path(place), **json.loads(sys.argv[2]))
-    Share(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))).leave()

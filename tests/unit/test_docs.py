@@ -205,6 +205,8 @@ def trained_record(
     captioner = make_captioner("llama")
     parts = Parts(captioner.language_model, captioner.encoder, captioner.names, {"encoder": "0"})
     monkeypatch.setattr(Parts, "load", lambda *args, **options: parts)
+    tokenizer = captioner.language_model.tokenizer
+    monkeypatch.setattr("molyneux.models.parts.load_tokenizer", lambda *args: (tokenizer, "tiny"))
     own, coco = tmp_path / "own", tmp_path / "coco"
     (coco / "val2017").mkdir(parents=True)
     own.mkdir()

@@ -20,7 +20,8 @@ from tiny_encoders import write_checkpoint
 from tiny_models import weights_hash
 
 from molyneux.errors import AdapterError, MolyneuxError, UsageError, WeightsError
-from molyneux.models.encoders import load_encoder, weights_sha256
+from molyneux.models.encoders import load_encoder
+from molyneux.models.weight_files import weight_files
 from molyneux.vision import encoder_families
 from molyneux.vision.encoder import ImageEncoder, PatchGrid, Preprocessing
 from molyneux.vision.encoder_families import (
@@ -117,7 +118,7 @@ def test_loading_says_nothing_and_leaves_the_process_as_it_was(
     load_encoder(folder, note=notes.append)
     load_encoder(folder, random=True)
     assert capfd.readouterr() == ("", "")
-    assert notes == ["loading clip"]
+    assert notes == ["hashing clip (0 MB)", "loading clip"]
     assert torch.equal(torch.get_rng_state(), state)
     assert transformers.logging.get_verbosity() == verbosity
 
@@ -180,8 +181,8 @@ def test_the_hash_of_several_parts(copy: Path) -> None:
     assert load_encoder(copy).sha256 == hashlib.sha256(lines.encode()).hexdigest()
     (copy / "model-00002-of-00002.safetensors").unlink()
     assert "00002" in refusal(WeightsError, copy)
-    with pytest.raises(WeightsError, match="00002"):
-        weights_sha256(copy)
+    with pytest.raises(WeightsError, match=r"lacks 1 of 2 weight files .*00002"):
+        weight_files(copy)
 
 
 def test_weights_in_pytorch_s_own_format(vit: Path, copy: Path) -> None:

@@ -78,6 +78,15 @@ def test_edit_replaces_the_input_and_keeps_the_other_arguments(network: Network)
     assert network["t"](torch.tensor([1.0]))[0].tolist() == [2.0]
 
 
+def test_edit_replaces_the_output_and_keeps_the_rest_of_a_tuple(network: Network) -> None:
+    both = {name: network[name] for name in ("a", "t")}
+    with edit(both, lambda key, value: value * 0 + len(key), at="output"):
+        assert count(network) == 2
+        assert network["a"](torch.ones(1, 2)).tolist() == [[1, 1]]
+        changed, note = network["t"](torch.tensor([5.0]), "kept")
+    assert (changed.tolist(), note) == ([1.0], "kept")
+
+
 def test_contexts_nest_and_an_inner_capture_sees_the_edit(network: Network) -> None:
     one = {"a": network["a"]}
     value = torch.ones(1, 2)
@@ -109,9 +118,10 @@ def test_an_error_in_the_change(network: Network) -> None:
     def fail(key: str, value: Tensor) -> Tensor:
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), edit(network, fail):
-        network["a"](torch.zeros(1, 2))
-    assert count(network) == 0
+    for at in ("input", "output"):
+        with pytest.raises(ZeroDivisionError), edit(network, fail, at):
+            network["a"](torch.zeros(1, 2))
+        assert count(network) == 0
 
 
 @pytest.mark.parametrize("at", ["input", "output"])

@@ -21,7 +21,7 @@ from report_run import broken_image, image, word, write_run
 
 from molyneux.errors import RunError
 from molyneux.report.claims import claim_of, percent
-from molyneux.report.page import caption_pieces, embedded, marked
+from molyneux.report.page import caption_pieces, embedded, marked, write_report
 
 EVIL = '</script><img src=x onerror="alert(1)"><!-- \u2028 & \'"'
 
@@ -96,6 +96,7 @@ def test_the_page_says_what_the_photo_the_word_and_the_ablation_are(run: Path) -
         "probability; another photo's (guitar) leave 97 %." in page.text
     )
     assert "leaves 5.0 % of the word's probability" in page.text
+    assert re.search(r"probability\s*0\.31\b", page.text)
     assert "100 of this photo's leave 8.0 %, guitar photo's 14 %" in page.text
     assert "One photo is an illustration, not a measurement." in page.text
     (photo,) = [each for each in page.all("img") if each.get("src")]

@@ -229,6 +229,43 @@ def e2_photo(own: float, shuffled: float | None) -> dict[str, Any]:
     }
 
 
+def test_a_best_of_more_units_than_a_list_has_says_so() -> None:
+    photos = [e2_photo(0.5, 0.4) | {"captions": ["a dog."]} for _ in range(2)]
+    for photo in photos:
+        for scores in photo["e2_scores"]:
+            scores["bert_best_50"] = None
+            if scores["against"] == "shuffled":
+                scores["bert_best_10"] = None
+    result = Agreement().summarise(finished(photos, clip_missing="no weights"))
+    cells = {"units": "top", "view": "patches"}
+    own = row(result, "E2.bertscore", texts="own units", **cells)
+    assert own["best of 10"].value == pytest.approx(0.5)
+    assert own["best of 50"].why == "no photo's list has 50 units"
+    clip = row(result, "E2.clipscore", texts="own units", **cells)
+    assert clip["best of 50"].why == "no weights"
+    minus = {"own units minus": "another photo's units", "metric": "BERTScore"}
+    found = row(result, "E2.differences", **cells, **minus)
+    assert found["mean"].value == pytest.approx(0.1)
+    assert found["best of 10"].why == "no photo has 10 units in both lists"
+
+
+def test_missing_captions_and_a_missing_backbone_are_told_apart() -> None:
+    def nothing(captions: list[str]) -> dict[str, Any]:
+        photo = e2_photo(0.5, 0.4)
+        for scores in photo["e2_scores"]:
+            scores |= {name: None for name in scores if name.startswith("bert_")}
+        return photo | {"captions": captions}
+
+    for captions, manifest, why in (
+        ([], {}, "no human captions"),
+        (["a dog."], {"bert_missing": "not asked for (bertscore: none)"}, "not asked for"),
+    ):
+        result = Agreement().summarise(finished([nothing(captions)], **manifest))
+        found = row(result, "E2.bertscore", texts="own units", units="top", view="patches")
+        for column in ("maximum", "best of 50", "mean"):
+            assert found[column].why.startswith(why)
+
+
 def test_e2_summary() -> None:
     photos = [e2_photo(0.5, 0.4), e2_photo(0.7, 0.4), e2_photo(0.9, None)]
     result = Agreement().summarise(finished(photos, clip_missing="no weights"))

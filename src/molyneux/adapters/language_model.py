@@ -309,6 +309,14 @@ class LanguageModel:
         return str(self.tokenizer.decode([token_id]))
 
 
+def is_token(tokenizer: Any, text: str) -> bool:
+    """Return whether a text is one token of a tokenizer."""
+    token_id: Any = tokenizer.convert_tokens_to_ids(text)
+    return token_id is not None and (
+        token_id != tokenizer.unk_token_id or text == tokenizer.unk_token
+    )
+
+
 def _takes_logits_to_keep(model_class: type) -> bool:
     return "logits_to_keep" in inspect.signature(model_class.forward).parameters  # type: ignore[attr-defined]
 

@@ -21,7 +21,7 @@ def calibrate_bertscore(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Compare a BERTScore backbone with the text pairs whose score the paper prints."""
+    """Score the paper's text pairs with any backbone. Beside its own scores of them."""
     from dataclasses import asdict
 
     from molyneux.metrics.bertscore import load_backbone

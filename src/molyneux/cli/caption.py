@@ -12,7 +12,7 @@ from molyneux.cli.options import AsJson, Photos, note, show, show_json
 @app.command()
 @takes_model(*SEES)
 def caption(photos: Photos, model: ModelChoice, as_json: AsJson = False) -> int:
-    """Caption photos with a language model that only ever read."""
+    """Caption photos. The language model behind a projection only ever read."""
     from molyneux.errors import PhotoError
     from molyneux.explain.run import describe_model
     from molyneux.store import SCHEMA

@@ -14,14 +14,15 @@ from molyneux.cli.options import AsJson, show, show_json
 @app.command()
 def data(
     name: Annotated[
-        str | None, typer.Argument(help="A known set; all are listed without it.")
+        str | None, typer.Argument(help="A known set; all are listed without it.", metavar="NAME")
     ] = None,
     path: Annotated[
-        Path | None, typer.Argument(help="A local copy to check; no photo is decoded.")
+        Path | None,
+        typer.Argument(help="A local copy to check; no photo is decoded.", metavar="FOLDER"),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """List known data sets, say how to get one, or check a local copy."""
+    """List data sets, say how to get one, or check a copy."""
     from molyneux.data.catalogue import CATALOGUE, check_copy, known_set
 
     if name is None:

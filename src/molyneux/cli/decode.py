@@ -17,13 +17,16 @@ def decode(
     model: ModelChoice,
     units: Annotated[
         list[str] | None,
-        typer.Argument(help="Units, as L12.u905; L12.u905- for what it writes when negative."),
+        typer.Argument(
+            help="Units, as L12.u905; L12.u905- for what it writes when negative.", metavar="UNIT"
+        ),
     ] = None,
     word: Annotated[
         str | None, typer.Option("--word", help="Find the units that write it.")
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=1, help="Tokens a unit, or units a word.")] = 10,
-    as_json: AsJson = False,
+    top: Annotated[
+        int, typer.Option("--top", min=1, help="Tokens of each unit, or units of the word.")
+    ] = 10,
     final_norm: Annotated[
         bool | None,
         typer.Option(
@@ -31,9 +34,11 @@ def decode(
             help="Whether the scale of the final norm takes part; as the preset's if not given.",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> int:
     """Decode units into tokens, or a word into units. Looks at weights alone."""
     from molyneux.errors import UsageError
+    from molyneux.explain.words import require_tokens
     from molyneux.neurons.decoding import decode_units, find_writers
     from molyneux.neurons.unit import parse_unit
 
@@ -45,12 +50,14 @@ def decode(
     norm = decoding.final_norm if final_norm is None else final_norm
     rows: list[dict[str, Any]] = []
     if word:
-        token_ids = language.encode(" " + word.strip())
-        if not token_ids:
-            raise UsageError("--word needs a word; give one, as in --word water")
+        token_ids = require_tokens(language, word)
         if len(token_ids) > 1:
-            first = language.token_text(token_ids[0])
-            note(f"{word!r} is {len(token_ids)} tokens; ranking {first!r}")
+            pieces = [language.token_text(token) for token in token_ids]
+            note(
+                f"molyneux: {word.strip()!r} is no token of this model, which writes it as "
+                f"{' + '.join(map(repr, pieces))}; ranked are the units that write its first "
+                f"piece, {pieces[0]!r}, whatever word goes on from it"
+            )
         found = find_writers(language, token_ids[0], top=top, final_norm=norm)
         chosen = [(unit, sign) for unit, sign, _ in found]
         ranks: list[int | None] = [rank for _, _, rank in found]

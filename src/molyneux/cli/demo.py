@@ -10,7 +10,7 @@ from molyneux.cli.options import AsJson, Out, note, show, show_json
 @app.command()
 @takes_model("preset")
 def demo(model: ModelChoice, out: Out = None, as_json: AsJson = False) -> int:
-    """Explain the sample photos and write the page; fetches what the preset needs."""
+    """Explain the sample photos. Writes the page; fetches what the preset needs."""
     from pathlib import Path
 
     from molyneux.cli.explain import run_explanation, show_summary

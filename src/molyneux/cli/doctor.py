@@ -48,10 +48,11 @@ def doctor(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Verify the cached weights in full, prove the adapter by intervention, print versions."""
+    """Verify weights, prove the adapter, print versions. All weights are read again in full."""
     from molyneux.errors import UsageError
     from molyneux.models.presets import find_preset, pieces_of
 
+    model.require_alternatives()
     given = _Given(model)
     if (model.language_model, model.encoder, model.vlm) == (None, None, None):
         given.chosen = find_preset(model.preset or DEFAULT_PRESET)

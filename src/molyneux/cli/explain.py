@@ -23,9 +23,13 @@ def explain(
     model: ModelChoice,
     word: Annotated[
         list[str] | None,
-        typer.Option("--word", help="Also score this word where the first noun is predicted."),
+        typer.Option(
+            "--word",
+            help="Also score this word where the first noun is predicted; may be given several "
+            "times.",
+        ),
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=1, help="Units listed a ranking.")] = 100,
+    top: Annotated[int, typer.Option("--top", min=1, help="Units listed in each ranking.")] = 100,
     ablate: Annotated[
         Literal["first", "all", "none"],
         typer.Option(
@@ -58,7 +62,10 @@ def explain(
     out: Out = None,
     as_json: AsJson = False,
 ) -> int:
-    """Caption photos; name, decode, locate and switch off the units behind every noun."""
+    """Find the units behind every noun of a caption.
+
+    They are named, decoded, located and switched off, and the page is written.
+    """
     from molyneux.explain.curves import ablation_grid
     from molyneux.explain.photo import Settings
 
@@ -132,6 +139,8 @@ def run_explanation(
 
 def show_summary(image: dict[str, Any]) -> None:
     """Print what matters most of one photo."""
+    from molyneux.report.claims import percent, probability
+
     if image["error"]:
         return
     show(f"{image['path']}: {image['caption']}")
@@ -139,7 +148,7 @@ def show_summary(image: dict[str, Any]) -> None:
         show(f"  {image['note']}")
     for word in image["words"]:
         note_ = f" ({word['note']})" if word["note"] else ""
-        show(f"  {word['word']}  p = {word['probability']:.2f}{note_}")
+        show(f"  {word['word']}  p = {probability(word['probability'])}{note_}")
         for view, where in (("patches", "at the patches"), ("last", "where it is written")):
             rows = word["specific_units"][view] or word["units"][view]
             kind = "most specific" if word["specific_units"][view] else "top"
@@ -160,8 +169,8 @@ def show_summary(image: dict[str, Any]) -> None:
             if own is not None and other is not None:
                 show(
                     f"    100 units most specific {where}, off at {curve['positions']} positions, "
-                    f"leave {own:.0%} of its probability; those of another photo "
-                    f"({curve['other_noun']}), {other:.0%}"
+                    f"leave {percent(own)} of its probability; those of another photo "
+                    f"({curve['other_noun']}), {percent(other)}"
                 )
 
 

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 READS = ("preset", "language_model", "vlm", "dtype", "device")
 """Options of a command that needs a language model alone."""
-SEES = ("preset", "language_model", "encoder", "projection", "vlm", "prompt", "dtype", "device")
+SEES = (
+    *("preset", "language_model", "encoder", "projection"),
+    *("vlm", "prompt", "centre", "dtype", "device"),
+)
 """Options of a command that is shown photos."""
 COMPARES = (*SEES, "reference")
 """Options of a command that compares a photo's units with other photos'."""
@@ -71,6 +74,15 @@ class ModelChoice:
             "plain one.",
         ),
     ] = None
+    centre: Annotated[
+        int | None,
+        typer.Option(
+            "--centre",
+            min=1,
+            help="With --vlm: sides in pixels of the central square that is shown, in families "
+            "that keep every photo's shape (Qwen2-VL).",
+        ),
+    ] = None
     dtype: Annotated[
         str, typer.Option("--dtype", help="Of the language model: float32, bfloat16 or float16.")
     ] = "float32"
@@ -103,6 +115,7 @@ class ModelChoice:
                 dtype=dtype,
                 device=device,
                 prompt=self.prompt,
+                centre=self.centre,
                 reference=self.reference,
                 note=note,
             )
@@ -123,7 +136,7 @@ class ModelChoice:
         """Return the language model alone, and how its units are decoded.
 
         Raises:
-            UsageError: more than one model is named.
+            UsageError: more than one model is named, or a file where a folder is needed.
             WeightsError: weights are missing or corrupt.
             AdapterError: the model's family is not known.
         """
@@ -131,7 +144,7 @@ class ModelChoice:
         from molyneux.models.placement import device_named, dtype_named
         from molyneux.models.presets import DEFAULT_DECODING, find_preset
 
-        self._require_alternatives()
+        self.require_alternatives()
         if self.vlm is not None:
             seeing = self.load()
             return seeing.language_model, seeing.decoding
@@ -152,7 +165,7 @@ class ModelChoice:
         """
         from molyneux.errors import UsageError
 
-        self._require_alternatives()
+        self.require_alternatives()
         if self.language_model is None and self.encoder is None:
             return
         parts = {
@@ -167,7 +180,12 @@ class ModelChoice:
                 "--preset alone"
             )
 
-    def _require_alternatives(self) -> None:
+    def require_alternatives(self) -> None:
+        """Refuse options that do not go together, whether or not they name a whole model.
+
+        Raises:
+            UsageError: says which.
+        """
         from molyneux.errors import UsageError
 
         parts = (self.language_model, self.encoder)
@@ -185,6 +203,17 @@ class ModelChoice:
             raise UsageError(
                 "--prompt goes with --vlm: a projection was trained with one text, which is always "
                 "the one that follows its patches; leave --prompt out"
+            )
+        if self.centre is not None and self.vlm is None:
+            raise UsageError(
+                "--centre goes with --vlm: any other encoder says itself what it sees of a photo; "
+                "leave --centre out"
+            )
+        vlm = None if self.vlm is None else Path(self.vlm).expanduser()
+        if vlm is not None and vlm.is_file() and vlm.suffix != ".gguf":
+            raise UsageError(
+                f"{vlm} is a single file; --vlm takes the folder of the whole model, with its "
+                f"config.json, weights, tokenizer and preprocessor_config.json: try {vlm.parent}"
             )
 
     def require_reference(self) -> None:

@@ -15,9 +15,11 @@ from molyneux.cli.options import AsJson, note, show, show_json
 def models(
     action: Annotated[
         Literal["list", "fetch"],
-        typer.Argument(help="list presets, or fetch a preset's projection."),
+        typer.Argument(help="List presets, or fetch a preset's projection.", metavar="ACTION"),
     ] = "list",
-    preset: Annotated[str | None, typer.Argument(help="Which one to fetch.")] = None,
+    preset: Annotated[
+        str | None, typer.Argument(help="Which one to fetch.", metavar="PRESET")
+    ] = None,
     file: Annotated[
         Path | None,
         typer.Option("--from", help="A local copy of proj.ckpt, instead of the download."),
@@ -28,7 +30,10 @@ def models(
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """List presets: parts, sizes, licences, limits, and whether the weights are here."""
+    """List presets, or fetch one's projection.
+
+    With parts, sizes, licences, limits, and whether the weights are here.
+    """
     from molyneux.errors import UsageError
 
     if action == "list":

@@ -9,9 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-Photos = Annotated[
-    list[Path], typer.Argument(help="Photos.", metavar="IMAGE...", show_default=False)
-]
+Photos = Annotated[list[Path], typer.Argument(help="Photos.", metavar="IMAGE", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 Preset = Annotated[str, typer.Option("--preset", help="Which parts; `molyneux models` lists them.")]
 Out = Annotated[

@@ -16,10 +16,10 @@ from molyneux.cli.options import AsJson, Photos, note, show, show_json
 def prompts(
     photos: Photos,
     model: ModelChoice,
+    top: Annotated[int, typer.Option("--top", min=1, help="Tokens of each patch.")] = 5,
     as_json: AsJson = False,
-    top: Annotated[int, typer.Option("--top", min=1, help="Tokens a patch.")] = 5,
 ) -> int:
-    """Decode every image prompt: its nearest tokens by cosine, beside random vectors."""
+    """Decode every image prompt into its nearest tokens. By cosine, beside random vectors."""
     from molyneux.errors import PhotoError
     from molyneux.explain.run import describe_model
     from molyneux.neurons.prompts import nearest_tokens, random_prompts

@@ -24,7 +24,7 @@ def reference(
     out: Out = None,
     as_json: AsJson = False,
 ) -> int:
-    """Measure the reference table that specific scores and controls need."""
+    """Measure a reference table. Specific scores, controls and studies need one."""
     import shutil
 
     from tqdm import tqdm

@@ -16,7 +16,7 @@ def report(
     run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
     as_json: AsJson = False,
 ) -> int:
-    """Write a run's page again; needs the run folder alone, no model."""
+    """Write a run's page again. Needs the run folder alone, no model."""
     from molyneux.report import write_report
 
     page = write_report(run)

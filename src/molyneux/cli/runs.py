@@ -21,7 +21,7 @@ def runs(
     ] = Path("."),
     as_json: AsJson = False,
 ) -> int:
-    """List run folders: what they are, when they began, how far they are."""
+    """List run folders, and how far they are."""
     from molyneux.errors import UsageError
 
     if not folder.is_dir():

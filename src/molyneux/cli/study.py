@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from molyneux.cli.app import app
 from molyneux.cli.model_choice import COMPARES, ModelChoice, takes_model
-from molyneux.cli.options import AsJson, Out, note, show, show_json
+from molyneux.cli.options import AsJson, note, show, show_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,9 @@ Where = Annotated[
 @app.command()
 @takes_model(*COMPARES)
 def study(
-    data: Annotated[str, typer.Argument(help="A data set; `molyneux data` says which.")],
+    data: Annotated[
+        str, typer.Argument(help="A data set; `molyneux data` says which.", metavar="DATA")
+    ],
     model: ModelChoice,
     where: Where = None,
     images: Annotated[
@@ -47,7 +50,7 @@ def study(
         list[str] | None, typer.Option("--selectivity-where", help="As --where, for that set.")
     ] = None,
     classes: Annotated[
-        str, typer.Option("--classes", help="How many classes E5 takes, or their names.")
+        str, typer.Option("--classes", help="How many classes E5 takes, or their names: cat,dog.")
     ] = "10",
     per_class: Annotated[
         int,
@@ -60,10 +63,12 @@ def study(
     seed: Annotated[int, typer.Option("--seed", help="Of every random draw.")] = 0,
     bertscore: Annotated[
         str | None,
-        typer.Option("--bertscore", help="Backbone: a folder or hub name; all-MiniLM-L6-v2."),
+        typer.Option(
+            "--bertscore", help="Backbone: a folder or hub name; all-MiniLM-L6-v2; `none`."
+        ),
     ] = None,
     clip: Annotated[
-        str, typer.Option("--clip", help="CLIPScore's checkpoint: a folder or hub name.")
+        str, typer.Option("--clip", help="CLIPScore's checkpoint: a folder or hub name; `none`.")
     ] = "openai/clip-vit-large-patch14",
     threads: Annotated[
         int | None,
@@ -75,10 +80,18 @@ def study(
     kind: Annotated[
         str | None, typer.Option("--kind", help="The data set's layout, where it is not clear.")
     ] = None,
-    out: Out = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Run folder, where a study goes on; molyneux-runs/<time> here if not given.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Run the paper's experiments on a data set; run it again to resume."""
+    """Run the paper's experiments on a data set. Run it again to resume."""
+    from dataclasses import replace
+
     import torch
 
     from molyneux.data.open import open_dataset
@@ -90,7 +103,7 @@ def study(
     from molyneux.studies.begin import MANIFEST, read_manifest
     from molyneux.studies.registry import SELECTIVITY, parse_names
     from molyneux.studies.settings import StudySettings
-    from molyneux.studies.study import begin, run_study
+    from molyneux.studies.study import begin, load_needed_scorers, run_study
 
     names = parse_names(experiments)
     if SELECTIVITY in names and selectivity is None:
@@ -111,11 +124,9 @@ def study(
     speaks = note if share.is_first else _silent
     if SELECTIVITY not in names:
         speaks("molyneux: no E5, which takes labelled photos; name their set with --selectivity")
-    captioner = model.load()
     settings = StudySettings(
         experiments=names,
         seed=seed,
-        grid=tuple(ablation_grid("full", captioner.language_model.n_units)),
         seeds=seeds,
         subsets=subsets,
         threads=torch.get_num_threads(),
@@ -124,6 +135,10 @@ def study(
         bertscore=bertscore,
         clip=clip,
     )
+    scorers = load_needed_scorers(settings, speaks)
+    captioner = model.load()
+    grid = ablation_grid("full", captioner.language_model.n_units)
+    settings = replace(settings, grid=tuple(grid))
     if not share.is_first:
         share.wait()  # until the first process has begun the folder
     run, changed = begin(captioner, selection, labelled, settings, out)
@@ -139,6 +154,7 @@ def study(
         settings,
         run,
         share,
+        scorers=scorers,
         on_photo=progress_line(share.rank, share.world),
         note=speaks,
     )

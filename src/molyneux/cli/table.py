@@ -16,14 +16,16 @@ def table(
     run: Annotated[Path, typer.Argument(help="A run folder of `molyneux study`.", metavar="RUN")],
     name: Annotated[
         str | None,
-        typer.Argument(help="An experiment (E6) or one table (E6.word); all if not given."),
+        typer.Argument(
+            help="An experiment (E6) or one table (E6.word); all if not given.", metavar="NAME"
+        ),
     ] = None,
     form: Annotated[
         Literal["md", "csv", "latex"], typer.Option("--format", help="How it is printed.")
     ] = "md",
     as_json: AsJson = False,
 ) -> int:
-    """Print a study's tables: every number with its interval and sample size."""
+    """Print a study's tables. Every number with its interval and sample size."""
     from dataclasses import asdict
 
     from molyneux.report.results import find_tables, read_results

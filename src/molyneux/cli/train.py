@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,7 +99,10 @@ def train(
         int | None, typer.Option("--views", min=1, help="At most so many of a photo.")
     ] = None,
     begin: Annotated[
-        str | None, typer.Option("--begin", help="Token ahead of the patches; empty for none.")
+        str | None,
+        typer.Option(
+            "--begin", help="Token ahead of the patches, the model's own by default; '' for none."
+        ),
     ] = None,
     encoder: Annotated[
         str | None,
@@ -148,19 +151,28 @@ def train(
 ) -> int:
     """Train a projection on captioned photos; interrupt it and call it again to resume."""
     from molyneux.errors import UsageError
-    from molyneux.models.captioner import Parts
+    from molyneux.models.parts import Parts, load_tokenizer, require_encoder
     from molyneux.models.placement import device_named
     from molyneux.models.presets import find_preset
+    from molyneux.training.batches import require_split
+    from molyneux.training.beginning import choose_begin, require_begin
     from molyneux.training.data import Wanted, open_data
+    from molyneux.training.folder import (
+        open_training_run,
+        recorded_layout,
+        require_same,
+        require_usable,
+    )
     from molyneux.training.hold_out import leave_out, unseen_names
     from molyneux.training.precision import training_dtype
     from molyneux.training.processes import join_processes, together
     from molyneux.training.publish import hub_api, push
     from molyneux.training.recipe import find_recipe
-    from molyneux.training.run import Conduct, open_training_run, train_projection
+    from molyneux.training.run import Conduct, train_projection
     from molyneux.vision.layout import Layout
 
-    ready = find_recipe(recipe)
+    ready, known = find_recipe(recipe), find_preset(preset)
+    require_encoder(known, encoder)
     given: dict[str, Any] = {
         "steps": steps,
         "batch": batch,
@@ -179,10 +191,40 @@ def train(
         held = Wanted(validation, tuple(validation_where or ()), validation_images, seed)
     api = hub_api() if push_to_hub else None
     place = device_named(device)
+    precision = training_dtype(dtype, place)
     share = join_processes(place)
     if share.world > 1 and out is None:
         raise UsageError("several processes need one folder; give it with --out")
     speaks = note if share.is_first else _silent
+    if share.is_first:
+        require_usable(out)
+    bars = _Bars(chosen, share.is_first)
+    conduct = Conduct(
+        share=share,
+        features=features or ready.features,
+        workers=workers,
+        accumulate=accumulate or ready.accumulate,
+        recompute=recompute,
+        checkpoint=checkpoint,
+        cache=cache,
+        backbone=_backbone(bertscore),
+        on_photo=bars.on_photo,
+        on_step=bars.on_step,
+        note=bars.note,
+    )
+    # From here on, what is cheap comes first: the language model may have 24 GB.
+    tokenizer, called = load_tokenizer(known, language_model, speaks)
+    if begin is None:
+        own = None if language_model is not None else known
+        token, why = choose_begin(tokenizer, ready, own, recorded_layout(out))
+        speaks(why)
+    else:
+        token = begin or None
+    require_begin(tokenizer, token, called)
+    require_split(chosen.batch, share, conduct.accumulate)
+    layout = Layout(token)
+    if out is not None:
+        require_same(out, {**asdict(chosen), "layout": layout.record()})
     found = open_data(Wanted(data, tuple(where or ()), images, seed), held, speaks)
     names = tuple(part.strip() for part in (hold_out or "").split(",") if part.strip())
     record: dict[str, Any] = {"sets": found.record}
@@ -191,43 +233,31 @@ def train(
         found, record["held_out_categories"] = leave_out(found, names)
         if unseen := unseen_names(record["held_out_categories"]):
             speaks(f"molyneux: no photo shows or mentions {', '.join(unseen)}; check the spelling")
+    parts = Parts.load(
+        known,
+        dtype=precision,
+        note=speaks,
+        language_model=language_model,
+        encoder=encoder,
+    ).to(place)
     with together(share):
         if not share.is_first:
             share.wait()  # until the first process has begun the folder
         run = open_training_run(out)
         if share.is_first:
             share.wait()
-    parts = Parts.load(
-        find_preset(preset),
-        dtype=training_dtype(dtype, place),
-        note=speaks,
-        language_model=language_model,
-        encoder=encoder,
-    ).to(place)
-    with _Bars(chosen, share.is_first) as bars:
+    with bars:
         projection, log = train_projection(
             parts,
             found.training,
             found.validation,
-            Layout((ready.begin if begin is None else begin) or None),
+            layout,
             chosen,
             run,
             data_name=name or ready.data or Path(data).name,
             views=views or ready.views,
             record=record,
-            conduct=Conduct(
-                share=share,
-                features=features or ready.features,
-                workers=workers,
-                accumulate=accumulate or ready.accumulate,
-                recompute=recompute,
-                checkpoint=checkpoint,
-                cache=cache,
-                backbone=_backbone(bertscore),
-                on_photo=bars.on_photo,
-                on_step=bars.on_step,
-                note=bars.note,
-            ),
+            conduct=conduct,
         )
     share.leave()
     if not share.is_first:

@@ -24,7 +24,7 @@ def units(
     top: Annotated[int, typer.Option("--top", min=1, help="How many are listed.")] = 50,
     as_json: AsJson = False,
 ) -> int:
-    """List a study's units, and how many pass each step to a multimodal neuron."""
+    """List a study's units. Says how many pass each step to a multimodal neuron."""
     from molyneux.report.results import find_tables, read_results
     from molyneux.report.text import as_text
     from molyneux.report.units import list_units

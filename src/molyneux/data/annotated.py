@@ -45,13 +45,18 @@ class AnnotatedPhotos(ABC):
 
     def record(self) -> dict[str, Any]:
         """Return name, place, licence, what is lacking, and the annotation files' SHA-256."""
+        names = [file.name for file in self.files]
         return {
             "name": self.name,
             "where": str(self.place),
             "licence": self.licence,
             "photos": len(self),
             **self._lacking(),
-            "annotations": {file.name: sha256_of(file) for file in self.files},
+            "annotations": {
+                # Two folders may each have a captions.json; neither takes the other's place.
+                (n if names.count(n) == 1 else str(f.relative_to(self.root))): sha256_of(f)
+                for n, f in zip(names, self.files, strict=True)
+            },
         }
 
     def _lacking(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def ablation_curves(
     `prompt` ends where the word is predicted. `random` is the mean over seeds, `random_std`
     their standard deviation. The `unrelated_*` curves are geometric means, over unrelated
     nouns, of the same ratio: the ratios of rare words spread too widely for a plain mean. A
-    value is None where a set has fewer units than the grid asks.
+    value is None where a set has fewer units than the grid asks, or there are no such nouns.
     """
     lists: dict[str, Ranking | None] = {name: getattr(rankings, name) for name in SETS}
     lists |= {f"random {i}": ranking for i, ranking in enumerate(rankings.random)}
@@ -74,7 +74,7 @@ def ablation_curves(
     clean = found[()]
 
     def left(name: str, size: int, tokens: Sequence[int]) -> float | None:
-        if (name, size) not in sets:
+        if (name, size) not in sets or not tokens:
             return None
         change = found[tuple(sets[name, size])] - clean
         return float(torch.exp(change[list(tokens)].mean()))

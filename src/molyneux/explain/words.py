@@ -69,6 +69,40 @@ def read_sentence(model: LanguageModel, prompt: ImagePrompt, token_ids: list[int
     return Sentence(token_ids, caption, words)
 
 
+def word_tokens(model: LanguageModel, word: str) -> list[int]:
+    """Return a word's tokens as they continue a text; none if its first would be a blank one.
+
+    The space before the word belongs to its first token in most vocabularies. Where a tokenizer
+    puts one before every text by itself (Llama's), a second would stand alone and say nothing.
+    """
+    spaced, bare = (model.encode(text) for text in (f" {word.strip()}", word.strip()))
+    if _begins_a_word(model, spaced):
+        return spaced
+    adds_space = model.decode([*model.encode("a"), *bare]).startswith("a ")
+    return bare if adds_space and _begins_a_word(model, bare) else []
+
+
+def _begins_a_word(model: LanguageModel, tokens: list[int]) -> bool:
+    return bool(tokens) and bool(model.token_text(tokens[0]).strip())
+
+
+def require_tokens(model: LanguageModel, word: str) -> list[int]:
+    """Return the tokens of a word that was asked for, the first not blank.
+
+    Raises:
+        UsageError: there is no word, or the tokenizer begins it with a blank token.
+    """
+    if not word.strip():
+        raise UsageError("--word needs a word; give one, as in --word dog")
+    tokens = word_tokens(model, word)
+    if not tokens:
+        raise UsageError(
+            f"the tokenizer begins {word.strip()!r} with a blank token, which stands for no word; "
+            "give another word"
+        )
+    return tokens
+
+
 def ask_for(
     model: LanguageModel, prompt: ImagePrompt, sentence: Sentence, word: str
 ) -> tuple[Sentence, Word]:
@@ -77,15 +111,13 @@ def ask_for(
     A caption without a noun is replaced, for this purpose, by " a".
 
     Raises:
-        UsageError: the word is empty.
+        UsageError: the word is empty, or begins with a blank token.
     """
-    tokens = model.encode(" " + word.strip())
-    if not word.strip() or not tokens:
-        raise UsageError("--word needs a word; give one, as in --word dog")
+    tokens = require_tokens(model, word)
     if sentence.words:
         position = sentence.words[0].target.position
     else:
-        article = model.encode(" a")
+        article = word_tokens(model, "a") or model.encode(" a")
         sentence = Sentence(article, sentence.caption, [])
         position = prompt.n_positions + len(article) - 1
     nouns = find_nouns(word.strip())
@@ -116,7 +148,7 @@ def unrelated_nouns(
     nouns: list[str] = []
     tokens: list[int] = []
     for noun in EVERYDAY:
-        ids = model.encode(" " + noun)
+        ids = word_tokens(model, noun)
         if noun not in used and ids and ids[0] not in {*tokens, *used_tokens} and len(nouns) < n:
             nouns.append(noun)
             tokens.append(ids[0])

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import WeightsError
-from molyneux.models.checkpoints import silent
-from molyneux.models.fetch import Note
+from molyneux.models.fetch import Note, silent
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.parts import Parts, load_language, require_encoder
 from molyneux.models.placement import device_named, dtype_named

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molyneux.errors import WeightsError
-from molyneux.models.checkpoints import short
+from molyneux.models.quoting import quote
+from molyneux.models.weight_files import weight_files
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,21 +28,20 @@ def require_room_for(make: Any, config: Any, folder: Path) -> None:
         make: the network's class.
 
     Raises:
-        WeightsError: the files are smaller than a byte for each parameter, or the configuration
-            describes no network.
+        WeightsError: the files are smaller than a byte for each parameter or not all there, or
+            the configuration describes no network.
     """
     import torch
 
     if getattr(config, "quantization_config", None):
         return
-    files = (*folder.glob("*.safetensors"), *folder.glob("*.bin"))
-    held = sum(file.stat().st_size for file in files)
+    held = sum(file.stat().st_size for file in weight_files(folder))
     try:
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
             needed = sum(parameter.numel() for parameter in make(config).parameters())
     except Exception as error:  # each network has checks of its own
         raise WeightsError(
-            f"{folder / 'config.json'} describes no network ({short(error)}); fetch the model's "
+            f"{folder / 'config.json'} describes no network ({quote(error)}); fetch the model's "
             "folder anew"
         ) from error
     if held < needed:

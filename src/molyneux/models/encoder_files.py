@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from molyneux.errors import WeightsError
-from molyneux.models.checkpoints import without_colours
 from molyneux.models.fetch import Note
-from molyneux.models.hub import hub_answers
-from molyneux.models.weight_files import CONFIG, ONE_FILE, in_hub_cache, parts_of
+from molyneux.models.hub import hub_answers, in_hub_cache
+from molyneux.models.quoting import quote
+from molyneux.models.weight_files import CONFIG, ONE_FILE, parts_of
 from molyneux.vision.encoder_families import ENCODER_FAMILIES
 from molyneux.vision.preprocessor_config import NESTED, PLAIN
 
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_LONGEST_QUOTE = 160
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def find_encoder_files(source: str | Path, note: Note, with_weights: bool) -> Path:
@@ -89,9 +88,3 @@ def _unfetched(source: str, file: str, why: str) -> WeightsError:
         "--local-dir FOLDER` where there is a network, bring the folder here and give its path, "
         "or unset HF_HUB_OFFLINE"
     )
-
-
-def quote(error: BaseException) -> str:
-    """Return an error's text in one line, cut to what another's message can hold."""
-    words = " ".join(without_colours(str(error)).split()) or type(error).__name__
-    return words if len(words) <= _LONGEST_QUOTE else words[: _LONGEST_QUOTE - 1] + "…"

@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from molyneux.errors import AdapterError, WeightsError
 from molyneux.models.checkpoint_size import require_all_layers, require_room_for
-from molyneux.models.checkpoints import silent
-from molyneux.models.encoder_files import find_encoder_files, name_of, quote
-from molyneux.models.fetch import Note
+from molyneux.models.encoder_files import find_encoder_files, name_of
+from molyneux.models.fetch import Note, silent
 from molyneux.models.pretrained import quantisation, quiet_transformers
-from molyneux.models.weight_files import CONFIG, tensors_sha256, weight_files, weights_sha256
+from molyneux.models.quoting import quote
+from molyneux.models.weight_files import (
+    CONFIG,
+    hash_weights,
+    joint_hash,
+    tensors_sha256,
+    weight_files,
+)
 from molyneux.vision.encoder_families import (
     EncoderFamily,
     find_encoder_family,
@@ -73,9 +79,9 @@ def load_encoder(
         network = _random(kind, family, folder, seed)
         name, digest = f"random:{name} seed {seed}", tensors_sha256(network)
     else:
+        digest = joint_hash(hash_weights(weight_files(folder), name, note))
         note(f"loading {name}")
         network = _trained(kind, family, folder, dtype)
-        digest = weights_sha256(folder)
     return TransformersEncoder(
         network.to(device, dtype), family, preprocessing, name=name, sha256=digest, layer=layer
     )
@@ -146,7 +152,6 @@ def _random(kind: Any, family: EncoderFamily, folder: Path, seed: int) -> Any:
 def _trained(kind: Any, family: EncoderFamily, folder: Path, dtype: torch.dtype) -> Any:
     import torch
 
-    weight_files(folder)
     config = _configuration(kind, family, folder)
     require_room_for(kind, config, folder)
     try:

@@ -28,6 +28,10 @@ _NOTE_EVERY_SECONDS = 5.0
 _LONGEST_QUOTE = 160
 
 
+def silent(_: str) -> None:
+    """Say nothing: a library is quiet unless its caller listens."""
+
+
 @contextmanager
 def fetch_wheel(
     name: str, version: str, sha256: str, note: Note, *, needs_mb: int = 1

@@ -1,4 +1,4 @@
-"""Models named by a folder or by their name on the Hugging Face hub, for metrics alone."""
+"""The Hugging Face hub: whether it answers, what its cache holds, and models read from either."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from molyneux.errors import WeightsError
-
-_LONGEST_QUOTE = 160
+from molyneux.models.quoting import quote
+from molyneux.models.weight_files import CONFIG, weight_files
 
 
 def model_name(model: str | Path) -> str:
@@ -25,7 +25,8 @@ def model_name(model: str | Path) -> str:
 def reading_model(model: str | Path, purpose: str, remedy: str) -> Iterator[dict[str, Any]]:
     """Yield the arguments for `from_pretrained`; no bars are drawn, no random state is changed.
 
-    A hub that cannot be reached is not asked: its client would retry for half a minute.
+    For what metrics need. A hub that cannot be reached is not asked: its client would retry for
+    half a minute.
 
     Args:
         model: a local folder, or a name on the hub (then its local cache is looked in too).
@@ -46,9 +47,7 @@ def reading_model(model: str | Path, purpose: str, remedy: str) -> Iterator[dict
         with quiet_progress_bars(), torch.random.fork_rng(devices=[]):
             yield {"local_files_only": not asked}
     except (OSError, RuntimeError, ValueError, KeyError, ImportError, SafetensorError) as error:
-        why = " ".join(str(error).split())
-        if len(why) > _LONGEST_QUOTE:
-            why = why[: _LONGEST_QUOTE - 1] + "…"
+        why = quote(error)
         if not (local or asked) and isinstance(error, OSError):
             why = "it is no folder, not in the hub's local cache, and the hub cannot be reached"
         raise WeightsError(f"{purpose}: cannot load {model} ({why}); {remedy}") from error
@@ -67,3 +66,22 @@ def hub_answers() -> bool:
     except OSError:
         return False
     return True
+
+
+def in_hub_cache(name: str, *, with_weights: bool = True) -> Path | None:
+    """Return the hub cache's folder of a model if its configuration and weights are all there.
+
+    Only looks, and fetches nothing.
+
+    Args:
+        with_weights: whether the weights are needed too.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(name, local_files_only=True))
+        if with_weights:
+            weight_files(folder)
+    except (OSError, ValueError, WeightsError):  # what is not there, or cannot be a name there
+        return None
+    return folder if (folder / CONFIG).is_file() else None

@@ -11,8 +11,8 @@ from typing import Any
 from molyneux.adapters.families import find_family
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import UsageError
-from molyneux.models.checkpoints import find_checkpoint, hash_weights, joint_hash, silent
-from molyneux.models.fetch import Note
+from molyneux.models.checkpoints import find_checkpoint
+from molyneux.models.fetch import Note, silent
 from molyneux.models.gguf_files import read_gguf
 from molyneux.models.gguf_settings import gguf_configuration
 from molyneux.models.pretrained import (
@@ -23,6 +23,7 @@ from molyneux.models.pretrained import (
     read_weights,
     require_precision,
 )
+from molyneux.models.weight_files import hash_weights, joint_hash, weight_files
 
 _PLACEHOLDER = re.compile(r"<\|extratoken_\d+\|>|<\|image\|>")
 
@@ -119,14 +120,35 @@ def load_language_model(
     file = read_gguf(gguf) if gguf else None
     config = _known_configuration(folder) if file is None else gguf_configuration(file)
     made_by = model_class(config, "MODEL_FOR_CAUSAL_LM_MAPPING", "causal language model")
-    hashes = hash_weights(folder, gguf, called, note)
+    tokenizer = read_tokenizer(gguf or folder)  # before what takes long
+    hashes = hash_weights([gguf] if gguf else weight_files(folder), called, note)
     note(f"loading {called}")
     places = {"device_map": device_map, "max_memory": max_memory and dict(max_memory)}
     model = read_weights(made_by, config, file or folder, dtype, **places)
-    tokenizer = read_tokenizer(gguf or folder)
     model = model if device is None else model.to(device)
     adapted = without_placeholders(LanguageModel.adapt(model, tokenizer, check=True))
     return LoadedLanguageModel(adapted, name or called, joint_hash(hashes), hashes)
+
+
+def load_tokenizer(source: str | Path, note: Note = silent) -> tuple[Any, str]:
+    """Return the tokenizer of a language model, and the model's name; no weight is read or fetched.
+
+    What `load_language_model` would refuse before it reads weights is refused.
+
+    Args:
+        source: as `load_language_model` takes it.
+        note: told what takes long.
+
+    Raises:
+        WeightsError: files are missing, cannot be fetched, or cannot be read.
+        AdapterError: the family is not known.
+    """
+    folder, gguf, called = find_checkpoint(source, note, _known_configuration, with_weights=False)
+    config = gguf_configuration(read_gguf(gguf)) if gguf else _known_configuration(folder)
+    model_class(config, "MODEL_FOR_CAUSAL_LM_MAPPING", "causal language model")
+    if gguf is None and Path(source).expanduser().is_dir():
+        weight_files(folder)
+    return read_tokenizer(gguf or folder), called
 
 
 def _known_configuration(folder: Path) -> Any:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from molyneux.errors import WeightsError
 from molyneux.models.cache import Source, cache_dir, seal_folder, verify_folder, write_folder
-from molyneux.models.checkpoints import silent
-from molyneux.models.fetch import Note
+from molyneux.models.fetch import Note, silent
 from molyneux.models.limber_checkpoints import (
     CHECKPOINTS,
     FILE,

@@ -11,8 +11,7 @@ import torch
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import UsageError
-from molyneux.models.checkpoints import silent
-from molyneux.models.fetch import Note
+from molyneux.models.fetch import Note, silent
 from molyneux.models.presets import Preset
 from molyneux.vision.encoder import ImageEncoder
 
@@ -60,12 +59,14 @@ class Parts:
         """
         if seeing is None:
             require_encoder(preset, encoder)
+        if seeing is None:  # first: what is wrong with the small one is known at once
+            seeing, encoder_hash = _encoder(preset, encoder, note, layer)
+        else:
+            encoder_hash = str(getattr(seeing, "sha256", ""))
         language, language_name, language_hash = load_language(preset, language_model, dtype, note)
         hashes = {"language_model": language_hash}
-        if seeing is None:
-            seeing, hashes["encoder"] = _encoder(preset, encoder, note, layer)
-        elif getattr(seeing, "sha256", ""):
-            hashes["encoder"] = str(getattr(seeing, "sha256", ""))
+        if encoder_hash:
+            hashes["encoder"] = encoder_hash
         own = language_model is None and encoder is None
         other = [
             *(["language model"] if language_model is not None else []),
@@ -125,6 +126,29 @@ def load_language(
     model, tokenizer = load_smollm2(folder, dtype=dtype)
     adapted = LanguageModel.adapt(model, tokenizer)
     return adapted, preset.language_model, _weights_hash(read_record(folder))
+
+
+def load_tokenizer(
+    preset: Preset, source: str | None = None, note: Note = silent
+) -> tuple[Any, str]:
+    """Return the tokenizer of a language model, and the model's name; its weights are not read.
+
+    Args:
+        source: another one than the preset's: a folder, GGUF file or hub name.
+
+    Raises:
+        WeightsError: files are missing and cannot be fetched, or are corrupt.
+        AdapterError: the family of another language model is not known.
+    """
+    source = preset.language_model_source if source is None else source
+    if source is not None:
+        from molyneux.models import language_models
+
+        return language_models.load_tokenizer(source, note)
+    from molyneux.models.pretrained import read_tokenizer
+    from molyneux.models.smollm2 import prepare_smollm2
+
+    return read_tokenizer(prepare_smollm2(note)), preset.language_model
 
 
 def require_encoder(preset: Preset, source: str | None) -> None:

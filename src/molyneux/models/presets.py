@@ -294,7 +294,7 @@ def pieces_of(preset: Preset) -> list[Piece]:
                 "all parts", "the package index", preset.download_mb, here, "fetched at first use"
             )
         ]
-    from molyneux.models.weight_files import in_hub_cache
+    from molyneux.models.hub import in_hub_cache
 
     pieces = []
     for part, source, mb in (

@@ -14,8 +14,8 @@ from typing import Any
 
 from molyneux.errors import AdapterError, MolyneuxError, UsageError, WeightsError
 from molyneux.models.checkpoint_size import require_all_layers, require_room_for
-from molyneux.models.checkpoints import short
 from molyneux.models.gguf_files import GgufFile, gguf_weights
+from molyneux.models.quoting import quote
 from molyneux.models.smollm2 import quiet_progress_bars
 
 # What quantisers and unmerged adapters keep beside a weight.
@@ -46,7 +46,7 @@ def model_type_in(folder: Path) -> str:
         return str(json.loads(where.read_text(encoding="utf-8"))["model_type"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(
-            f"cannot read {where} ({short(error)}); fetch the model's folder anew"
+            f"cannot read {where} ({quote(error)}); fetch the model's folder anew"
         ) from error
 
 
@@ -62,7 +62,7 @@ def read_configuration(folder: Path) -> Any:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # each configuration has checks of its own
         raise WeightsError(
-            f"transformers cannot read {folder / 'config.json'} ({short(error)}); fetch the "
+            f"transformers cannot read {folder / 'config.json'} ({quote(error)}); fetch the "
             "model's folder anew"
         ) from error
 
@@ -89,7 +89,7 @@ def model_class(config: Any, mapping: str, purpose: str) -> Any:
         ) from error
     except (ImportError, RuntimeError) as error:
         raise WeightsError(
-            f"transformers cannot import its {config.model_type} model ({short(error)}); the "
+            f"transformers cannot import its {config.model_type} model ({quote(error)}); the "
             "usual cause is a torchvision made for another torch: uninstall torchvision, which "
             "molyneux does not use, or install the one that fits, and run again"
         ) from error
@@ -246,11 +246,11 @@ def _refusing(what: Path | str, remedy: str, config: Any = None) -> Iterator[Non
             ) from error
         if quantised := quantisation(config):
             raise AdapterError(
-                f"{what} is quantised ({quantised}) and cannot be read here ({short(error)}): "
+                f"{what} is quantised ({quantised}) and cannot be read here ({quote(error)}): "
                 "units are read from ordinary floating-point weights; give the unquantised model "
                 "(float32, bfloat16 or float16)"
             ) from error
-        raise WeightsError(f"cannot load {what} ({short(error)}); {remedy}") from error
+        raise WeightsError(f"cannot load {what} ({quote(error)}); {remedy}") from error
 
 
 def quantisation(config: Any) -> str | None:

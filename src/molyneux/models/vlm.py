@@ -23,9 +23,9 @@ from molyneux.adapters.vlm_families import (
     text_family,
 )
 from molyneux.errors import AdapterError, MolyneuxError, UsageError
-from molyneux.models.checkpoints import short
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.presets import DEFAULT_DECODING, Decoding
+from molyneux.models.quoting import quote
 from molyneux.models.seeing import Photo
 from molyneux.neurons.reference import Reference
 from molyneux.vision.encoder import PatchGrid, Preprocessing
@@ -378,7 +378,7 @@ def _going_together(name: str) -> Iterator[None]:
     except Exception as error:  # shapes that do not fit show in any layer
         raise AdapterError(
             f"the image processor given for {name} makes what the model cannot take "
-            f"({short(error)}); give the checkpoint's own preprocessor_config.json"
+            f"({quote(error)}); give the checkpoint's own preprocessor_config.json"
         ) from error
 
 

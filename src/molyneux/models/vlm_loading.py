@@ -6,8 +6,8 @@ from pathlib import Path
 
 from molyneux.adapters.vlm_families import find_vision_family, text_family
 from molyneux.errors import WeightsError
-from molyneux.models.checkpoints import find_checkpoint, hash_weights, joint_hash, silent
-from molyneux.models.fetch import Note
+from molyneux.models.checkpoints import find_checkpoint
+from molyneux.models.fetch import Note, silent
 from molyneux.models.pretrained import (
     model_class,
     model_type_in,
@@ -18,6 +18,7 @@ from molyneux.models.pretrained import (
     require_precision,
 )
 from molyneux.models.vlm import VisionLanguageModel
+from molyneux.models.weight_files import hash_weights, joint_hash, weight_files
 from molyneux.neurons.reference import load_reference
 
 
@@ -71,7 +72,7 @@ def load_vlm(
     config = read_configuration(folder)
     text_family(find_vision_family(config.model_type, config), config)
     made_by = model_class(config, "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING", "vision-language model")
-    hashes = hash_weights(folder, None, called, note)
+    hashes = hash_weights(weight_files(folder), called, note)
     note(f"loading {called}")
     model = read_weights(made_by, config, folder, dtype)
     seeing = VisionLanguageModel.from_parts(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from molyneux.errors import WeightsError
 from molyneux.models.cache import sha256_of
-from molyneux.models.checkpoints import joint_hash
+from molyneux.models.fetch import Note
+from molyneux.models.quoting import quote
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,20 +22,26 @@ ONE_FILE = ("model.safetensors", "pytorch_model.bin")
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the file, or the parts that an index names, whether or not they are there.
+    """Return the file that transformers will read, or all parts that an index names.
 
     Raises:
-        WeightsError: the folder holds neither.
+        WeightsError: there are none, the index cannot be read, or a part of the set is missing.
     """
     for name in ONE_FILE:
         if (folder / name).is_file():
             return [folder / name]
         index = folder / f"{name}.index.json"
         if index.is_file():
-            return [folder / part for part in parts_of(index)]
+            parts = parts_of(index)
+            missing = [part for part in parts if not (folder / part).is_file()]
+            if missing:
+                raise WeightsError(
+                    f"{folder} lacks {len(missing)} of {len(parts)} weight files ({missing[0]}, "
+                    "...); fetch the model's folder anew"
+                )
+            return [folder / part for part in parts]
     raise WeightsError(
-        f"{folder} holds no weights ({' or '.join(ONE_FILE)}); copy them from where its "
-        f"{CONFIG} comes from, or ask for random ones"
+        f"{folder} holds no weights ({' or '.join(ONE_FILE)}); fetch the model's folder anew"
     )
 
 
@@ -47,23 +55,39 @@ def parts_of(index: Path) -> list[str]:
         named: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         return sorted(set(named.values()))
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise WeightsError(f"cannot read {index} ({error}); copy it anew, and run again") from error
+        raise WeightsError(
+            f"cannot read {index} ({quote(error)}); fetch the model's folder anew"
+        ) from error
 
 
-def weights_sha256(folder: Path) -> str:
-    """Return the sha256 of a checkpoint's weights: of the file, or of all its parts in order.
+def hash_weights(files: Sequence[Path], called: str, note: Note) -> dict[str, str]:
+    """Return the sha256 of each weight file.
 
-    For several parts it is that of the lines `<sha256>  <file name>`.
+    Args:
+        called: the model's name, as `note` is told it.
 
     Raises:
-        WeightsError: the folder holds none, or a part that its index names is missing.
+        WeightsError: one cannot be read.
     """
     try:
-        return joint_hash({part.name: sha256_of(part) for part in weight_files(folder)})
+        note(f"hashing {called} ({sum(file.stat().st_size for file in files) / 1e6:.0f} MB)")
+        return {file.name: sha256_of(file) for file in files}
     except OSError as error:
         raise WeightsError(
-            f"cannot read the weights in {folder} ({error}); copy them anew, and run again"
+            f"cannot read the weights of {called} ({quote(error)}); check the disk and their "
+            "permissions, or fetch them anew"
         ) from error
+
+
+def joint_hash(hashes: dict[str, str]) -> str:
+    """Return the sha256 of a model's weights: the file's own, or, of several, of their list.
+
+    A line of that list is `<sha256>  <file name>`.
+    """
+    if len(hashes) == 1:
+        return next(iter(hashes.values()))
+    listed = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items()))
+    return sha256(listed.encode()).hexdigest()
 
 
 def tensors_sha256(network: nn.Module) -> str:
@@ -73,21 +97,3 @@ def tensors_sha256(network: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def in_hub_cache(name: str, *, with_weights: bool = True) -> Path | None:
-    """Return the hub cache's folder of a model if its configuration and weights are all there.
-
-    Only looks, and fetches nothing.
-
-    Args:
-        with_weights: whether the weights are needed too.
-    """
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(snapshot_download(name, local_files_only=True))
-        whole = not with_weights or all(part.is_file() for part in weight_files(folder))
-    except (OSError, WeightsError):  # the hub's client raises an OSError for what is not there
-        return None
-    return folder if whole and (folder / CONFIG).is_file() else None

@@ -3,7 +3,8 @@
 Schwettmann et al. 2023 (arXiv 2308.01544), section 2.1: g = Z dy/dZ, with Z a unit's
 pre-activation at a patch and y the logit of the token about to be emitted. Here the default site
 is `a`, the coefficient of the unit's output row (after the gate product in gated blocks); the
-paper's site is `site="preactivation"`. Everything is computed in float32.
+paper's site is `site="preactivation"`. Activations and gradients have the model's precision;
+products and sums are in float32.
 """
 
 from __future__ import annotations

@@ -38,6 +38,11 @@ def percent(fraction: float | None) -> str:
     return f"{text}\u00a0%"
 
 
+def probability(value: float) -> str:
+    """Return a probability as text, with two digits that matter however small it is."""
+    return f"{value:.2g}"
+
+
 @dataclass(frozen=True)
 class Claim:
     """What one view's ablation says of a word, at one number of units.

@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined, TemplateError
 from markupsafe import Markup
 
 from molyneux.errors import RunError
-from molyneux.report.claims import claim_of, curve_table, percent
+from molyneux.report.claims import claim_of, curve_table, percent, probability
 from molyneux.report.files import PAGE, packaged, write_page
 
 SCHEMA = 1
@@ -97,7 +97,7 @@ def _render(run: Path, document: dict[str, Any], fields: Fields) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["percent"] = percent
+    environment.filters |= {"percent": percent, "probability": probability}
     return environment.from_string(packaged("report.html.j2")).render(
         style=Markup(packaged("report.css")),
         script=Markup(script),

@@ -32,7 +32,10 @@ const svg = (tag, attributes = {}, ...children) =>
 
 const unitName = (unit) => `L${unit.layer}.u${unit.unit}`;
 
-const percent = (fraction) => `${(100 * fraction).toFixed(fraction && fraction < 0.0995 ? 1 : 0)} %`;
+function percent(fraction) {
+  if (fraction > 0 && fraction < 0.001) return "under 0.1 %";
+  return `${(100 * fraction).toFixed(fraction && fraction < 0.0995 ? 1 : 0)} %`;
+}
 
 function significant(value, digits = 3) {
   if (value === null || value === undefined) return "–";

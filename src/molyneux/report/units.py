@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from molyneux.errors import RunError, UsageError
 from molyneux.neurons.unit import Unit
+from molyneux.report.results import read_results
 from molyneux.studies.begin import read_manifest
 
 _CONDITIONS = {
@@ -30,16 +31,21 @@ def list_units(run: Path, passing: str, top: int) -> tuple[list[dict[str, Any]],
         passing: `all`, or a column of `units.parquet`: a condition left untested is not met.
 
     Raises:
-        RunError: the folder is no study, or has no units yet.
+        RunError: the folder is no study, is not finished, or was made without E2.
         UsageError: there is no such condition.
     """
-    read_manifest(run)
+    read_results(run)
+    if "E2" not in read_manifest(run)["settings"]["experiments"]:
+        raise RunError(
+            f"{run} is a study without E2, which finds units; run `molyneux study` with it into "
+            "another folder"
+        )
     path = run / "tables" / "units.parquet"
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise RunError(
-            f"{path} is missing or damaged; run the same `molyneux study` again, with E2"
+            f"{path} is missing or damaged; run the same `molyneux study` again"
         ) from error
     if passing != "all":
         if passing not in _CONDITIONS:

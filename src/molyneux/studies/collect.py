@@ -108,9 +108,14 @@ def _scorers(folder: Path) -> dict[str, Any]:
     """Return what the texts were compared with, once they were."""
     path = folder / SCORERS
     if not path.is_file():
-        return {"bertscore": None, "clip_missing": "no texts were scored"}
+        missing = "no texts were scored"
+        return {"bertscore": None, "bert_missing": missing, "clip_missing": missing}
     found = json.loads(path.read_text(encoding="utf-8"))
-    return {"bertscore": found["bert"], "clip_missing": found["no_clip"]}
+    return {
+        "bertscore": found["bert"],
+        "bert_missing": found.get("no_bert"),
+        "clip_missing": found["no_clip"],
+    }
 
 
 def _flatten(parts: pa.Table, tables: Mapping[str, pa.Schema]) -> dict[str, pa.Table]:

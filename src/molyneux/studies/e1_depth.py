@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from molyneux.adapters.language_model import LanguageModel
+from molyneux.explain.words import word_tokens
 from molyneux.hooks import capture
 from molyneux.metrics.chance import best_of_k_expectation
 from molyneux.vision.layout import ImagePrompt
@@ -87,7 +88,7 @@ def wanted_nouns(subject: Subject) -> WantedNouns:
 
 def _first_tokens(model: LanguageModel, nouns: Sequence[str], taken: set[int]) -> list[int]:
     """Return the distinct first tokens of nouns, in their order, without those taken."""
-    tokens = [ids[0] for noun in nouns if (ids := model.encode(" " + noun))]
+    tokens = [ids[0] for noun in nouns if (ids := word_tokens(model, noun))]
     return [token for token in dict.fromkeys(tokens) if token not in taken]
 
 

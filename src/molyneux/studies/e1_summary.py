@@ -11,7 +11,7 @@ from molyneux.metrics.bootstrap import mean
 from molyneux.metrics.distributions import kolmogorov_smirnov
 from molyneux.metrics.equivalence import paired_tost
 from molyneux.studies.e1_depth_summary import depth_figures, depth_table
-from molyneux.studies.estimates import difference, over_photos, ratio
+from molyneux.studies.estimates import NONE, difference, over_photos, ratio
 from molyneux.studies.finished import Columns, Finished, per_photo
 from molyneux.studies.tables import Cell, Number, Result, ResultTable
 
@@ -59,20 +59,25 @@ CLIP = Metric(
 
 def why_missing(study: Finished, metric: Metric) -> str:
     """Return what a cell says where a metric could not be computed."""
-    if metric is BERT:
+    if missing := study.manifest.get(f"{metric.column}_missing"):
+        return str(missing)
+    if metric is BERT and not any(study.photos["captions"].to_pylist()):
         return "no human captions"
-    return str(study.manifest.get("clip_missing") or "not scored")
+    return NONE
 
 
 def metric_notes(study: Finished) -> tuple[str, str]:
     """Return which models are behind the two scores."""
+    no_bert, no_clip = (study.manifest.get(f"{m.column}_missing") for m in (BERT, CLIP))
     backbone = study.manifest.get("bertscore") or "unnamed backbone"
-    missing = study.manifest.get("clip_missing")
-    clip = f"CLIPScore: {study.settings.clip}, 100 x cosine of text and photo"
-    return (
+    bert = (
         f"BERTScore: F1 of {backbone}, the mean over a photo's human captions. The paper does not "
-        "name its backbone: its numbers compare with each other and not with ours.",
-        clip + (f"; left out here: {missing}." if missing else "."),
+        "name its backbone: its numbers compare with each other and not with ours."
+    )
+    clip = f"CLIPScore: {study.settings.clip}, 100 x cosine of text and photo."
+    return (
+        f"BERTScore: left out here: {no_bert}." if no_bert else bert,
+        f"CLIPScore: left out here: {no_clip}." if no_clip else clip,
     )
 
 

@@ -49,6 +49,7 @@ class _Scores:
     """The scored lists of every photo, by view, ranking and whose texts they are."""
 
     def __init__(self, study: Finished) -> None:
+        self.missing = {metric.column: why_missing(study, metric) for metric in (BERT, CLIP)}
         self.n_photos = study.n_photos
         self.table = study.table("e2_scores")
         self.keys = sorted(
@@ -69,6 +70,35 @@ class _Scores:
         )
         return per_photo(self.table["photo"][chosen], self.table[column][chosen], self.n_photos)
 
+    def number(
+        self, view: str | None, ranking: str, against: str, metric: Metric, figure: str
+    ) -> Number:
+        """Return the mean of a figure of the photos' lists, or why there is none."""
+        values, any_score = (
+            self.of(view, ranking, against, f"{metric.column}_{f}") for f in (figure, "max")
+        )
+        few = f"no photo's list has {_least(figure)} units"
+        return over_photos(values, why=self._why(metric, any_score, few))
+
+    def minus(self, view: str, ranking: str, against: str, metric: Metric, figure: str) -> Number:
+        """Return the mean difference of own units from others, or why there is none."""
+        differences, any_score = (
+            self.of(view, ranking, "own", f"{metric.column}_{f}")
+            - self.of(view, ranking, against, f"{metric.column}_{f}")
+            for f in (figure, "max")
+        )
+        few = f"no photo has {_least(figure)} units in both lists"
+        return over_photos(differences, why=self._why(metric, any_score, few))
+
+    def _why(self, metric: Metric, any_score: np.ndarray, few: str) -> str:
+        """Return why no photo has a figure: its list may be scored, and yet be too short for it."""
+        return self.missing[metric.column] if np.isnan(any_score).all() else few
+
+
+def _least(figure: str) -> str:
+    """Return how many units a list must have for a figure."""
+    return figure.removeprefix("best_") if figure.startswith("best_") else "1"
+
 
 _DEFINITIONS = (
     f"A unit's text: the {TOKENS} tokens it raises most in the direction it wrote (the sign of its "
@@ -84,7 +114,7 @@ _DEFINITIONS = (
 
 
 def _score_table(study: Finished, scores: _Scores, metric: Metric) -> ResultTable:
-    why, paper = why_missing(study, metric), _PAPER[metric.column]
+    paper = _PAPER[metric.column]
     rows: list[dict[str, Cell]] = []
     for view in VIEWS:
         for ranking in SCORED:
@@ -93,12 +123,11 @@ def _score_table(study: Finished, scores: _Scores, metric: Metric) -> ResultTabl
                     continue
                 row: dict[str, Cell] = {"units": ranking, "view": view, "texts": label}
                 for figure, name in FIGURES.items():
-                    values = scores.of(view, ranking, against, f"{metric.column}_{figure}")
-                    row[name] = over_photos(values, why=why)
+                    row[name] = scores.number(view, ranking, against, metric, figure)
                 if (view, ranking) == ("patches", "top"):
                     row["paper"] = paper.get(against)
                 rows.append(row)
-    caption = over_photos(scores.of(None, "caption", "own", f"{metric.column}_max"), why=why)
+    caption = scores.number(None, "caption", "own", metric, "max")
     label = "the model's caption"
     rows.append({"texts": label, "maximum": caption, "paper": paper["caption"]})
     return ResultTable(
@@ -119,7 +148,6 @@ def _difference_table(study: Finished, scores: _Scores) -> ResultTable:
     shown = ("max", "best_10", "mean", "median")
     rows: list[dict[str, Cell]] = []
     for metric in (BERT, CLIP):
-        why = why_missing(study, metric)
         for view in VIEWS:
             for ranking in SCORED:
                 for against in ("shuffled", "matched", "random"):
@@ -132,12 +160,8 @@ def _difference_table(study: Finished, scores: _Scores) -> ResultTable:
                         "own units minus": AGAINST[against],
                     }
                     for figure in shown:
-                        column = f"{metric.column}_{figure}"
-                        row[FIGURES[figure]] = difference(
-                            scores.of(view, ranking, "own", column),
-                            scores.of(view, ranking, against, column),
-                            why=why,
-                        )
+                        cell = scores.minus(view, ranking, against, metric, figure)
+                        row[FIGURES[figure]] = cell
                     if (view, ranking, against) == ("patches", "top", "shuffled"):
                         row["paper"] = _PAPER[metric.column]["difference"]
                     rows.append(row)

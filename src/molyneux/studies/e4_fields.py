@@ -8,6 +8,7 @@ and how active all units are at each patch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,17 +19,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from molyneux.errors import UsageError
-from molyneux.neurons.receptive_fields import NO_GRID, receptive_fields, set_field, upsample
+from molyneux.neurons.receptive_fields import NO_GRID, receptive_fields, set_field
 from molyneux.studies.e4_fields_summary import summarise
 from molyneux.studies.e4_lists import UnitList, unit_lists
-from molyneux.studies.e4_maps import Agreement, agreement, centre_heat, random_map
+from molyneux.studies.e4_maps import Agreement, Ranked, agreement, centre_heat, random_map
 from molyneux.studies.experiment import Experiment, Rows
 from molyneux.studies.finished import Finished
 from molyneux.studies.subject import Subject
 from molyneux.studies.tables import Result
 from molyneux.vision.encoder import PatchGrid
-
-_MAPS = 64  # upsampled at once: 13 MB at 224 x 224
 
 FIELDS = pa.schema(
     [
@@ -99,10 +98,8 @@ class Fields(Experiment):
         if goals:
             activation = subject.attribution.activation.cpu()
             grid = subject.captioner.encoder.grid
-            everywhere = mean_activation(activation, grid)
             lists = unit_lists(subject, [goal.target for goal in goals])
-            for goal, own in zip(goals, lists, strict=True):
-                rows += compare(activation, own, grid, goal, everywhere)
+            rows = compare(activation, grid, goals, lists)
         return {"e4_fields": rows, "e4_targets": outcomes}
 
     def summarise(self, study: Finished) -> Result:
@@ -151,53 +148,66 @@ def _seen_mask(subject: Subject, category: str) -> tuple[Bool[np.ndarray, "size 
 
 def compare(
     activation: Float[Tensor, "layers patches d_mlp"],
-    lists: list[UnitList],
     grid: PatchGrid,
-    goal: Goal,
-    everywhere: Float[Tensor, "rows columns"] | None = None,
+    goals: Sequence[Goal],
+    lists: Sequence[Sequence[UnitList]],
 ) -> list[dict[str, Any]]:
-    """Return the rows of one mask: each list's units one by one and together, and the maps.
+    """Return the rows of a photo's masks: each list's units one by one and together, and the maps.
 
-    `everywhere` is the photo's `mean_activation`, where it is known already.
+    Args:
+        goals: at least one.
+        lists: of each goal.
     """
-    # A unit that several lists hold is compared once.
-    keys = sorted({key for entry in lists for key in entry.units})
+    # A unit that several lists hold, of one goal or of several, is mapped once.
+    keys = sorted({key for own in lists for entry in own for key in entry.units})
     place = {key: row for row, key in enumerate(keys)}
-    chosen = [[place[key] for key in entry.units] for entry in lists]
-    maps = [mean_activation(activation, grid) if everywhere is None else everywhere]
+    maps: list[Tensor] = []
     if keys:
-        fields = receptive_fields(activation, [u for u, _ in keys], [s for _, s in keys], grid)
-        maps = [*fields, *(set_field(fields[rows]) for rows in chosen), *maps]
-    found = score_fields(torch.stack(maps), goal.mask)
-    head = {"kind": goal.kind, "category": goal.category, "area": float(goal.mask.mean())}
+        maps += receptive_fields(activation, [u for u, _ in keys], [s for _, s in keys], grid)
+    rows_of = [[[place[key] for key in entry.units] for entry in own] for own in lists]
+    first_set = []
+    for rows in rows_of:
+        first_set.append(len(maps))
+        maps += [set_field(torch.stack([maps[row] for row in one])) for one in rows]
+    maps.append(mean_activation(activation, grid))
+    wanted = np.zeros((len(goals), len(maps)), dtype=bool)
+    for number, rows in enumerate(rows_of):
+        sets = range(first_set[number], first_set[number] + len(rows))
+        wanted[number, [*(row for one in rows for row in one), *sets, -1]] = True
+    found = agreement(torch.stack(maps), np.stack([goal.mask for goal in goals]), wanted)
+    centre = Ranked(centre_heat(len(goals[0].mask)))
     table: list[dict[str, Any]] = []
-    for number, (entry, own) in enumerate(zip(lists, chosen, strict=True)):
-        iou, auprc, together = found.iou[own], found.auprc[own], len(keys) + number
-        best = entry.units[int(iou.argmax())][0]
-        table.append(
-            {
-                **head,
-                "ranking": entry.ranking,
-                "units": entry.whose,
-                "n": len(own),
-                "iou": float(iou.mean()),
-                "auprc": float(auprc.mean()),
-                "best_iou": float(iou.max()),
-                "best_auprc": float(auprc.max()),
-                "best_unit": str(best),
-                "set_iou": float(found.iou[together]),
-                "set_auprc": float(found.auprc[together]),
-            }
-        )
-    centre = agreement(centre_heat(len(goal.mask))[None], goal.mask)
-    for name, iou_of, auprc_of in (
-        ("activation", float(found.iou[-1]), float(found.auprc[-1])),
-        ("centre", float(centre.iou[0]), float(centre.auprc[0])),
-        ("random map", *random_map(goal.mask.size, int(goal.mask.sum()))),
+    for goal, own, rows, scores, sets_from in zip(
+        goals, lists, rows_of, found, first_set, strict=True
     ):
-        scores = {"set_iou": iou_of, "set_auprc": auprc_of}
-        table.append({**head, "ranking": "", "units": name, "n": 0, **scores})
+        head = {"kind": goal.kind, "category": goal.category, "area": float(goal.mask.mean())}
+        for number, (entry, one) in enumerate(zip(own, rows, strict=True)):
+            table.append(head | _list_row(entry, scores, one, sets_from + number))
+        for name, iou, auprc in (
+            ("activation", float(scores.iou[-1]), float(scores.auprc[-1])),
+            ("centre", *centre.against(goal.mask)),
+            ("random map", *random_map(goal.mask.size, int(goal.mask.sum()))),
+        ):
+            same = {"ranking": "", "units": name, "n": 0}
+            table.append({**head, **same, "set_iou": iou, "set_auprc": auprc})
     return table
+
+
+def _list_row(entry: UnitList, scores: Agreement, rows: list[int], together: int) -> dict[str, Any]:
+    """Return a list's columns: `rows` are its units' among the scores, `together` its set's."""
+    iou, auprc = scores.iou[rows], scores.auprc[rows]
+    return {
+        "ranking": entry.ranking,
+        "units": entry.whose,
+        "n": len(rows),
+        "iou": float(iou.mean()),
+        "auprc": float(auprc.mean()),
+        "best_iou": float(iou.max()),
+        "best_auprc": float(auprc.max()),
+        "best_unit": str(entry.units[int(iou.argmax())][0]),
+        "set_iou": float(scores.iou[together]),
+        "set_auprc": float(scores.auprc[together]),
+    }
 
 
 def mean_activation(
@@ -207,17 +217,3 @@ def mean_activation(
     size = activation.abs()
     share = size / size.amax(dim=1, keepdim=True).clamp(min=1e-12)
     return share.mean(dim=(0, 2)).reshape(grid.rows, grid.columns)
-
-
-def score_fields(
-    fields: Float[Tensor, "maps rows columns"], mask: Bool[np.ndarray, "size size"]
-) -> Agreement:
-    """Return how well fields over the patch grid, upsampled, agree with a mask."""
-    parts = [
-        agreement(upsample(fields[start : start + _MAPS], len(mask)).numpy(), mask)
-        for start in range(0, len(fields), _MAPS)
-    ]
-    return Agreement(
-        np.concatenate([part.iou for part in parts]),
-        np.concatenate([part.auprc for part in parts]),
-    )

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
+from torch import Tensor
 
-from molyneux.neurons.receptive_fields import PERCENTILE
+from molyneux.neurons.receptive_fields import PERCENTILE, upsample
+
+_PIXELS = 64 * 224 * 224  # upsampled at once: 13 MB
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What each map scores against one mask.
+    """What each field scores against one mask, upsampled to its size.
 
     Attributes:
-        iou: of the map's receptive field (the pixels above its 95th percentile) with the mask.
+        iou: of the receptive field (the pixels above the map's 95th percentile) with the mask.
         auprc: area under the precision-recall curve of the map itself.
     """
 
@@ -24,30 +27,52 @@ class Agreement:
     auprc: Float[np.ndarray, " maps"]
 
 
-def agreement(
-    heat: Float[np.ndarray, "maps height width"], mask: Bool[np.ndarray, "height width"]
-) -> Agreement:
-    """Return each map's IoU and AUPRC against a mask that is not empty; one sort a map.
+class Ranked:
+    """A map with its pixels sorted: once, however many masks it is compared with."""
 
-    They are `iou` of `field_mask` and `average_precision`: a pixel of the mask has, at its own
-    value, the precision (mask's pixels at least as hot) / (all pixels at least as hot), and the
-    step integral is the mean of that over the mask.
-    """
-    inside = mask.ravel()
-    n, total = len(inside), int(inside.sum())
-    below = math.floor(PERCENTILE * (n - 1))
-    ious, areas = [], []
-    for values in heat.reshape(len(heat), -1):
-        ascending, hits = np.sort(values), np.sort(values[inside])
-        as_hot = n - np.searchsorted(ascending, hits, side="left")
-        hits_as_hot = total - np.searchsorted(hits, hits, side="left")
-        areas.append(float((hits_as_hot / as_hot).mean()))
+    def __init__(self, heat: Float[np.ndarray, "height width"]) -> None:
+        self._values = heat.ravel()
+        self._ascending = np.sort(self._values)
+        n = len(self._values)
         # The percentile lies between two neighbours in order: what is above it is above the lower.
-        threshold = ascending[below]
-        covered = n - int(np.searchsorted(ascending, threshold, side="right"))
-        shared = total - int(np.searchsorted(hits, threshold, side="right"))
-        ious.append(shared / (covered + total - shared))
-    return Agreement(np.array(ious, dtype=float), np.array(areas, dtype=float))
+        self._threshold = self._ascending[math.floor(PERCENTILE * (n - 1))]
+        self._covered = n - int(np.searchsorted(self._ascending, self._threshold, side="right"))
+
+    def against(self, mask: Bool[np.ndarray, "height width"]) -> tuple[float, float]:
+        """Return the map's IoU and AUPRC against a mask that is not empty.
+
+        They are `iou` of `field_mask` and `average_precision`: a pixel of the mask has, at its own
+        value, the precision (mask's pixels at least as hot) / (all pixels at least as hot), and
+        the step integral is the mean of that over the mask.
+        """
+        hits = np.sort(self._values[mask.ravel()])
+        n, total = len(self._values), len(hits)
+        as_hot = n - np.searchsorted(self._ascending, hits, side="left")
+        hits_as_hot = total - np.searchsorted(hits, hits, side="left")
+        shared = total - int(np.searchsorted(hits, self._threshold, side="right"))
+        return shared / (self._covered + total - shared), float((hits_as_hot / as_hot).mean())
+
+
+def agreement(
+    fields: Float[Tensor, "maps rows columns"],
+    masks: Bool[np.ndarray, "masks size size"],
+    wanted: Bool[np.ndarray, "masks maps"],
+) -> list[Agreement]:
+    """Return, for each mask, what the wanted fields score against it once they are upsampled.
+
+    Each field is upsampled and sorted once, and few are held at a time, whatever the size; what
+    is not wanted is NaN.
+    """
+    size = masks.shape[-1]
+    at_once = max(1, _PIXELS // size**2)
+    found = np.full((2, *wanted.shape), np.nan)
+    for start in range(0, len(fields), at_once):
+        heat = upsample(fields[start : start + at_once], size).numpy()
+        for place, one in enumerate(heat, start=start):
+            ranked = Ranked(one)
+            for number in np.flatnonzero(wanted[:, place]):
+                found[:, number, place] = ranked.against(masks[number])
+    return [Agreement(iou, auprc) for iou, auprc in zip(*found, strict=True)]
 
 
 def centre_heat(size: int) -> Float[np.ndarray, "size size"]:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from molyneux.studies.e6_captions import SETS
 from molyneux.studies.e6_figures import line
-from molyneux.studies.estimates import over_photos
+from molyneux.studies.estimates import NONE, over_photos
 from molyneux.studies.finished import Columns, Finished, per_photo
 from molyneux.studies.tables import Cell, Figure, Number, ResultTable
 
@@ -30,6 +30,7 @@ def _steps(columns: Columns, name: str) -> list[int]:
 def caption_table(study: Finished) -> ResultTable:
     """Return BERTScores of ablated captions, and how many keep the noun."""
     scores, captions = study.table("e6_bertscore"), study.table("e6_captions")
+    no_bert = study.manifest.get("bert_missing")
     rows: list[dict[str, Cell]] = []
     for name in ("intact", *SETS, "unrelated"):
         for step in _steps(scores, name):
@@ -40,8 +41,8 @@ def caption_table(study: Finished) -> ResultTable:
                 {
                     "set": name,
                     "units": step,
-                    "BERTScore with the original": over_photos(to_original),
-                    "BERTScore with human captions": over_photos(to_human, why=NO_HUMAN),
+                    "BERTScore with the original": over_photos(to_original, why=no_bert or NONE),
+                    "BERTScore with human captions": over_photos(to_human, why=no_bert or NO_HUMAN),
                     "noun kept": over_photos(kept) if name in SETS else None,
                 }
             )
@@ -60,14 +61,20 @@ def caption_table(study: Finished) -> ResultTable:
             "Greedy captions with units of the patch view silenced at all positions, throughout "
             "generation; `random` is one seed. `intact` is the original caption, `unrelated` the "
             "original caption of another photo: where a caption stands that has lost the photo.",
-            f"BERTScore F1 ({study.manifest.get('bertscore')}); with human captions, the mean "
-            "over them. `noun kept`: share of captions that still have the target noun.",
+            f"BERTScore: left out here: {no_bert}."
+            if no_bert
+            else f"BERTScore F1 ({study.manifest.get('bertscore')}); with human captions, the mean "
+            "over them.",
+            "`noun kept`: share of captions that still have the target noun.",
         ),
     )
 
 
 def caption_figure(study: Finished) -> Figure:
-    """Return the BERTScore with the original caption along the steps, from 1 unit on."""
+    """Return the BERTScore with the original caption along the steps, from 1 unit on.
+
+    It has no lines where captions were not compared.
+    """
     scores = study.table("e6_bertscore")
 
     def at(name: str, step: int) -> Number:
@@ -76,8 +83,9 @@ def caption_figure(study: Finished) -> Figure:
     lines: list[tuple[str, list[int], list[Number]]] = []
     for name in SETS:
         steps = _steps(scores, name)
-        if steps:
-            lines.append((name, steps, [at(name, step) for step in steps]))
+        cells = [at(name, step) for step in steps]
+        if any(cell.value is not None for cell in cells):
+            lines.append((name, steps, cells))
     ends = sorted({step for _, steps, _ in lines for step in steps})
     if ends and _steps(scores, "unrelated"):
         lines.append(("unrelated caption", ends, [at("unrelated", 0)] * len(ends)))

@@ -66,7 +66,8 @@ def score_captions(
 
     The set `intact` is the original caption; `unrelated` another photo's, which is where a
     caption that has nothing left of the photo would stand (missing where the partner is the photo
-    itself). `to_human` is the mean over the human captions, None where there are none.
+    itself). `to_human` is the mean over the human captions, None where there are none; without a
+    backbone both are None.
     """
     written = list(own["e6_captions"] or [])
     if not written:
@@ -79,6 +80,9 @@ def score_captions(
         more["unrelated"] = partner["caption"] or ""
     labels += [(name, 0) for name in more]
     texts += more.values()
+    if scorers.bert is None:
+        nothing = {"to_original": None, "to_human": None}
+        return [{"set": name, "step": step, **nothing} for name, step in labels]
     table = scorers.bert.f1(texts, [own["caption"], *human])
     return [
         {

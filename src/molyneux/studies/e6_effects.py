@@ -12,7 +12,7 @@ from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.data.synonyms import category_of
-from molyneux.explain.words import EVERYDAY, unrelated_nouns
+from molyneux.explain.words import EVERYDAY, unrelated_nouns, word_tokens
 from molyneux.studies.subject import Subject
 
 # Everyday nouns that a photo's word may compete with, besides those of `EVERYDAY`.
@@ -69,7 +69,7 @@ class Measured:
 
 def single_tokens(model: LanguageModel, nouns: Iterable[str]) -> list[int]:
     """Return the tokens of those nouns that are one token, ascending: part of a word is no word."""
-    ids = [model.encode(" " + noun) for noun in sorted(nouns)]
+    ids = [word_tokens(model, noun) for noun in sorted(nouns)]
     return sorted({found[0] for found in ids if len(found) == 1})
 
 

@@ -82,7 +82,8 @@ def summarise(study: Finished, title: str) -> Result:
         for figure in curve_figures(curves, view, positions)
         if figure.series
     ]
-    figures.append(caption_figure(study))
+    moved = caption_figure(study)
+    figures += [moved] if moved.series else []
     return Result("E6", title, tuple(tables), tuple(figures), DEFINITIONS)
 
 

@@ -38,11 +38,12 @@ class PhotoRecord:
 
 @dataclass(frozen=True)
 class Scorers:
-    """How texts are compared with texts and photos; without CLIP weights, why there are none."""
+    """How texts are compared with texts and photos; where they are not, why."""
 
-    bert: BertScorer
+    bert: BertScorer | None
     clip: ClipScorer | None
     no_clip: str | None = None
+    no_bert: str | None = None
 
 
 class Experiment(ABC):

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from molyneux.metrics.bootstrap import median
 from molyneux.studies.e6_curves import Curves
 from molyneux.studies.e6_sets import HEADLINE
-from molyneux.studies.estimates import over_photos
+from molyneux.studies.estimates import NONE, over_photos
 from molyneux.studies.finished import Finished, per_photo
 from molyneux.studies.settings import draw_seed
 from molyneux.studies.tables import Cell, Number, Result, ResultTable
@@ -29,7 +29,7 @@ def replicate(study: Finished, subsets: int) -> Result:
     """Return the headline numbers of E2 and E6 on disjoint random subsets, and by control seed."""
     groups = deal_photos(study, subsets)
     rows = [
-        {"experiment": experiment, "number": name, **_compared(values, groups)}
+        {"experiment": experiment, "number": name, **_compared(values, groups, _why(study, name))}
         for experiment, found in _headlines(study)
         for name, values in found.items()
     ]
@@ -106,16 +106,21 @@ def agreement_headline(study: Finished) -> Headline:
     return found
 
 
-def _compared(values: np.ndarray, groups: list[np.ndarray]) -> dict[str, Cell]:
+def _why(study: Finished, name: str) -> str:
+    """Return why a headline number cannot be had of any photo."""
+    missing = study.manifest.get("bert_missing") if "BERTScore" in name else None
+    return str(missing or NONE)
+
+
+def _compared(values: np.ndarray, groups: list[np.ndarray], why: str) -> dict[str, Cell]:
     parts = [values[group] for group in groups]
-    cells: dict[str, Cell] = {"all photos": over_photos(values)}
-    cells |= {f"subset {i + 1}": over_photos(part) for i, part in enumerate(parts)}
+    cells: dict[str, Cell] = {"all photos": over_photos(values, why=why)}
+    cells |= {f"subset {i + 1}": over_photos(part, why=why) for i, part in enumerate(parts)}
     parts = [part[~np.isnan(part)] for part in parts]
     found = homogeneity(parts)
     if found is None:
-        return cells | {
-            name: Number.missing(FEW) for name in ("spread", "expected spread", "chi-square", "p")
-        }
+        few = Number.missing(FEW if any(len(part) for part in parts) else why)
+        return cells | dict.fromkeys(("spread", "expected spread", "chi-square", "p"), few)
     return cells | {
         name: Number(value, n=len(parts))
         for name, value in zip(("spread", "expected spread", "chi-square", "p"), found, strict=True)

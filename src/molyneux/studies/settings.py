@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+NO_SCORER = "none"
+"""As a backbone: texts are not compared with it."""
 EXPERIMENTS = ("E1", "E2", "E3", "E4", "E5", "E6")
 
 
@@ -22,8 +24,8 @@ class StudySettings:
         threads: of torch; sums over other numbers of threads differ in their last digits.
         classes: how many classes E5 takes, or their names.
         per_class: photos of each class: the first half to find units, the second to confirm them.
-        bertscore: backbone, or None for the default one.
-        clip: CLIP checkpoint of CLIPScore.
+        bertscore: backbone; None for the default one, `none` for no BERTScore.
+        clip: CLIP checkpoint of CLIPScore; `none` for no CLIPScore.
     """
 
     experiments: tuple[str, ...] = EXPERIMENTS

@@ -17,11 +17,12 @@ from molyneux.studies.conclude import conclude
 from molyneux.studies.phases import Progress, run_phase
 from molyneux.studies.registry import SELECTIVITY, load_experiments
 from molyneux.studies.selectivity_phases import run_selectivity
-from molyneux.studies.settings import StudySettings
+from molyneux.studies.settings import NO_SCORER, StudySettings
 
 if TYPE_CHECKING:
     from molyneux.data.selection import Selection
     from molyneux.store import Run
+    from molyneux.studies.experiment import Scorers
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,24 @@ def begin(
     return run, changed
 
 
+def load_needed_scorers(
+    settings: StudySettings, note: Callable[[str], None] = lambda line: None
+) -> Scorers | None:
+    """Return what compares the texts of a study's experiments, or None if they have none.
+
+    Called before a study begins, so that a wrong name costs nothing.
+
+    Raises:
+        WeightsError: the BERTScore backbone cannot be had.
+    """
+    if not any(experiment.text_tables() for experiment in load_experiments(settings.experiments)):
+        return None
+    scorers = texts.load_scorers(settings, note)
+    if scorers.no_clip and settings.clip != NO_SCORER:
+        note(f"molyneux: {scorers.no_clip}")
+    return scorers
+
+
 def run_study(
     captioner: SeeingModel,
     selection: Selection,
@@ -85,6 +104,7 @@ def run_study(
     run: Run,
     share: Share,
     *,
+    scorers: Scorers | None = None,
     on_photo: Callable[[Progress], None] = lambda progress: None,
     note: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
@@ -92,12 +112,18 @@ def run_study(
 
     Every process of a share calls this with the same arguments; the first one writes the tables.
 
+    Args:
+        scorers: what compares the texts, as `load_needed_scorers` gives it; loaded first of all
+            if not given.
+
     Raises:
         RunError: the folder cannot be written, or a part is damaged.
         UsageError: not one photo could be measured.
+        WeightsError: the BERTScore backbone cannot be had.
     """
     folder = run.folder
     experiments = load_experiments(settings.experiments)
+    scorers = scorers or load_needed_scorers(settings, note)
     if experiments:
         run_phase(
             folder,
@@ -109,11 +135,15 @@ def run_study(
         good = good_photos(folder)
         if not good:
             raise UsageError(f"not one photo could be read; the first: {bad_photos(folder)[0][1]}")
-        if any(experiment.text_tables() for experiment in experiments):
-            scorers = texts.load_scorers(settings, note)
+        if scorers is not None:
             if share.is_first:
                 run.write_json(
-                    texts.SCORERS, {"bert": scorers.bert.name, "no_clip": scorers.no_clip}
+                    texts.SCORERS,
+                    {
+                        "bert": None if scorers.bert is None else scorers.bert.name,
+                        "no_bert": scorers.no_bert,
+                        "no_clip": scorers.no_clip,
+                    },
                 )
             phase = texts.text_phase(folder, settings, experiments, good, scorers)
             run_phase(folder, phase, selection, share, on_photo)

@@ -13,7 +13,7 @@ from torch import Tensor
 from molyneux.data.dataset import Item
 from molyneux.data.synonyms import category_of
 from molyneux.explain.rankings import row_norms
-from molyneux.explain.words import Sentence, Word, read_sentence
+from molyneux.explain.words import Sentence, Word, read_sentence, word_tokens
 from molyneux.models.seeing import SeeingModel
 from molyneux.neurons.attribution import Attribution, Target, UnitScores, View, attribute_units
 from molyneux.neurons.controls import matched_units, random_units
@@ -126,7 +126,7 @@ class Subject:
         found: list[tuple[str, Target]] = []
         used = {self.target.token_id}
         for category in sorted(self.item.categories):
-            tokens = self.model.encode(" " + category)
+            tokens = word_tokens(self.model, category)
             single = self.item.instances.get(category) == 1 and category in self.item.outlines
             if single and tokens and tokens[0] not in used and len(found) < MAX_ASKED:
                 used.add(tokens[0])

@@ -33,7 +33,8 @@ class TextScores:
     """The scores of a photo's texts, each scored once.
 
     Attributes:
-        bert: BERTScore F1, the mean over the human captions; None where there are none.
+        bert: BERTScore F1, the mean over the human captions; None where there are none, or no
+            backbone.
         clip: 100 x cosine with the photo; None where there are no CLIP weights.
     """
 
@@ -54,7 +55,7 @@ def score_texts(
     """Return the scores of all distinct texts against one photo and its human captions."""
     distinct = sorted(set(texts))
     bert = clip = None
-    if captions:
+    if captions and scorers.bert is not None:
         f1 = scorers.bert.f1(distinct, list(captions)).mean(axis=1)
         bert = dict(zip(distinct, map(float, f1), strict=True))
     if scorers.clip is not None:

@@ -13,10 +13,11 @@ from molyneux.studies.experiment import Experiment, PhotoRecord, Scorers
 from molyneux.studies.measure import PHASE as MEASURED
 from molyneux.studies.parts import read_part
 from molyneux.studies.phases import Phase
-from molyneux.studies.settings import StudySettings
+from molyneux.studies.settings import NO_SCORER, StudySettings
 
 PHASE = "texts"
 SCORERS = "scorers.json"
+NOT_ASKED_FOR = "not asked for"
 
 
 def load_scorers(settings: StudySettings, note: Any) -> Scorers:
@@ -28,11 +29,19 @@ def load_scorers(settings: StudySettings, note: Any) -> Scorers:
     from molyneux.metrics.bertscore import load_bert_scorer
     from molyneux.metrics.clipscore import load_clip_scorer
 
-    bert = load_bert_scorer(settings.bertscore, note=note)
-    try:
-        return Scorers(bert, load_clip_scorer(settings.clip, note=note))
-    except WeightsError as error:
-        return Scorers(bert, None, str(error))
+    bert = clip = no_bert = no_clip = None
+    if settings.bertscore == NO_SCORER:
+        no_bert = f"{NOT_ASKED_FOR} (bertscore: {NO_SCORER})"
+    else:
+        bert = load_bert_scorer(settings.bertscore, note=note)
+    if settings.clip == NO_SCORER:
+        no_clip = f"{NOT_ASKED_FOR} (clip: {NO_SCORER})"
+    else:
+        try:
+            clip = load_clip_scorer(settings.clip, note=note)
+        except WeightsError as error:
+            no_clip = str(error)
+    return Scorers(bert, clip, no_clip, no_bert)
 
 
 def partners(good: Sequence[int], seed: int) -> dict[int, int]:

@@ -152,13 +152,23 @@ def own_parts(batch: Batch, share: Share, accumulate: int) -> list[Batch]:
     Raises:
         UsageError: there are more parts than examples.
     """
+    parts = require_split(len(batch.rows), share, accumulate)
+    return [batch.part(share.rank * accumulate + number, parts) for number in range(accumulate)]
+
+
+def require_split(n_examples: int, share: Share, accumulate: int) -> int:
+    """Return into how many parts a step is split, over all processes.
+
+    Raises:
+        UsageError: there are more parts than examples.
+    """
     parts = share.world * accumulate
-    if len(batch.rows) < parts:
+    if n_examples < parts:
         raise UsageError(
-            f"a batch of {len(batch.rows)} cannot be split over {share.world} processes and "
+            f"a batch of {n_examples} cannot be split over {share.world} processes and "
             f"{accumulate} parts each; give --batch {parts} or more"
         )
-    return [batch.part(share.rank * accumulate + number, parts) for number in range(accumulate)]
+    return parts
 
 
 def drop_out(

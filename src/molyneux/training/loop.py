@@ -8,7 +8,6 @@ captions' nats, divided at the end by the number of all captions' tokens.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -20,18 +19,16 @@ import torch
 from torch import Tensor, nn
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.errors import RunError
 from molyneux.share import Share
 from molyneux.store import Run
 from molyneux.training.batches import Batch, Draws, TrainingSet, drop_out, own_parts
+from molyneux.training.folder import SETTINGS, require_same
 from molyneux.training.loss import caption_ids, caption_nats, count_tokens
 from molyneux.training.processes import averaging, gather, sum_over
 from molyneux.training.recipe import Recipe
 from molyneux.training.recompute import recomputing, require_recomputing
 from molyneux.training.state import Log, State, flatten, restore
 from molyneux.vision.layout import Layout
-
-SETTINGS = "recipe.json"
 
 
 def train(
@@ -75,7 +72,10 @@ def train(
         "examples": len(data.examples),
         **(settings or {}),
     }
-    _require_settings(folder, settings, share)
+    require_same(folder, settings)
+    share.wait()
+    if share.is_first:
+        Run(folder).write_json(SETTINGS, settings)
     if recompute:
         require_recomputing(model)
     linear, average, optimiser = _begin(data, recipe, model)
@@ -141,22 +141,6 @@ def train(
         log.close()
     share.wait()
     return _linear(kept or average, linear), log.entries
-
-
-def _require_settings(folder: Path, settings: dict[str, Any], share: Share) -> None:
-    path = folder / SETTINGS
-    settings = json.loads(json.dumps(settings))
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        changed = sorted(k for k in settings if before.get(k) != settings[k])
-        if changed:
-            raise RunError(
-                f"{folder} holds a run with another {', '.join(changed)}; give another --out, or "
-                "the same settings to resume it"
-            )
-    share.wait()
-    if share.is_first:
-        Run(folder).write_json(SETTINGS, settings)
 
 
 def _begin(

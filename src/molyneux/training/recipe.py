@@ -104,7 +104,7 @@ class ReadyMade:
     Attributes:
         accumulate: parts of a step that are run one after another.
         views: of a photo, at most.
-        begin: token ahead of the patches.
+        begins: whether a token stands ahead of the patches (see `choose_begin`).
         data: what its authors trained on.
         features: `cache` on disk or made `live` (see `molyneux.training.run.Conduct`).
     """
@@ -112,15 +112,15 @@ class ReadyMade:
     recipe: Recipe
     accumulate: int
     views: int
-    begin: str | None
+    begins: bool
     data: str | None
     features: str
 
 
 RECIPES: MappingProxyType[str, ReadyMade] = MappingProxyType(
     {
-        "default": ReadyMade(Recipe(), 1, 8, "<|im_start|>", None, "cache"),
-        "limber": ReadyMade(_LIMBER, 8, 1, None, "CC3M", "live"),
+        "default": ReadyMade(Recipe(), 1, 8, True, None, "cache"),
+        "limber": ReadyMade(_LIMBER, 8, 1, False, "CC3M", "live"),
     }
 )
 

@@ -15,18 +15,20 @@ from molyneux.errors import UsageError
 from molyneux.models.captioner import Parts
 from molyneux.share import Share
 from molyneux.store import Run, versions
-from molyneux.training.batches import TrainingSet
+from molyneux.training.batches import TrainingSet, require_split
+from molyneux.training.beginning import require_begin
 from molyneux.training.card import NAME, write_card
 from molyneux.training.curve import draw_loss_curve
 from molyneux.training.evaluation import Backbone, Evaluator
 from molyneux.training.examples import Example, Examples
 from molyneux.training.features import cache_features
+from molyneux.training.folder import MANIFEST, taken_back
 from molyneux.training.live import LiveFeatures
 from molyneux.training.loop import train
 from molyneux.training.processes import together
 from molyneux.training.publish import WEIGHTS
 from molyneux.training.recipe import Recipe
-from molyneux.vision.layout import Layout, knows
+from molyneux.vision.layout import Layout
 from molyneux.vision.projection import Projection, save_projection
 
 DRAWS_A_VIEW = 2.5
@@ -82,19 +84,6 @@ class Conduct:
             raise UsageError("photos are read by one thread or more; give --workers 1")
 
 
-def open_training_run(out: Path | None) -> Run:
-    """Return a new training run, or the one in `out` to be resumed."""
-    manifest = None if out is None else out / "manifest.json"
-    if out is not None and manifest is not None and manifest.exists():
-        try:
-            kind = json.loads(manifest.read_text(encoding="utf-8")).get("kind")
-        except ValueError:
-            kind = None
-        if kind == "train":
-            return Run(out)
-    return Run.create(out, "train")
-
-
 def views_needed(examples: Sequence[Example], recipe: Recipe, most: int) -> list[int]:
     """Return how many views of each example to cache: one for every few times it is drawn."""
     total = sum(example.weight for example in examples)
@@ -121,7 +110,8 @@ def train_projection(
 ) -> tuple[Projection, list[dict[str, Any]]]:
     """Return the projection of lowest held-out loss and the log; both are in the run folder.
 
-    Every process of a share calls this with the same arguments; the first one writes.
+    Every process of a share calls this with the same arguments; the first one writes, and removes
+    the folder again where this fails before anything was computed.
 
     Args:
         record: what else the provenance record says of the data.
@@ -135,15 +125,12 @@ def train_projection(
     record = dict(record or {})
     training, held_out = Examples.of(training), Examples.of(held_out)
     share, note, model = conduct.share, conduct.note, parts.language_model
-    counts = views_needed(training, recipe, views)
-    if layout.begin is not None and not knows(model, layout.begin):
-        raise UsageError(
-            f"the tokenizer of {parts.names['language_model']} has no token {layout.begin!r} to "
-            "begin with; choose one of its own with --begin, or none with --begin ''"
-        )
     refused: list[str] = []
     live: LiveFeatures | None = None
-    with together(share), ExitStack() as after:
+    with taken_back(run, share), together(share), ExitStack() as after:
+        counts = views_needed(training, recipe, views)
+        require_begin(model.tokenizer, layout.begin, parts.names["language_model"])
+        require_split(recipe.batch, share, conduct.accumulate)
         if conduct.features == "live":
             live = LiveFeatures(parts.encoder, training, counts, recipe.seed, conduct.workers)
             after.callback(live.close)
@@ -256,7 +243,7 @@ def _keep(run: Run, projection: Projection, log: list[dict[str, Any]], parts: Pa
     with run.writing():
         save_projection(run.folder / WEIGHTS, projection)
     draw_loss_curve(run, log)
-    manifest = run.folder / "manifest.json"
+    manifest = run.folder / MANIFEST
     command = json.loads(manifest.read_text(encoding="utf-8")).get("argv", [])
     card = write_card(
         projection.provenance,

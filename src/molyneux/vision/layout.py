@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from molyneux.adapters.language_model import LanguageModel
+from molyneux.adapters.language_model import LanguageModel, is_token
 from molyneux.errors import WeightsError
 
 
@@ -141,17 +141,8 @@ def lay_out(
     return ImagePrompt(batch, patches).followed_by(model, model.encode(layout.text))
 
 
-def knows(model: LanguageModel, token: str) -> bool:
-    """Return whether a text is one token of a language model's tokenizer."""
-    tokenizer = model.tokenizer
-    token_id: Any = tokenizer.convert_tokens_to_ids(token)
-    return token_id is not None and (
-        token_id != tokenizer.unk_token_id or token == tokenizer.unk_token
-    )
-
-
 def _token_id(model: LanguageModel, token: str) -> int:
-    if not knows(model, token):
+    if not is_token(model.tokenizer, token):
         raise WeightsError(
             f"the layout begins with {token!r}, which the tokenizer does not know: the projection "
             "was made for another language model; give the one it was trained with"

@@ -1,0 +1,102 @@
+"""The folder of a training run: refused early, begun late, taken back if nothing came of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from molyneux.errors import RunError
+from molyneux.share import Share
+from molyneux.store import DEFAULT_PARENT, Run, require_free
+from molyneux.training.state import LOG
+from molyneux.vision.layout import Layout
+
+MANIFEST, SETTINGS = "manifest.json", "recipe.json"
+
+
+def require_usable(out: Path | None) -> None:
+    """Refuse a folder in which no run can be begun or resumed, before anything is loaded.
+
+    Raises:
+        RunError: it holds something else.
+    """
+    if out is not None and not _is_begun(out):
+        require_free(out)
+
+
+def open_training_run(out: Path | None) -> Run:
+    """Return a new training run, or the one in `out` to be resumed.
+
+    Raises:
+        RunError: the folder holds something else, or cannot be written.
+    """
+    if out is not None and _is_begun(out):
+        return Run(out)
+    return Run.create(out, "train")
+
+
+def recorded_layout(out: Path | None) -> Layout | None:
+    """Return the layout of the run in a folder, or None where none was begun."""
+    settings = {} if out is None else _read(out / SETTINGS)
+    recorded = settings.get("layout")
+    return Layout(**recorded) if isinstance(recorded, dict) and _is_begun(out) else None
+
+
+def require_same(folder: Path, settings: dict[str, Any]) -> None:
+    """Refuse settings that are not those of the run in a folder, if one was begun there.
+
+    Raises:
+        RunError: names those that differ.
+    """
+    if not (folder / SETTINGS).exists():
+        return
+    before = _read(folder / SETTINGS)
+    settings = json.loads(json.dumps(settings))
+    changed = sorted(k for k in settings if before.get(k) != settings[k])
+    if changed:
+        raise RunError(
+            f"{folder} holds a run with another {', '.join(changed)}; give another --out, or "
+            "the same settings to resume it"
+        )
+
+
+@contextmanager
+def taken_back(run: Run, share: Share) -> Iterator[None]:
+    """Remove the run's folder if the block fails before it has computed anything."""
+    try:
+        yield
+    except BaseException:
+        if share.is_first and _is_bare(run.folder):
+            shutil.rmtree(run.folder, ignore_errors=True)
+            if run.folder.parent == Path(DEFAULT_PARENT):
+                with suppress(OSError):  # other runs are in it
+                    run.folder.parent.rmdir()
+        raise
+
+
+def _is_bare(folder: Path) -> bool:
+    """Return whether a run holds its settings alone: no photo's features, no step."""
+    return all(_says_nothing(file) for file in folder.rglob("*") if not file.is_dir())
+
+
+def _says_nothing(file: Path) -> bool:
+    if file.name == LOG or file.suffix == ".f16":
+        return not file.stat().st_size
+    journal = file.name.startswith("rows-") and file.suffix == ".jsonl"  # of photos in `.f16`
+    return journal or file.name in (MANIFEST, SETTINGS)
+
+
+def _is_begun(folder: Path | None) -> bool:
+    return folder is not None and _read(folder / MANIFEST).get("kind") == "train"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

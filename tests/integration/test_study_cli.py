@@ -1,0 +1,144 @@
+"""`molyneux study` at the command line: what compares texts, and what a wrong name costs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import study_toy
+
+from molyneux.cli import main
+from molyneux.models.captioner import Captioner
+from molyneux.report.results import find_tables, read_results
+from molyneux.studies import texts
+from molyneux.studies.tables import Number
+
+N = 3
+NOTHING = ("--bertscore", "none", "--clip", "none")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    study_toy.save_photos(folder, N)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def seeing(photos: Path) -> Any:
+    return study_toy.seeing_captioner(photos)
+
+
+@pytest.fixture
+def loaded(seeing: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have the commands' captioner replaced by a tiny one; returns when that was loaded."""
+    times: list[str] = []
+
+    def load(*args: object, **options: object) -> Any:
+        times.append("loaded")
+        return seeing
+
+    monkeypatch.setattr(Captioner, "load", load)
+    return times
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    status = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def study(photos: Path, out: Path, *more: object, experiments: str = "E2") -> list[object]:
+    asked = ["study", photos, "--out", out, "--threads", 1, "--subsets", 0]
+    return [*asked, "--experiments", experiments, *more]
+
+
+def test_texts_are_not_compared_where_none_is_asked_for(
+    photos: Path, tmp_path: Path, loaded: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    asked = study(photos, out, *NOTHING, "--seeds", 1, experiments="E1,E2,E6")
+    status, _, err = said(capsys, *asked)
+    assert status == 0, err
+    assert "no CLIPScore" not in err
+    tables = {table.name: table for table in find_tables(read_results(out), None)}
+    cells = {
+        "E1.bertscore": "mean", "E2.bertscore": "maximum", "E2.clipscore": "maximum",
+        "E2.differences": "mean", "E6.captions": "BERTScore with the original",
+    }  # fmt: skip
+    for name, column in cells.items():
+        for row in tables[name].rows:
+            cell = row[column]
+            assert isinstance(cell, Number)
+            assert cell.value is None
+            assert str(cell.why).startswith("not asked for ("), (name, row)
+        metric = "CLIPScore" if name == "E2.clipscore" else "BERTScore"
+        assert any(n.startswith(f"{metric}: left out here: not") for n in tables[name].notes)
+    kept = [row["noun kept"] for row in tables["E6.captions"].rows if row["set"] == "top"]
+    assert all(isinstance(cell, Number) and cell.value is not None for cell in kept)
+    status, text, _ = said(capsys, "table", out, "E2.bertscore")
+    assert status == 0
+    assert "| not measured: not asked for |" in text
+    assert json.loads((out / "scorers.json").read_text())["bert"] is None
+
+    # The same again goes on; with a backbone it is another study.
+    assert said(capsys, *asked)[0] == 0
+    status, _, err = said(capsys, *study(photos, out, "--clip", "none", experiments="E1,E2,E6"))
+    assert status == 1
+    assert 'settings.bertscore: "none" in the folder, null now' in err
+
+
+def test_a_wrong_backbone_costs_nothing(
+    photos: Path, tmp_path: Path, loaded: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, wrong = tmp_path / "run", tmp_path / "no such folder"
+    status, _, err = said(capsys, *study(photos, out, "--bertscore", wrong))
+    assert status == 1
+    assert err.strip().splitlines()[-1].startswith("molyneux: no BERTScore: cannot load")
+    assert not loaded
+    assert not out.exists()
+    # Experiments without texts take no backbone at all.
+    asked = study(photos, out, "--bertscore", wrong, experiments="E3")
+    assert said(capsys, *asked)[0] == 0
+
+
+def test_what_clip_lacks_is_said_before_the_folder_is_made(
+    photos: Path,
+    tmp_path: Path,
+    loaded: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, wrong = tmp_path / "run", tmp_path / "no such folder"
+    found = {}
+    real = texts.load_scorers
+
+    def load(settings: Any, note: Any) -> Any:
+        found["folder"] = out.exists()
+        return real(settings, note)
+
+    monkeypatch.setattr(texts, "load_scorers", load)
+    status, _, err = said(capsys, *study(photos, out, "--bertscore", "none", "--clip", wrong))
+    assert status == 0
+    lines = err.splitlines()
+    lacks = next(i for i, line in enumerate(lines) if "no CLIPScore: cannot load" in line)
+    begins = next(i for i, line in enumerate(lines) if line.startswith(f"{N} photos, experiments"))
+    assert lacks < begins
+    assert found == {"folder": False}
+
+
+def test_units_of_an_unfinished_study_and_of_one_without_e2(
+    photos: Path, tmp_path: Path, loaded: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert said(capsys, *study(photos, out, *NOTHING, experiments="E3"))[0] == 0
+    status, _, err = said(capsys, "units", out)
+    assert status == 1
+    assert "is a study without E2" in err
+    for path in (out / "results").iterdir():
+        path.unlink()
+    lines = {said(capsys, verb, out)[2] for verb in ("units", "table")}
+    assert len(lines) == 1
+    assert "has no results yet" in lines.pop()

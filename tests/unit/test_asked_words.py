@@ -1,0 +1,73 @@
+"""Words that are asked for, as tokens: never a blank one in a word's place."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tiny_models import tiny_language_model
+from tokenizers import Tokenizer, decoders, models, normalizers
+from transformers import PreTrainedTokenizerFast
+
+from molyneux.cli import main
+from molyneux.cli.model_choice import ModelChoice
+from molyneux.errors import UsageError
+from molyneux.explain.words import require_tokens, unrelated_nouns, word_tokens
+from molyneux.models.presets import DEFAULT_DECODING
+from molyneux.neurons.decoding import find_writers
+
+
+def spaced_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer that puts a space before every text by itself, as Llama's does."""
+    pieces = ["<unk>", "<s>", "</s>", "▁", "▁dog", "▁cat", "▁ze", "bra", "z", "e", "b", "r", "a"]
+    scores = [(piece, -1.0 if len(piece) > 1 else -5.0) for piece in pieces]
+    tokenizer = Tokenizer(models.Unigram(scores, unk_id=0))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+@pytest.fixture
+def spaced() -> Any:
+    return replace(tiny_language_model("llama"), tokenizer=spaced_tokenizer())
+
+
+def test_a_space_that_would_stand_alone_is_left_to_the_tokenizer(spaced: Any) -> None:
+    ids = spaced.tokenizer.get_vocab()
+    assert spaced.encode(" dog")[0] == ids["▁"]  # what must not be ranked
+    assert word_tokens(spaced, "dog") == [ids["▁dog"]]
+    assert word_tokens(spaced, " zebra ") == [ids["▁ze"], ids["bra"]]
+    assert unrelated_nouns(spaced, set(), set(), n=2)[1] == [ids["▁dog"], ids["▁cat"]]
+
+
+def test_a_word_that_begins_with_a_blank_is_refused(spaced: Any) -> None:
+    assert word_tokens(spaced, "xyz") == []
+    with pytest.raises(UsageError, match="begins 'xyz' with a blank token"):
+        require_tokens(spaced, "xyz")
+    with pytest.raises(UsageError, match="needs a word"):
+        require_tokens(spaced, " ")
+
+
+def test_decode_says_what_it_ranked(
+    spaced: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ModelChoice, "load_language", lambda self: (spaced, DEFAULT_DECODING))
+    assert main(["decode", "--word", "zebra", "--json", "--top", "3"]) == 0
+    out, err = capsys.readouterr()
+    assert "'zebra' is no token of this model, which writes it as 'ze' + 'bra'" in err
+    assert "ranked are the units that write its first piece, 'ze'" in err
+    (first, *_) = find_writers(spaced, spaced.tokenizer.get_vocab()["▁ze"], top=3)
+    row = json.loads(out)[0]
+    assert (row["layer"], row["unit"]) == (first[0].layer, first[0].unit)
+    assert main(["decode", "--word", "dog"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["decode", "--word", "xyz"]) == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1

@@ -466,6 +466,62 @@ def test_what_is_not_read_is_refused_in_one_line(what: str, tmp_path: Path) -> N
     assert "\n" not in str(caught.value)
 
 
+LONGER = {"rope_factors_long.weight": np.ones(4)}
+CONTRADICTORY: dict[str, tuple[str, dict[str, Any], str]] = {
+    "heads of keys": ("llama", {"keys": {"attention.head_count_kv": 3}}, r"attn_k.* does not fit"),
+    "falcon's groups": ("falcon", {"keys": {"attention.head_count_kv": 7}}, r"qkv.* does not fit"),
+    "no heads": ("llama", {"keys": {"attention.head_count": 0}}, r"no llama that can be made"),
+    "no heads to check": ("gpt2", {"keys": {"attention.head_count": 0}}, r"describes no network"),
+    "heads as text": (
+        "llama",
+        {"keys": {"attention.head_count": "four"}},
+        r"no llama that can be made",
+    ),
+    "long without short": (
+        "phi3",
+        {"tensors": LONGER},
+        r"holds rope_factors_long\.weight without rope_factors_short\.weight",
+    ),
+    "an original length of 0": (
+        "phi3",
+        {
+            "keys": {"rope.scaling.original_context_length": 0},
+            "tensors": {**LONGER, "rope_factors_short.weight": np.ones(4)},
+        },
+        r"no phi3 that can be made",
+    ),
+    "parts as text": ("llama", {"keys": {"split.count": "x"}}, r"cannot read .* as a GGUF file"),
+    "no embedding": (
+        "llama",
+        {"without": ("token_embd.weight",)},
+        r"holds no token_embd\.weight with a row for each token",
+    ),
+    "a flat embedding": (
+        "llama",
+        {"tensors": {"token_embd.weight": np.zeros(5)}, "flat": True},
+        r"holds no token_embd\.weight with a row for each token",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CONTRADICTORY)
+def test_a_header_that_contradicts_itself_is_refused_in_one_line(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, options, line = CONTRADICTORY[what]
+    source = made(kind)
+    if options.get("flat"):
+        rows = source.state_dict()
+        flat = {**rows, "model.embed_tokens.weight": torch.zeros(5)}
+        monkeypatch.setattr(source, "state_dict", lambda: flat)
+    given = {key: value for key, value in options.items() if key != "flat"}
+    path = write_gguf(tmp_path / "x.gguf", source, READ[kind], **given)
+    with pytest.raises(WeightsError, match=line) as caught:
+        load_language_model(path)
+    assert "\n" not in str(caught.value)
+    assert "; " in str(caught.value)
+
+
 def test_an_architecture_that_is_not_read_names_those_that_are(tmp_path: Path) -> None:
     assert set(READ.values()) == set(GGUF_ARCHITECTURES)
     path = write_gguf(tmp_path / "x.gguf", made("llama"), "smollm3")

@@ -14,7 +14,7 @@ from tiny_models import tiny_photos, weights_hash
 from molyneux.cli import main
 from molyneux.errors import RunError, UsageError
 from molyneux.models.captioner import Captioner, Parts
-from molyneux.training.examples import Example, load_examples
+from molyneux.training.examples import Example, load_examples, read_examples
 from molyneux.training.features import cache_features
 from molyneux.training.folder import open_training_run
 from molyneux.training.loss import IGNORED, caption_ids, caption_loss
@@ -212,6 +212,48 @@ def test_a_bad_line_is_named(folder: Path, line: str, said: str) -> None:
     (folder / "captions.jsonl").write_text(line)
     with pytest.raises(UsageError, match=said):
         load_examples(folder)
+
+
+@pytest.mark.parametrize(
+    "crop",
+    [
+        [0, 0, 3],
+        "abcd",
+        [1.5, 0, 3, "x"],
+        [0, 0, 3, 2.5],
+        [0, 0, True, True],
+        [3, 0, 3, 4],
+        [0, 5, 3, 4],
+        [-1, 0, 3, 4],
+        [0, -1, 3, 4],
+        [],
+        0,
+        3,
+        {"left": 0},
+    ],
+)
+def test_a_bad_crop_is_named(folder: Path, crop: Any) -> None:
+    lines = (folder / "captions.jsonl").read_text().splitlines()
+    lines.insert(1, json.dumps({"file": "0.png", "caption": "a dog.", "crop": crop}))
+    (folder / "captions.jsonl").write_text("\n".join(lines))
+    with pytest.raises(UsageError, match=r"captions\.jsonl line 2: the crop .* four whole") as said:
+        load_examples(folder)
+    assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize("crop", [None, [0, 1, 2, 3]])
+def test_a_crop_is_taken(folder: Path, crop: Any) -> None:
+    line = json.dumps({"file": "0.png", "caption": "a dog.", "crop": crop})
+    (folder / "captions.jsonl").write_text(line)
+    ((example,), _) = read_examples(folder)
+    assert example.crop == (tuple(crop) if crop else None)
+
+
+@pytest.mark.parametrize("option", ["workers", "accumulate", "checkpoint"])
+def test_a_conduct_of_nothing_is_refused(option: str) -> None:
+    for number in (0, -1):
+        with pytest.raises(UsageError, match=f"give --{option} 1"):
+            Conduct(**{option: number})
 
 
 def test_no_captions_is_one_line(tmp_path: Path) -> None:

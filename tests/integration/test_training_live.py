@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import tarfile
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def test_live_features_train_as_cached_ones(
     assert live.provenance["how"]["features"] == "live"
     assert "| features | live |" in (tmp_path / "live" / "MODEL_CARD.md").read_text()
     # Only the held-out photo's features are on disk.
-    (rows,) = (tmp_path / "live" / "features").glob("*/rows-0000.f16")
+    (rows,) = (tmp_path / "live" / "features").glob("*/rows-0000-*.f16")
     assert rows.stat().st_size == 2 * 16 * 24
 
 
@@ -229,6 +230,37 @@ def test_photos_are_read_ahead_but_not_all_of_them(folder: Path, monkeypatch: An
     assert len(asked) == len(set(asked))
     monkeypatch.undo()
     assert (live.take([7, 3]) == live.take([7, 3])).all()  # neither expected nor next
+
+
+def test_a_part_larger_than_what_is_read_ahead_is_read_by_threads(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n = 2 * AHEAD + 10
+    rows = [Example(folder / f"{number % 12}.png", ("a dog.",)) for number in range(n)]
+    live = LiveFeatures(ToyEncoder(), Examples(rows), [1] * n, 0, workers=2)
+    readers: list[threading.Thread] = []
+    most = 0
+    true = live._read
+
+    def read(row: int) -> Any:
+        nonlocal most
+        readers.append(threading.current_thread())
+        most = max(most, len(live._reading))
+        return true(row)
+
+    monkeypatch.setattr(live, "_read", read)
+    part = list(range(n))
+    live.expect(part)
+    for step in range(3):
+        if step < 2:
+            live.expect(part)
+        live.missing(part)
+        live._held.clear()
+        assert len(live._reading) + len(live._expected) == (n if step < 2 else 0)
+    assert len(readers) == 3 * n
+    assert threading.current_thread() not in readers
+    assert most <= AHEAD
+    live.close()
 
 
 def test_two_processes_are_killed_and_resumed(damaged: Path, tmp_path: Path, around: Any) -> None:

@@ -15,7 +15,7 @@ from tiny_models import KINDS, tiny_language_model
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import UsageError
-from molyneux.training import loop
+from molyneux.training import loop, recompute
 from molyneux.training.recompute import recomputing, require_recomputing
 
 
@@ -127,6 +127,17 @@ def test_dropout_of_a_layer_itself_is_refused() -> None:
     with pytest.raises(UsageError, match="dropout in them, probably"):
         require_recomputing(model)
     assert not any(module.training for module in model.model.modules())
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_gradients_that_are_no_numbers_prove_nothing(
+    monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    found = [torch.ones(3), torch.ones(3)]
+    found[which][1] = float("nan")
+    monkeypatch.setattr(recompute, "_gradient", lambda model: found.pop(0))
+    with pytest.raises(UsageError, match="computes something else"):
+        require_recomputing(tiny_language_model("llama"))
 
 
 def test_a_model_that_offers_none_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 import time
 from dataclasses import replace
 from multiprocessing import forkserver
@@ -27,7 +28,8 @@ from molyneux.training import features as features_module
 from molyneux.training.batches import Draws, TrainingSet, own_parts
 from molyneux.training.examples import Example, Examples, load_examples
 from molyneux.training.features import cache_features
-from molyneux.training.folder import open_training_run
+from molyneux.training.folder import SETTINGS, open_training_run
+from molyneux.training.live import LiveFeatures
 from molyneux.training.processes import join_processes
 from molyneux.training.recipe import Recipe, find_recipe
 from molyneux.training.run import Conduct, train_projection
@@ -56,6 +58,7 @@ def run_toy(folder: Path, out: Path, **options: Any) -> Any:
     """Train tiny parts on a folder, in as many processes as the environment says."""
     seconds = options.pop("seconds", 0.0)
     recipe = replace(RECIPE, **options.pop("recipe", {}))
+    hashes = options.pop("hashes", {})
     share = join_processes(torch.device("cpu"))
 
     def on_step(step: int, loss: float) -> None:
@@ -69,7 +72,7 @@ def run_toy(folder: Path, out: Path, **options: Any) -> Any:
     if share.is_first:
         share.wait()
     return train_projection(
-        Parts(captioner.language_model, captioner.encoder, captioner.names, {}),
+        Parts(captioner.language_model, captioner.encoder, captioner.names, hashes),
         training,
         held_out,
         captioner.layout,
@@ -192,7 +195,7 @@ def test_two_processes_equal_one(folder: Path, tmp_path: Path, single: Any) -> N
         "features": "cache",
         "recompute": False,
     }
-    assert len(list((out / "features").glob("*/rows-0001.jsonl"))) == 2  # each encoded its share
+    assert len(list((out / "features").glob("*/rows-0001-*.jsonl"))) == 2  # each encoded its share
     journals = [p.read_text().splitlines() for p in (out / "features").glob("*/rows-*.jsonl")]
     assert sum(map(len, journals)) == N  # no photo twice
 
@@ -290,7 +293,7 @@ def test_features_are_taken_up_where_they_stood(folder: Path, tmp_path: Path) ->
     encoder.stop_after = 8
     with pytest.raises(KeyboardInterrupt):
         counted(folder, encoder, tmp_path / "cut")
-    (journal,) = (tmp_path / "cut").glob("*/rows-0000.jsonl")
+    (journal,) = (tmp_path / "cut").glob("*/rows-0000-*.jsonl")
     done = journal.read_bytes().count(b"\n")
     with journal.open("ab") as torn, journal.with_suffix(".f16").open("ab") as data:
         torn.write(b'{"example": 5, "r')
@@ -317,11 +320,15 @@ class Alone(Share):
 
 
 @pytest.mark.usefixtures("batches_of_four")
-def test_another_number_of_processes_takes_up_the_cache(folder: Path, tmp_path: Path) -> None:
+def test_another_number_of_processes_takes_up_the_cache(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoder = Counting()
     encoder.stop_after = 4
-    with pytest.raises(KeyboardInterrupt):
-        counted(folder, encoder, tmp_path, share=Alone(2, 3))
+    with monkeypatch.context() as patch:
+        patch.setattr(features_module, "gather", lambda own, share: [own])
+        with pytest.raises(KeyboardInterrupt):
+            counted(folder, encoder, tmp_path, share=Alone(2, 3))
     encoder.stop_after = 10**9
     features, first, _ = counted(folder, encoder, tmp_path)
     assert len(list(tmp_path.glob("*/*.jsonl"))) == 2
@@ -329,6 +336,130 @@ def test_another_number_of_processes_takes_up_the_cache(folder: Path, tmp_path: 
     assert len(encoder.seen) == 18
     for i in range(N):
         assert (features[first[i]] == expected[expected_first[i]]).all()
+
+
+def require_equal(found: Any, expected: Any) -> None:
+    """Hold two answers of `counted` against one another, row by row."""
+    for i in range(N):
+        for view in range(1 + i % 2):
+            assert (found[0][found[1][i] + view] == expected[0][expected[1][i] + view]).all(), i
+
+
+class Meeting(Counting):
+    """Calls something between two of its batches."""
+
+    def __init__(self, meet: Any) -> None:
+        super().__init__()
+        self.meet = meet
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        if len(self.seen) == 8:
+            self.meet()
+        return super().encode(pixels)
+
+
+@pytest.mark.usefixtures("batches_of_four")
+@pytest.mark.parametrize("stop_after", [4, 10**9])
+def test_two_runs_at_once_share_a_cache(folder: Path, tmp_path: Path, stop_after: int) -> None:
+    """One begins, and ends or is killed, while the other one writes: no row is the wrong one."""
+    other = Counting()
+    other.stop_after = stop_after
+    theirs: list[Any] = []
+
+    def meet() -> None:
+        if stop_after == 4:
+            with pytest.raises(KeyboardInterrupt):
+                counted(folder, other, tmp_path / "shared")
+        else:
+            theirs.append(counted(folder, other, tmp_path / "shared"))
+
+    ours = counted(folder, Meeting(meet), tmp_path / "shared")
+    expected = counted(folder, Counting(), tmp_path / "alone")
+    again = Counting()
+    for found in (ours, *theirs, counted(folder, again, tmp_path / "shared")):
+        require_equal(found, expected)
+    assert not again.seen
+    assert other.seen
+    assert len(other.seen) <= 18 - 7  # what was journalled by then is not encoded again
+
+
+@pytest.mark.usefixtures("batches_of_four")
+def test_processes_agree_on_what_is_left_while_another_run_writes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second process looks later, and sees what another run has done meanwhile."""
+    barrier = threading.Barrier(2, timeout=30)
+    lefts: dict[int, Any] = {}
+
+    class Meets(Share):
+        def wait(self) -> None:
+            if self.world > 1:
+                barrier.wait()
+
+    def gather(own: Any, share: Share) -> list[Any]:
+        if share.world == 1:
+            return [own]
+        lefts[share.rank] = own
+        share.wait()
+        return [lefts[rank] for rank in range(share.world)]
+
+    monkeypatch.setattr(features_module, "gather", gather, raising=False)
+    first = threading.Thread(
+        target=counted, args=(folder, Counting(), tmp_path), kwargs={"share": Meets(0, 2)}
+    )
+    first.start()
+    while not barrier.n_waiting:
+        time.sleep(0.01)
+    other = Counting()
+    other.stop_after = 4
+    with pytest.raises(KeyboardInterrupt):
+        counted(folder, other, tmp_path)
+    found = counted(folder, Counting(), tmp_path, share=Meets(1, 2))
+    first.join()
+    require_equal(found, counted(folder, Counting(), tmp_path / "alone"))
+
+
+@pytest.mark.usefixtures("batches_of_four")
+def test_caches_without_a_token_in_their_names_are_read(folder: Path, tmp_path: Path) -> None:
+    expected = counted(folder, Counting(), tmp_path)
+    for file in list(tmp_path.glob("*/rows-*")):
+        file.rename(file.with_name(f"rows-0000{file.suffix}"))
+    encoder = Counting()
+    require_equal(counted(folder, encoder, tmp_path), expected)
+    assert not encoder.seen
+
+
+@pytest.mark.parametrize("factor", [1e6, float("nan")])
+def test_features_that_float16_does_not_hold_are_refused(
+    folder: Path, tmp_path: Path, factor: float
+) -> None:
+    class Large(ToyEncoder):
+        def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+            return super().encode(pixels) * factor
+
+    examples = Examples([Example(folder / "0.png", ("a dog.",))])
+    with pytest.raises(UsageError, match=r"toy-encoder gives features .*another --encoder"):
+        cache_features(Large(), examples, [1], tmp_path, 0)
+    live = LiveFeatures(Large(), examples, [1], 0, workers=1)
+    with pytest.raises(UsageError, match="toy-encoder gives features"):
+        live.take([0])
+    live.close()
+
+
+def test_other_weights_of_the_same_name_do_not_resume(folder: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"recipe": {"steps": 1}}
+    weights = {"language_model": "a" * 64, "encoder": "b" * 64}
+    run_toy(folder, tmp_path, hashes=weights, **options)
+    for part in weights:
+        with pytest.raises(RunError, match=f"holds a run with another {part}_sha256;"):
+            run_toy(folder, tmp_path, hashes={**weights, part: "c" * 64}, **options)
+    # A run that was begun before they were recorded.
+    settings = json.loads((tmp_path / SETTINGS).read_text())
+    old = {key: value for key, value in settings.items() if not key.endswith("_sha256")}
+    assert len(old) == len(settings) - 2
+    (tmp_path / SETTINGS).write_text(json.dumps(old))
+    run_toy(folder, tmp_path, hashes=weights, **options)
+    assert json.loads((tmp_path / SETTINGS).read_text()) == settings
 
 
 def test_other_weights_or_photos_have_another_cache(folder: Path, tmp_path: Path) -> None:

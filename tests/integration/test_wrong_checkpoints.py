@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_encoders import write_checkpoint
 from tiny_models import tiny_model, tiny_tokenizer
 from tiny_vlms import tiny_vlm_parts
@@ -129,6 +130,65 @@ def test_fewer_layers_than_there_are_weights_for(
 ) -> None:
     message = refusal(kind, folder(kind, **FEWER[kind]), capfd)
     assert "holds weights of more layers than its config.json says (" in message
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_fewer_layers_than_a_checkpoint_of_the_base_class_has(
+    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its names lack the prefix that the class with a head has."""
+    for part in (tiny_model(kind).base_model, tiny_tokenizer()):
+        part.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    entry = "n_layer" if kind == "gpt2" else "num_hidden_layers"
+    fewer = {**config, entry: 2, "tie_word_embeddings": True}
+    (tmp_path / "config.json").write_text(json.dumps(fewer))
+    message = refusal("language model", tmp_path, capfd)
+    assert "holds weights of more layers than its config.json says (" in message
+
+
+def renamed(folder: Path, rename: Callable[[str], str], **more: torch.Tensor) -> None:
+    """Write a folder's weights under other names, with more of them."""
+    weights = load_file(folder / "model.safetensors")
+    weights = {rename(name): weight for name, weight in weights.items()}
+    save_file({**weights, **more}, folder / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_fewer_layers_than_an_encoder_inside_a_head_model_has(
+    layers: int, folder: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    made = folder("encoder", num_hidden_layers=layers)
+    renamed(made, lambda name: f"vit.{name}", **{"classifier.weight": torch.zeros(3, 32)})
+    if layers == 2:
+        assert load_encoder(made)
+        return
+    message = refusal("encoder", made, capfd)
+    assert "holds weights of more layers than its config.json says (vit." in message
+
+
+@pytest.mark.parametrize("beside", ["weight_scale", "lora_A.weight"])
+def test_an_encoder_s_weights_that_are_not_whole(
+    beside: str, folder: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    made = folder("encoder")
+    weights = load_file(made / "model.safetensors")
+    name = next(name for name in sorted(weights) if name.endswith("query.weight"))
+    more = {f"{name.removesuffix('weight')}{beside}": torch.ones(1)}
+    if beside == "weight_scale":
+        more[name] = (weights[name] * 100).to(torch.float8_e4m3fn)
+    renamed(made, str, **more)
+    message = refusal("encoder", made, capfd, AdapterError)
+    assert f".{beside}, which transformers passes over: its weights are not read whole" in message
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_adapter_is_no_model(
+    kind: str, folder: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    made = folder(kind)
+    (made / "adapter_config.json").write_text("{}")
+    assert "is an adapter (LoRA or its like), not a model" in refusal(kind, made, capfd)
 
 
 @pytest.mark.parametrize("kind", ["language model", "vision-language model"])

@@ -21,7 +21,7 @@ from tiny_models import weights_hash
 
 from molyneux.errors import AdapterError, MolyneuxError, UsageError, WeightsError
 from molyneux.models.encoders import load_encoder
-from molyneux.models.weight_files import weight_files
+from molyneux.models.weight_files import hash_weights, weight_files
 from molyneux.vision import encoder_families
 from molyneux.vision.encoder import ImageEncoder, PatchGrid, Preprocessing
 from molyneux.vision.encoder_families import (
@@ -185,6 +185,47 @@ def test_the_hash_of_several_parts(copy: Path) -> None:
         weight_files(copy)
 
 
+def index_parts(folder: Path, parts: tuple[str, str]) -> Path:
+    """Divide a folder's weights between two files, which an index names; return the index."""
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    where = {key: parts[i % 2] for i, key in enumerate(sorted(state))}
+    for part in parts:
+        (folder / part).parent.mkdir(exist_ok=True)
+        kept = {key: value for key, value in state.items() if where[key] == part}
+        save_file(kept, folder / part, {"format": "pt"})
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": where}))
+    return index
+
+
+def test_parts_in_subfolders_are_all_hashed(copy: Path) -> None:
+    parts = ("a/part.safetensors", "b/part.safetensors")
+    index_parts(copy, parts)
+    hashes = hash_weights(weight_files(copy), copy, "tiny", lambda _: None)
+    assert hashes == {p: hashlib.sha256((copy / p).read_bytes()).hexdigest() for p in parts}
+    first = load_encoder(copy).sha256
+    changed = {key: value + 1 for key, value in load_file(copy / parts[0]).items()}
+    save_file(changed, copy / parts[0], {"format": "pt"})
+    assert load_encoder(copy).sha256 != first
+
+
+@pytest.mark.parametrize("outside", ["../part.safetensors", "a/../../part.safetensors", "/"])
+def test_parts_outside_the_folder_are_refused(outside: str, copy: Path) -> None:
+    index = index_parts(copy, ("part.safetensors", "other.safetensors"))
+    shutil.move(copy / "part.safetensors", copy.parent / "part.safetensors")
+    there = str(copy.parent / "part.safetensors") if outside == "/" else outside
+    index.write_text(index.read_text().replace('"part.safetensors"', json.dumps(there)))
+    assert "outside its folder" in refusal(WeightsError, copy)
+
+
+@pytest.mark.parametrize("named", [{"x": 1}, {"x": None}, {"x": ["a"]}, {}, [], None])
+def test_an_index_that_names_no_files_is_refused(named: Any, copy: Path) -> None:
+    index = index_parts(copy, ("one.safetensors", "two.safetensors"))
+    index.write_text(json.dumps({"weight_map": named}))
+    assert f"cannot read {index} (" in refusal(WeightsError, copy)
+
+
 def test_weights_in_pytorch_s_own_format(vit: Path, copy: Path) -> None:
     torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
     (copy / "model.safetensors").unlink()
@@ -291,6 +332,9 @@ def test_what_lies_in_the_hub_s_cache_is_used_offline(hub: Path, vit: Path) -> N
     assert encoder.name == "someone/tiny"
     assert encoder.sha256 == load_encoder(vit).sha256
     assert load_encoder(snapshot).name == "someone/tiny"
+    mine = Path(shutil.copytree(vit, repo / "mine"))
+    assert load_encoder(mine).name == "mine"
+    assert load_encoder(Path(shutil.copytree(vit, snapshot / "deeper"))).name == "deeper"
     (snapshot / "model.safetensors").unlink()
     assert refusal(WeightsError, "someone/tiny").startswith("model.safetensors of someone/tiny")
     assert load_encoder("someone/tiny", random=True).name == "random:someone/tiny seed 0"

@@ -12,14 +12,16 @@ import pytest
 import torch
 from huggingface_hub import constants
 from test_limber import saved, weights
+from tiny_models import tiny_language_model
 
 from molyneux.cli import main
+from molyneux.cli.model_choice import ModelChoice
 from molyneux.errors import UsageError, WeightsError
-from molyneux.models import limber, presets
+from molyneux.models import limber, parts, presets
 from molyneux.models.captioner import Captioner, Parts
 from molyneux.models.limber import CHECKPOINTS, blob_id, projection_path
 from molyneux.models.placement import device_named, dtype_named
-from molyneux.models.presets import PRESETS, find_preset, is_cached, pieces_of
+from molyneux.models.presets import DEFAULT, PRESETS, find_preset, is_cached, pieces_of
 from molyneux.vision.projection import load_projection
 
 NAMES = ("gptj-beit", "gptj-beit-ft", "gptj-nfrn50", "gptj-clip")
@@ -78,6 +80,26 @@ def test_an_encoder_that_transformers_lacks_is_asked_for(name: str) -> None:
         with pytest.raises(UsageError, match=r"Captioner\.load\('gptj-.*encoder=") as error:
             load()
         assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["gptj-nfrn50", "gptj-clip"])
+@pytest.mark.parametrize("asked", ["random", "random:{}", "random:{} seed 3"])
+def test_random_weights_of_an_encoder_that_transformers_lacks_are_not_another_s(
+    name: str, asked: str
+) -> None:
+    preset = find_preset(name)
+    with pytest.raises(UsageError, match=f"{name} sees through {preset.encoder}") as error:
+        Parts.load(preset, encoder=asked.format(preset.encoder))
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_language_model_alone_takes_no_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = tiny_language_model("llama")
+    monkeypatch.setattr(parts, "load_language", lambda *_: (tiny, "tiny", ""))
+    monkeypatch.setattr(parts, "_encoder", lambda *_: pytest.fail("loaded"))
+    model, decoding = ModelChoice().load_language()
+    assert model is tiny
+    assert decoding == find_preset(DEFAULT).decoding
 
 
 def test_only_nfrn50_has_a_projection_for_random_weights() -> None:

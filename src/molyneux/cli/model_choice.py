@@ -140,7 +140,7 @@ class ModelChoice:
             WeightsError: weights are missing or corrupt.
             AdapterError: the model's family is not known.
         """
-        from molyneux.models.captioner import Parts, load_language
+        from molyneux.models.parts import load_language
         from molyneux.models.placement import device_named, dtype_named
         from molyneux.models.presets import DEFAULT_DECODING, find_preset
 
@@ -150,10 +150,7 @@ class ModelChoice:
             return seeing.language_model, seeing.decoding
         chosen = find_preset(self.preset or DEFAULT_PRESET)
         number, place = dtype_named(self.dtype), device_named(self.device)
-        if self.language_model is None and chosen.published is None:
-            model = Parts.load(chosen, number, note).language_model
-        else:
-            model, _, _ = load_language(chosen, self.language_model, number, note)
+        model, _, _ = load_language(chosen, self.language_model, number, note)
         model.model.to(place)  # type: ignore[arg-type, unused-ignore]
         return model, chosen.decoding if self.language_model is None else DEFAULT_DECODING
 

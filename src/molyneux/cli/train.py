@@ -63,7 +63,9 @@ def train(
         str,
         typer.Option("--recipe", help="default or limber; options below change single numbers."),
     ] = "default",
-    steps: Annotated[int | None, typer.Option("--steps", min=1)] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Of the optimiser; if not the recipe's.")
+    ] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", min=1, help="Examples a step, of all processes.")
     ] = None,
@@ -77,7 +79,9 @@ def train(
             "--recompute", help="Compute layers again on the way back: less memory, more time."
         ),
     ] = False,
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", min=0)] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", min=0, help="At its highest.")
+    ] = None,
     dropout: Annotated[
         float | None, typer.Option("--dropout", min=0, help="On the projection's output.")
     ] = None,
@@ -145,11 +149,11 @@ def train(
         typer.Option("--push-to-hub", help="Upload weights and card to this repository."),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="What the data is.")] = None,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Of every random draw.")] = 0,
     as_json: AsJson = False,
     preset: Preset = DEFAULT_PRESET,
 ) -> int:
-    """Train a projection on captioned photos; interrupt it and call it again to resume."""
+    """Train a projection; run it again to resume."""
     from molyneux.errors import UsageError
     from molyneux.models.parts import Parts, load_tokenizer, require_encoder
     from molyneux.models.placement import device_named

@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from molyneux.errors import WeightsError
 from molyneux.models.quoting import quote
 from molyneux.models.weight_files import weight_files
-
-if TYPE_CHECKING:
-    from torch import nn
 
 _LAYER = re.compile(r"\.\d+\.")
 
@@ -52,18 +49,25 @@ def require_room_for(make: Any, config: Any, folder: Path) -> None:
         )
 
 
-def require_all_layers(network: nn.Module, unexpected: Iterable[str], folder: Path) -> None:
+def require_all_layers(network: Any, unexpected: Iterable[str], folder: Path) -> None:
     """Refuse weights of more layers than the configuration has, which would be left out in silence.
 
     Args:
         unexpected: names of weights that the network has no place for. Others are let through:
-            heads of other tasks, buffers of older versions.
+            heads of other tasks, buffers of older versions. Theirs may be the names of the base
+            class or of the class with a head, whichever the network is.
 
     Raises:
         WeightsError: one of them has its like in the network's first layer.
     """
     known = network.state_dict().keys()
-    left_out = sorted(key for key in unexpected if _LAYER.sub(".0.", key, count=1) in known)
+    prefix = f"{network.base_model_prefix}."
+
+    def has_its_like(key: str) -> bool:
+        first = _LAYER.sub(".0.", key, count=1)
+        return not known.isdisjoint((first, prefix + first, first.removeprefix(prefix)))
+
+    left_out = sorted(key for key in unexpected if has_its_like(key))
     if left_out:
         raise WeightsError(
             f"{folder} holds weights of more layers than its config.json says ({left_out[0]} and "

@@ -35,7 +35,7 @@ def find_checkpoint(
     """
     if not _is_local(source):
         folder = _from_hub(str(source), note, known, with_weights)
-        _require_no_adapter(folder)
+        require_no_adapter(folder)
         return folder, None, str(source)
     folder, gguf = _local(Path(source).expanduser())
     return folder, gguf, (gguf or folder.resolve()).name
@@ -60,7 +60,7 @@ def _local(path: Path) -> tuple[Path, Path | None]:
             f"there is no {path}; give a folder with config.json, a .gguf file, or a name on the "
             "Hugging Face hub such as gpt2"
         )
-    _require_no_adapter(path)
+    require_no_adapter(path)
     if (path / CONFIG).is_file():
         return path, None
     found = sorted(path.glob("*.gguf"))
@@ -75,8 +75,12 @@ def _local(path: Path) -> tuple[Path, Path | None]:
     )
 
 
-def _require_no_adapter(folder: Path) -> None:
-    """Refuse a fine-tuned adapter: with peft installed its base would be loaded in its place."""
+def require_no_adapter(folder: Path) -> None:
+    """Refuse a fine-tuned adapter: with peft installed its base would be loaded in its place.
+
+    Raises:
+        WeightsError: the folder holds one.
+    """
     if (folder / "adapter_config.json").is_file():
         raise WeightsError(
             f"{folder} is an adapter (LoRA or its like), not a model; merge it into its base with "

@@ -65,10 +65,10 @@ def find_encoder_files(source: str | Path, note: Note, with_weights: bool) -> Pa
 
 
 def name_of(source: str | Path, folder: Path) -> str:
-    """Return the hub's name, also of a folder in the hub's cache; else the folder's."""
-    for part in folder.absolute().parts:
-        if part.startswith("models--") and part.count("--") == 2:
-            return part.removeprefix("models--").replace("--", "/")
+    """Return the hub's name, also of a snapshot in the hub's cache; else the folder's."""
+    *_, model, snapshots, _ = ("", "", "", *folder.absolute().parts)
+    if snapshots == "snapshots" and model.startswith("models--") and model.count("--") == 2:
+        return model.removeprefix("models--").replace("--", "/")
     return folder.resolve().name if Path(source).expanduser().is_dir() else str(source)
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from molyneux.errors import AdapterError, WeightsError
 from molyneux.models.checkpoint_size import require_all_layers, require_room_for
+from molyneux.models.checkpoints import require_no_adapter
 from molyneux.models.encoder_files import find_encoder_files, name_of
 from molyneux.models.fetch import Note, silent
-from molyneux.models.pretrained import quantisation, quiet_transformers
+from molyneux.models.pretrained import quantisation, quiet_transformers, require_plain
 from molyneux.models.quoting import quote
 from molyneux.models.weight_files import (
     CONFIG,
@@ -61,8 +62,8 @@ def load_encoder(
 
     Raises:
         WeightsError: files are missing, cannot be fetched, or are corrupt.
-        AdapterError: the architecture or its preprocessing is not known, or its class cannot be
-            imported.
+        AdapterError: the architecture or its preprocessing is not known, its class cannot be
+            imported, or the weights are quantised or an adapter's.
         UsageError: there is no such layer.
     """
     import torch
@@ -70,6 +71,7 @@ def load_encoder(
     from molyneux.vision.transformers_encoder import TransformersEncoder
 
     folder = find_encoder_files(source, note, with_weights=not random)
+    require_no_adapter(folder)
     family = find_encoder_family(_model_type(folder))
     preprocessing = read_preprocessing(folder, family.processor)
     kind = _network_class(family)
@@ -79,7 +81,7 @@ def load_encoder(
         network = _random(kind, family, folder, seed)
         name, digest = f"random:{name} seed {seed}", tensors_sha256(network)
     else:
-        digest = joint_hash(hash_weights(weight_files(folder), name, note))
+        digest = joint_hash(hash_weights(weight_files(folder), folder, name, note))
         note(f"loading {name}")
         network = _trained(kind, family, folder, dtype)
     return TransformersEncoder(
@@ -179,6 +181,7 @@ def _trained(kind: Any, family: EncoderFamily, folder: Path, dtype: torch.dtype)
             f"missing, {lacking[0]} among them, and would be random; give the checkpoint's own "
             f"{CONFIG}"
         )
+    require_plain(network, folder, sorted(loaded["unexpected_keys"]))
     return network
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from molyneux.errors import WeightsError
+from molyneux.models.quoting import quote
 
 Settings = dict[str, Any]
 _REMEDY = (
@@ -48,9 +49,15 @@ class GgufFile:
 
     @property
     def d_vocab(self) -> int:
-        """Rows of the embedding; 0 where there is none."""
+        """Rows of the embedding.
+
+        Raises:
+            WeightsError: there is none, or it is no matrix.
+        """
         table = self.tensors.get("token_embd.weight")
-        return 0 if table is None else int(table.shape[1])
+        if table is None or not _is_matrix(table):
+            raise self.refusal("holds no token_embd.weight with a row for each token")
+        return int(table.shape[1])
 
     @property
     def dtype(self) -> torch.dtype:
@@ -98,12 +105,19 @@ def read_gguf(path: Path) -> GgufFile:
 
     try:
         reader = GGUFReader(path)
-        architecture = str(reader.fields["general.architecture"].contents())
+        file, parts = _header(path, reader)
     except Exception as error:  # the reader raises whatever a wrong byte leads to
-        why = " ".join(str(error).split())[:160] or type(error).__name__
         raise WeightsError(
-            f"cannot read {path} as a GGUF file ({why}); fetch the file anew"
+            f"cannot read {path} as a GGUF file ({quote(error)}); fetch the file anew"
         ) from error
+    if parts > 1:
+        raise file.refusal(f"is one of {parts} parts: join them with `llama-gguf-split --merge`")
+    return file
+
+
+def _header(path: Path, reader: Any) -> tuple[GgufFile, int]:
+    """Return what a file says, and of how many parts it is one."""
+    architecture = str(reader.fields["general.architecture"].contents())
     prefix = f"{architecture}."
     fields = {key: item.contents() for key, item in reader.fields.items() if key[:9] != "tokenizer"}
     specials = {
@@ -124,10 +138,7 @@ def read_gguf(path: Path) -> GgufFile:
         tensors,
         factors,
     )
-    parts = int(fields.get("split.count", 1))
-    if parts > 1:
-        raise file.refusal(f"is one of {parts} parts: join them with `llama-gguf-split --merge`")
-    return file
+    return file, int(fields.get("split.count", 1))
 
 
 def _is_factor(name: str) -> bool:
@@ -149,13 +160,17 @@ def gguf_weights(
     """Return a file's weights, dequantised, by their names in the class `made_by`.
 
     Raises:
-        WeightsError: the file holds a tensor that the class has no place for, or one cannot be
-            read.
+        WeightsError: the configuration describes no network, or the file holds a tensor that the
+            class has no place for, that is not shaped as the header says, or that cannot be read.
     """
     from gguf import dequantize
 
-    with torch.device("meta"):
-        places = _places(file, made_by(config))
+    try:
+        with torch.device("meta"):
+            skeleton = made_by(config)
+    except Exception as error:  # each network has checks of its own
+        raise file.refusal(f"describes no network ({quote(error)})") from error
+    places = _places(file, skeleton)
     found = {}
     for name, tensor in file.tensors.items():
         if name not in places:
@@ -169,7 +184,13 @@ def gguf_weights(
             raise file.refusal(
                 f"holds {name} as {tensor.tensor_type.name}, which the gguf package cannot read"
             ) from error
-        ordered = _order(file.architecture, place, values, config)
+        try:
+            ordered = _order(file.architecture, place, values, config)
+        except (ValueError, ArithmeticError) as error:
+            raise file.refusal(
+                f"holds {name}, whose shape does not fit what the header says of heads "
+                f"({quote(error)})"
+            ) from error
         # A copy of its own: what is not quantised still lies in the file.
         found[place] = torch.from_numpy(np.array(ordered, order="C")).to(dtype)
     return found

@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from molyneux.errors import MolyneuxError
 from molyneux.models.gguf_files import GgufFile, Settings
+from molyneux.models.quoting import quote
 
 # The bands of every published model with this scaling (Llama 3.1 to 3.3); held against the file's.
 _LLAMA3_BANDS = {
@@ -113,6 +115,8 @@ def _phi3(file: GgufFile, found: Settings) -> Settings:
     file.require("rope.scaling.type", "none")
     original = file.take("rope.scaling.original_context_length", found["max_position_embeddings"])
     if "rope_factors_long.weight" in file.factors:
+        if "rope_factors_short.weight" not in file.factors:
+            raise file.refusal("holds rope_factors_long.weight without rope_factors_short.weight")
         rotary |= {
             "rope_type": "longrope",
             "long_factor": file.factors.pop("rope_factors_long.weight"),
@@ -265,7 +269,8 @@ def gguf_configuration(file: GgufFile) -> Any:
     """Return the Hugging Face configuration of a GGUF file's model.
 
     Raises:
-        WeightsError: the architecture is not read here, or the file states something that is not.
+        WeightsError: the architecture is not read here, or the file states something that is not,
+            or that contradicts itself.
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -275,6 +280,22 @@ def gguf_configuration(file: GgufFile) -> Any:
             f"holds the architecture {file.architecture!r}; of GGUF files only "
             f"{', '.join(GGUF_ARCHITECTURES)} are read"
         )
+    try:
+        return CONFIG_MAPPING[row.model_type](**_settings(file, row))
+    except MolyneuxError:
+        raise
+    except Exception as error:  # of wrong types and sizes, or each configuration's own
+        raise file.refusal(
+            f"describes no {row.model_type} that can be made ({quote(error)})"
+        ) from error
+
+
+def _settings(file: GgufFile, row: _Row) -> Settings:
+    """Return the entries of a configuration; every key of the file is taken.
+
+    Raises:
+        WeightsError: the file states something that is not read.
+    """
     found: Settings = {name: file.take(key) for key, name in row.names.items()}
     file.stated.pop("vocab_size", None)  # the embedding's rows say so
     uneven = [key for key, name in row.names.items() if isinstance(found[name], list)]
@@ -286,16 +307,9 @@ def gguf_configuration(file: GgufFile) -> Any:
             f"says {file.architecture}.{key} = {str(value)[:40]}, which is not read here and may "
             "change what the model computes"
         )
-    settings: Settings = {
+    return {
         **found,
         **file.specials,
         "vocab_size": file.d_vocab,
         "tie_word_embeddings": "output.weight" not in file.tensors,
     }
-    try:
-        return CONFIG_MAPPING[row.model_type](**settings)
-    except Exception as error:  # each configuration has checks of its own
-        why = " ".join(str(error).split())[:160]
-        raise file.refusal(
-            f"describes no {row.model_type} that transformers knows ({why})"
-        ) from error

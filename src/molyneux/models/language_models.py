@@ -35,7 +35,7 @@ class LoadedLanguageModel:
     Attributes:
         name: what it is called in documents and provenance.
         sha256: of the weights: the file's own, or, of several files, of their list.
-        files: each weight file's name and sha256.
+        files: each weight file's path within the folder, and its sha256.
     """
 
     language_model: LanguageModel
@@ -121,7 +121,7 @@ def load_language_model(
     config = _known_configuration(folder) if file is None else gguf_configuration(file)
     made_by = model_class(config, "MODEL_FOR_CAUSAL_LM_MAPPING", "causal language model")
     tokenizer = read_tokenizer(gguf or folder)  # before what takes long
-    hashes = hash_weights([gguf] if gguf else weight_files(folder), called, note)
+    hashes = hash_weights([gguf] if gguf else weight_files(folder), folder, called, note)
     note(f"loading {called}")
     places = {"device_map": device_map, "max_memory": max_memory and dict(max_memory)}
     model = read_weights(made_by, config, file or folder, dtype, **places)

@@ -59,7 +59,7 @@ class Parts:
         """
         if seeing is None:
             require_encoder(preset, encoder)
-        if seeing is None:  # first: what is wrong with the small one is known at once
+            # First: what is wrong with the small one is known at once.
             seeing, encoder_hash = _encoder(preset, encoder, note, layer)
         else:
             encoder_hash = str(getattr(seeing, "sha256", ""))
@@ -152,8 +152,17 @@ def load_tokenizer(
 
 
 def require_encoder(preset: Preset, source: str | None) -> None:
-    """Refuse a preset whose encoder nothing here can load, before 24 GB are."""
-    if preset.gives_encoder or source not in (None, "random"):
+    """Refuse a preset whose encoder nothing here can load, trained or random, before 24 GB are.
+
+    Args:
+        source: the encoder that is asked for; the preset's if not given.
+
+    Raises:
+        UsageError: it is the preset's, by whichever name.
+    """
+    random = RANDOM.fullmatch("random" if source is None else source)
+    own = random is not None and random["source"] in (None, preset.encoder)
+    if preset.gives_encoder or not own:
         return
     raise UsageError(
         f"{preset.name} sees through {preset.encoder}, which transformers does not have: no photo "

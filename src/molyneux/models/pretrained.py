@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from molyneux.models.gguf_files import GgufFile, gguf_weights
 from molyneux.models.quoting import quote
 from molyneux.models.smollm2 import quiet_progress_bars
 
-# What quantisers and unmerged adapters keep beside a weight.
+# What quantisers and unmerged adapters keep beside a weight. A logit_scale is CLIP's temperature.
 _BESIDE_WEIGHTS = re.compile(
-    r"scale|zero_point|zeros$|absmax|quant|SCB|packed|g_idx|blocks$|lora_|adapter|magnitude"
+    r"(?<!logit_)scale|zero_point|zeros$|absmax|quant|SCB|packed|g_idx|blocks$|lora_|adapter|magnitude"
 )
 PRECISIONS = ("float32", "bfloat16", "float16", "auto")
 
@@ -139,12 +139,16 @@ def read_weights(
             f"{where} does not hold this model's weights ({absent[0]} and {len(absent) - 1} more "
             "are missing or of another shape); fetch the model anew"
         )
-    _require_plain(model, where, sorted(loaded["unexpected_keys"]))
+    require_plain(model, where, sorted(loaded["unexpected_keys"]))
     return model
 
 
-def _require_plain(model: Any, where: Path, unread: list[str]) -> None:
+def require_plain(model: Any, where: Path, unread: Sequence[str]) -> None:
     """Refuse weights of which a part was left out: their scales, or an adapter's weights.
+
+    Args:
+        where: the folder or file they came from.
+        unread: names of weights that the model has no place for.
 
     Raises:
         AdapterError: the files hold such tensors, or say that they are quantised in a way that

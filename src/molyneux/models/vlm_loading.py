@@ -72,7 +72,7 @@ def load_vlm(
     config = read_configuration(folder)
     text_family(find_vision_family(config.model_type, config), config)
     made_by = model_class(config, "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING", "vision-language model")
-    hashes = hash_weights(weight_files(folder), called, note)
+    hashes = hash_weights(weight_files(folder), folder, called, note)
     note(f"loading {called}")
     model = read_weights(made_by, config, folder, dtype)
     seeing = VisionLanguageModel.from_parts(

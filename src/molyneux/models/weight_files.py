@@ -49,21 +49,27 @@ def parts_of(index: Path) -> list[str]:
     """Return the names of the files that an index of weights names.
 
     Raises:
-        WeightsError: it cannot be read as one.
+        WeightsError: it cannot be read as one, or names files outside its folder.
     """
     try:
-        named: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        return sorted(set(named.values()))
+        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        if not named or not all(isinstance(name, str) for name in named):
+            raise ValueError("its weight_map does not name a file for each weight")
+        outside = [name for name in sorted(named) if Path(name).anchor or ".." in Path(name).parts]
+        if outside:
+            raise ValueError(f"it names {outside[0]}, outside its folder")
+        return sorted(named)
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise WeightsError(
             f"cannot read {index} ({quote(error)}); fetch the model's folder anew"
         ) from error
 
 
-def hash_weights(files: Sequence[Path], called: str, note: Note) -> dict[str, str]:
-    """Return the sha256 of each weight file.
+def hash_weights(files: Sequence[Path], folder: Path, called: str, note: Note) -> dict[str, str]:
+    """Return the sha256 of each weight file, by its path within the folder.
 
     Args:
+        folder: the model's, which all of them lie in.
         called: the model's name, as `note` is told it.
 
     Raises:
@@ -71,7 +77,7 @@ def hash_weights(files: Sequence[Path], called: str, note: Note) -> dict[str, st
     """
     try:
         note(f"hashing {called} ({sum(file.stat().st_size for file in files) / 1e6:.0f} MB)")
-        return {file.name: sha256_of(file) for file in files}
+        return {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
     except OSError as error:
         raise WeightsError(
             f"cannot read the weights of {called} ({quote(error)}); check the disk and their "
@@ -82,7 +88,7 @@ def hash_weights(files: Sequence[Path], called: str, note: Note) -> dict[str, st
 def joint_hash(hashes: dict[str, str]) -> str:
     """Return the sha256 of a model's weights: the file's own, or, of several, of their list.
 
-    A line of that list is `<sha256>  <file name>`.
+    A line of that list is `<sha256>  <path within the folder>`.
     """
     if len(hashes) == 1:
         return next(iter(hashes.values()))

@@ -213,14 +213,29 @@ def _example(row: dict[str, Any], folder: Path, where: str) -> Example:
     file = row.get("file") or row.get("file_name")
     if not file or not captions:
         raise UsageError(f"{where} names no photo or no caption; give `file` and `captions`")
-    crop = row.get("crop")
     return Example(
         file=folder / file,
         captions=tuple(str(caption) for caption in captions),
-        crop=tuple(crop) if crop else None,
+        crop=_crop(row.get("crop"), where),
         weight=float(row.get("weight", 1.0)),
         source=str(row.get("source", "")),
         categories=tuple(str(category).lower() for category in row.get("categories") or ()),
+    )
+
+
+def _crop(given: object, where: str) -> tuple[int, int, int, int] | None:
+    """Return a crop as it is kept; whether the photo is that large is seen when it is read."""
+    match given:
+        case None:
+            return None
+        case [int(left), int(top), int(right), int(bottom)] if not any(
+            isinstance(edge, bool) for edge in (left, top, right, bottom)
+        ):
+            if 0 <= left < right and 0 <= top < bottom:
+                return left, top, right, bottom
+    raise UsageError(
+        f"{where}: the crop {json.dumps(given)[:60]} is not four whole numbers of pixels from 0 "
+        "on: left, top, right (beyond left), bottom (beyond top); mend it, or leave it out"
     )
 
 

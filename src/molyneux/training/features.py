@@ -1,8 +1,9 @@
 """The frozen encoder's features of every training photo, computed once and kept on disk.
 
-Every process writes the photos it encodes to the end of a file of its own, and then their places
-to a journal beside it. What no journal names was not done: a cache that was killed at any point is
-taken up where it stands, by any number of processes.
+Every process of every run writes the photos it encodes to a new file of its own, and then their
+places to a journal beside it; nobody writes to a file again. What no journal names was not done: a
+cache that was killed at any point is taken up where it stands, by any number of processes, and
+several runs may fill it at once.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,10 +23,11 @@ from jaxtyping import Float, Float16
 from PIL import Image
 from torch import Tensor
 
-from molyneux.errors import PhotoError, RunError
+from molyneux.errors import PhotoError, RunError, UsageError
 from molyneux.share import Share
 from molyneux.store import Run
 from molyneux.training.examples import Examples
+from molyneux.training.processes import gather
 from molyneux.training.views import views_of
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels
 
@@ -97,6 +100,7 @@ def cache_features(
 
     Raises:
         RunError: the disk has too little space, or the folder cannot be written.
+        UsageError: the encoder gives features that float16 does not hold.
     """
     share = share or Share()
     examples = Examples.of(examples)
@@ -105,13 +109,14 @@ def cache_features(
     with Run.writing():
         folder.mkdir(parents=True, exist_ok=True)
         done = _read_journals(cache, shape)[0]
-        left = [index for index in range(len(examples)) if index not in done]
-        share.wait()  # until every process knows what is left
+        # As the first process sees it: another run may be at work on the same photos, and what one
+        # process takes for done and another does not would be left out by both.
+        left = gather([index for index in range(len(examples)) if index not in done], share)[0]
         if left:
             require_space(folder, 2 * shape[0] * shape[1] * sum(views[index] for index in left))
             cache.mkdir(exist_ok=True)
             own = left[share.rank :: share.world]
-            with _Part(cache, share.rank, shape) as part:
+            with _Part(cache, share.rank) as part:
                 for number, _ in enumerate(_fill(part, encoder, examples, own, views, seed), 1):
                     on_photo(number, len(own))
         share.wait()
@@ -130,22 +135,14 @@ class _Place:
 
 
 class _Part:
-    """One process's file of rows and its journal, open to be written at their ends."""
+    """A new file of rows and its journal, of one process; others may read them meanwhile."""
 
-    def __init__(self, cache: Path, rank: int, shape: tuple[int, int]) -> None:
-        self._data_path = cache / f"rows-{rank:04d}.f16"
-        self._journal_path = cache / f"rows-{rank:04d}.jsonl"
-        self._row_bytes = 2 * shape[0] * shape[1]
+    def __init__(self, cache: Path, rank: int) -> None:
+        self._path = cache / f"rows-{rank:04d}-{secrets.token_hex(4)}.f16"
 
     def __enter__(self) -> _Part:
-        entries, length = _read_journal(self._journal_path, self._data_path, self._row_bytes)
-        # What a kill left beyond the last journalled photo is written over.
-        self._data = self._data_path.open("ab")
-        self._data.truncate(max((end for _, _, end in entries), default=0) * self._row_bytes)
-        self._journal = self._journal_path.open("ab")
-        self._journal.truncate(length)
-        self.rows = self._data.seek(0, os.SEEK_END) // self._row_bytes
-        self._journal.seek(0, os.SEEK_END)
+        self._data = self._path.open("xb")
+        self._journal = self._path.with_suffix(".jsonl").open("xb")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -175,7 +172,7 @@ def _fill(
     """Encode photos, yielding once for each of them that has been read."""
     waiting: list[Image.Image] = []
     unwritten: list[dict[str, Any]] = []
-    written = part.rows
+    written = 0
     for index, read in examples.photos(own):
         try:
             pictures = views_of(examples[index], read(), range(views[index]), seed)
@@ -204,13 +201,22 @@ def _encode(encoder: ImageEncoder, pictures: list[Image.Image]) -> np.ndarray:
 def encode_pixels(
     encoder: ImageEncoder, pixels: Float[Tensor, "n 3 height width"]
 ) -> Float16[np.ndarray, "n patches feat"]:
-    """Return the features of up to `BATCH` photos, in float16."""
+    """Return the features of up to `BATCH` photos, in float16.
+
+    Raises:
+        UsageError: one of them is not a finite number there.
+    """
     # Always a whole batch: a photo's last bits may depend on how many are encoded with it, and
     # must not on where a run was interrupted, or on how a step is split.
     n = len(pixels)
     if n < BATCH:
         pixels = pixels[[*range(n), *([0] * (BATCH - n))]]
     features: np.ndarray = encoder.encode(pixels)[:n].half().cpu().numpy()
+    if not np.isfinite(features).all():
+        raise UsageError(
+            f"{encoder.name} gives features that are no numbers, or beyond the 65504 that float16 "
+            "holds, in which they are kept; give another --encoder"
+        )
     return features
 
 
@@ -223,10 +229,13 @@ def _read_journals(
     start = 0
     for journal in sorted(cache.glob("rows-*.jsonl")):
         data = journal.with_suffix(".f16")
-        entries, _ = _read_journal(journal, data, 2 * shape[0] * shape[1])
+        entries = _read_journal(journal, data, 2 * shape[0] * shape[1])
         for entry, row, _ in entries:
             index = int(entry["example"])
-            places[index] = _Place(row + start) if row >= 0 else _Place(-1, str(entry["error"]))
+            if row >= 0:
+                places[index] = _Place(row + start)
+            else:  # unless another run could read it
+                places.setdefault(index, _Place(-1, str(entry["error"])))
         rows = max((end for _, _, end in entries), default=0)
         if rows:
             parts.append(np.memmap(data, np.float16, "r", shape=(rows, *shape)))
@@ -236,12 +245,10 @@ def _read_journals(
 
 def _read_journal(
     journal: Path, data: Path, row_bytes: int
-) -> tuple[list[tuple[dict[str, Any], int, int]], int]:
-    """Return the entries whose rows are there (with first row and end), and the bytes they take."""
-    if not journal.exists():
-        return [], 0
+) -> list[tuple[dict[str, Any], int, int]]:
+    """Return the entries whose rows are there, each with its first row and end."""
     there = data.stat().st_size // row_bytes if data.exists() else 0
-    entries, length = [], 0
+    entries = []
     for line in journal.read_bytes().splitlines(keepends=True):
         if not line.endswith(b"\n"):
             break
@@ -250,8 +257,7 @@ def _read_journal(
         if end > there:
             break
         entries.append((entry, row, end))
-        length += len(line)
-    return entries, length
+    return entries
 
 
 def require_space(folder: Path, needed: int) -> None:

@@ -16,6 +16,8 @@ from molyneux.training.state import LOG
 from molyneux.vision.layout import Layout
 
 MANIFEST, SETTINGS = "manifest.json", "recipe.json"
+SHA256 = "_sha256"
+"""How a setting ends that is the hash of a part's weights."""
 
 
 def require_usable(out: Path | None) -> None:
@@ -49,6 +51,8 @@ def recorded_layout(out: Path | None) -> Layout | None:
 def require_same(folder: Path, settings: dict[str, Any]) -> None:
     """Refuse settings that are not those of the run in a folder, if one was begun there.
 
+    Hashes of weights that it does not name are not compared: earlier versions recorded none.
+
     Raises:
         RunError: names those that differ.
     """
@@ -56,7 +60,11 @@ def require_same(folder: Path, settings: dict[str, Any]) -> None:
         return
     before = _read(folder / SETTINGS)
     settings = json.loads(json.dumps(settings))
-    changed = sorted(k for k in settings if before.get(k) != settings[k])
+    changed = sorted(
+        key
+        for key, value in settings.items()
+        if before.get(key) != value and not (key.endswith(SHA256) and key not in before)
+    )
     if changed:
         raise RunError(
             f"{folder} holds a run with another {', '.join(changed)}; give another --out, or "

@@ -115,7 +115,9 @@ class LiveFeatures:
 
     def _next(self, row: int) -> Read:
         if self._reading and self._reading[0][0] == row:
-            return self._reading.popleft()[1].result()
+            reading = self._reading.popleft()[1]
+            self._read_ahead()  # now: a part may be larger than what is read ahead
+            return reading.result()
         return self._read(row)
 
     def _read_ahead(self) -> None:

@@ -57,10 +57,12 @@ def require_recomputing(model: LanguageModel) -> None:
             f"{name} offers no recomputing ({' '.join(str(error).split())[:120]}); "
             "leave out --recompute and give a larger --accumulate"
         ) from error
-    if float((again - plain).abs().max()) > _TOLERANCE * float(plain.abs().max()):
+    # Negated, so that what is no number proves nothing.
+    if not float((again - plain).abs().max()) <= _TOLERANCE * float(plain.abs().max()):
         raise UsageError(
             f"{name} computes something else when its layers are recomputed (dropout in them, "
-            "probably); leave out --recompute and give a larger --accumulate"
+            "probably, or gradients that are no numbers); leave out --recompute and give a "
+            "larger --accumulate"
         )
 
 

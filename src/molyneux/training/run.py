@@ -22,7 +22,7 @@ from molyneux.training.curve import draw_loss_curve
 from molyneux.training.evaluation import Backbone, Evaluator
 from molyneux.training.examples import Example, Examples
 from molyneux.training.features import cache_features
-from molyneux.training.folder import MANIFEST, taken_back
+from molyneux.training.folder import MANIFEST, SHA256, taken_back
 from molyneux.training.live import LiveFeatures
 from molyneux.training.loop import train
 from molyneux.training.processes import together
@@ -41,7 +41,11 @@ def _silent(_: str) -> None:
 
 @dataclass(frozen=True)
 class Conduct:
-    """How a run is carried out; of the result it changes the last digits at most.
+    """How a run is carried out.
+
+    Of the result it changes the last digits at most, except where photos cannot be read: cached,
+    they are left out before anything is drawn, so every step sees other photos than live, where
+    each of them is drawn anew.
 
     Attributes:
         share: this process's.
@@ -74,7 +78,7 @@ class Conduct:
         """Refuse what there is not.
 
         Raises:
-            UsageError: there is no such way to have features, or too few threads.
+            UsageError: there is no such way to have features, or a number is below 1.
         """
         if self.features not in FEATURES:
             raise UsageError(
@@ -82,6 +86,13 @@ class Conduct:
             )
         if self.workers < 1:
             raise UsageError("photos are read by one thread or more; give --workers 1")
+        if self.accumulate < 1:
+            raise UsageError("a step has one part or more; give --accumulate 1")
+        if self.checkpoint is not None and self.checkpoint < 1:
+            raise UsageError(
+                "between checkpoints there is one step or more; give --checkpoint 1, or leave it "
+                "out for one at every evaluation"
+            )
 
 
 def views_needed(examples: Sequence[Example], recipe: Recipe, most: int) -> list[int]:
@@ -165,6 +176,7 @@ def train_projection(
             checkpoint=conduct.checkpoint,
             settings={
                 **parts.names,
+                **{f"{part}{SHA256}": found for part, found in parts.hashes.items()},
                 "dtype": str(model.dtype).removeprefix("torch."),
                 "views": views,
                 "data": record.get("sets"),

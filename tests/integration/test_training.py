@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,14 @@ def test_a_bad_crop_is_named(folder: Path, crop: Any) -> None:
     with pytest.raises(UsageError, match=r"captions\.jsonl line 2: the crop .* four whole") as said:
         load_examples(folder)
     assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize("weight", [0, -1, True, "much", None, math.nan, math.inf])
+def test_a_bad_weight_is_named(folder: Path, weight: Any) -> None:
+    line = json.dumps({"file": "0.png", "caption": "a dog.", "weight": weight})
+    (folder / "captions.jsonl").write_text(line)
+    with pytest.raises(UsageError, match=r"captions\.jsonl line 1: the weight .* above 0"):
+        load_examples(folder)
 
 
 @pytest.mark.parametrize("crop", [None, [0, 1, 2, 3]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -217,9 +218,19 @@ def _example(row: dict[str, Any], folder: Path, where: str) -> Example:
         file=folder / file,
         captions=tuple(str(caption) for caption in captions),
         crop=_crop(row.get("crop"), where),
-        weight=float(row.get("weight", 1.0)),
+        weight=_weight(row.get("weight", 1.0), where),
         source=str(row.get("source", "")),
         categories=tuple(str(category).lower() for category in row.get("categories") or ()),
+    )
+
+
+def _weight(given: object, where: str) -> float:
+    number = isinstance(given, (int, float)) and not isinstance(given, bool)
+    if number and 0 < given < math.inf:  # type: ignore[operator]
+        return float(given)  # type: ignore[arg-type]
+    raise UsageError(
+        f"{where}: the weight {json.dumps(given)[:60]} is not a number above 0; mend it, or leave "
+        "it out for 1"
     )
 
 

@@ -409,8 +409,8 @@ def _view(
         if size < 1 or size % cell or across != [size, size]:
             raise UsageError(
                 f"{family.name} takes squares of {size} pixels as {across[0]} x {across[1]}; "
-                f"choose a size that is a multiple of {cell}, within what its image processor "
-                "leaves as it is"
+                f"choose a size (--centre) that is a multiple of {cell}, within what its image "
+                "processor leaves as it is"
             )
         preparing = Preprocessing(size, size, mean, std, Image.Resampling.BICUBIC)
         return size // cell, preparing

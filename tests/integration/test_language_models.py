@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-import time
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -300,12 +299,10 @@ def test_a_hub_that_has_no_address_is_not_asked(
     monkeypatch.setattr(socket, "getaddrinfo", nowhere)
     monkeypatch.setattr("huggingface_hub.utils._http.http_backoff", asked)
     for load in (load_language_model, load_vlm, load_tokenizer):
-        begun = time.monotonic()
         with pytest.raises(
             WeightsError, match=r"\(the hub cannot be reached\); run `hf d"
         ) as caught:
             load("someone/tiny")
-        assert time.monotonic() - begun < 1
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 300 + len(str(tmp_path))
 

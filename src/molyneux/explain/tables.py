@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
+
+from molyneux.parquet import parquet_bytes
 
 COLUMNS = (
     "layer", "unit", "score", "total", "share", "specific", "sign", "sink", "interpretable",
@@ -13,7 +14,6 @@ COLUMNS = (
 def units_table(document: dict[str, Any]) -> bytes:
     """Return a Parquet file with a row for every listed unit of every word, view and ranking."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     rows = [
         {
@@ -52,6 +52,4 @@ def units_table(document: dict[str, Any]) -> bytes:
             ("tokens", pa.list_(pa.string())),
         ]
     )
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer)
-    return buffer.getvalue()
+    return parquet_bytes(pa.Table.from_pylist(rows, schema=schema))

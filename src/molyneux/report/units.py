@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from molyneux.errors import RunError, UsageError
 from molyneux.neurons.unit import Unit
+from molyneux.parquet import read_parquet
 from molyneux.report.results import read_results
 from molyneux.studies.begin import read_manifest
 
@@ -42,7 +42,7 @@ def list_units(run: Path, passing: str, top: int) -> tuple[list[dict[str, Any]],
         )
     path = run / "tables" / "units.parquet"
     try:
-        table = pq.read_table(path)
+        table = read_parquet(path)
     except (OSError, pa.ArrowException) as error:
         raise RunError(
             f"{path} is missing or damaged; run the same `molyneux study` again"

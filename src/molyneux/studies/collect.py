@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import fields
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from molyneux.errors import RunError
+from molyneux.parquet import parquet_bytes
 from molyneux.studies.begin import read_manifest
 from molyneux.studies.finished import Finished, ModelTables
 from molyneux.studies.measure import PHASE as MEASURED
@@ -155,6 +154,4 @@ def write_tables(run: Run, study: Finished) -> None:
 
 def write_table(run: Run, name: str, table: pa.Table) -> None:
     """Write one table to `tables/<name>.parquet`."""
-    buffer = io.BytesIO()
-    pq.write_table(table.combine_chunks(), buffer)
-    run.write_bytes(f"{TABLES}/{name}.parquet", buffer.getvalue())
+    run.write_bytes(f"{TABLES}/{name}.parquet", parquet_bytes(table.combine_chunks()))

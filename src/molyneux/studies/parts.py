@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from molyneux.errors import RunError
+from molyneux.parquet import parquet_bytes, read_parquet
 from molyneux.store import Run
 
 FOLDER = "parts"
@@ -59,12 +59,12 @@ def write_part(run: Path, phase: str, row: Mapping[str, Any], schema: pa.Schema)
     """
     path = part_path(run, phase, row["index"])
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    table = pa.Table.from_pylist([dict(row)], schema=schema)
+    contents = parquet_bytes(pa.Table.from_pylist([dict(row)], schema=schema))
     with Run.writing():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
-                pq.write_table(table, file)
+                file.write(contents)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
@@ -102,8 +102,7 @@ def read_parts(run: Path, phase: str, schema: pa.Schema) -> pa.Table:
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
-        with path.open("rb") as file:
-            return pq.read_table(file, columns=columns)
+        return read_parquet(path, columns)
     except (OSError, pa.ArrowException) as error:
         raise RunError(
             f"{path} is missing or damaged ({' '.join(str(error).split())[:160]}); delete it and "

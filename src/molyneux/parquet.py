@@ -1,0 +1,43 @@
+"""Tables as Parquet files, read and written on the calling thread.
+
+Arrow's threads may still hold a Python file object when the interpreter ends, which kills the
+process (apache/arrow#50482): everything was written, and the exit status says that it failed. So no
+Python file is handed to Arrow and nothing is read by its threads.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Return a table as the contents of a Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    contents: bytes = sink.getvalue().to_pybytes()
+    return contents
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Return a Parquet file's table: all its columns, or those named, in that order.
+
+    Raises:
+        OSError: the file cannot be read.
+        pyarrow.ArrowException: it is no Parquet file, or has no such column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
+    missing = [name for name in columns or () if name not in file.schema_arrow.names]
+    if missing:
+        raise pa.ArrowKeyError(f"no column {', '.join(missing)}")
+    table = file.read(columns=columns, use_threads=False)
+    return table if columns is None else table.select(columns)

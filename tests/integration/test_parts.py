@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,18 @@ from tiny_models import (
 )
 
 from molyneux.cli import main
-from molyneux.errors import UsageError, WeightsError
+from molyneux.errors import MolyneuxError, UsageError, WeightsError
 from molyneux.models import presets
 from molyneux.models.captioner import Captioner
+from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
+from molyneux.models.given_encoder import require_shown
 from molyneux.models.language_models import load_language_model
-from molyneux.models.limber import Checkpoint, fetch_projection
+from molyneux.models.limber import CHECKPOINTS, Checkpoint, fetch_projection, projection_path
 from molyneux.models.presets import PRESETS
 from molyneux.neurons.decoding import decode_units
+from molyneux.neurons.receptive_fields import receptive_fields
 from molyneux.neurons.unit import Unit
-from molyneux.vision.encoder import PatchGrid
+from molyneux.vision.encoder import PatchGrid, Preprocessing
 from molyneux.vision.layout import Layout
 from molyneux.vision.projection import Projection, random_projection, save_projection
 
@@ -129,14 +133,14 @@ def test_commands_take_parts_from_local_paths(
     status, out, _ = run(capsys, "decode", "L1.u7", "--json", "--language-model", gptj)
     through = json.loads(out)[0]["tokens"]
     status, plain, _ = run(
-        capsys, "decode", "L1.u7", "--json", "--no-final-norm", "--language-model", gptj
+        capsys, "decode", "L1.u7", "--json", "--decoding", "plain", "--language-model", gptj
     )
     assert status == 0
     for tokens, norm in ((through, True), (json.loads(plain)[0]["tokens"], False)):
         found = decode_units(expected.language_model, [Unit(1, 7)], final_norm=norm)
         assert tokens == found[0].tokens
     status, out, _ = run(
-        capsys, "decode", "--word", "dog", "--language-model", gptj, "--no-final-norm"
+        capsys, "decode", "--word", "dog", "--language-model", gptj, "--decoding", "plain"
     )
     assert status == 0
     assert "rank" in out
@@ -360,3 +364,96 @@ def test_an_encoder_with_random_weights_gets_the_random_projection(
     assert random.projection.provenance["encoder"] == "random:nf_resnet50"
     assert trained.projection.provenance["encoder"] == "nf_resnet50"
     assert random.hashes["projection"] != trained.hashes["projection"]
+
+
+def test_a_published_projection_decodes_alike_as_preset_and_as_parts(
+    gptj: Path, beit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = stand_in("gptj-beit", gptj, beit, monkeypatch, N_PATCHES)
+    file = projection_path(checkpoint)
+    preset = Captioner.load("gptj-beit")
+    parts = Captioner.from_sources(gptj, beit, file)
+    assert parts.decoding == preset.decoding == Decoding(False, False, False)
+    save_projection(tmp_path / "own.safetensors", made("tiny-gptj", "tiny-beit"))
+    own = Captioner.from_sources(gptj, beit, tmp_path / "own.safetensors")
+    assert own.decoding == DEFAULT_DECODING
+    asked = Captioner.from_sources(gptj, beit, file, decoding=Decoding(bias=True))
+    assert asked.decoding == Decoding(True, True, True)
+
+
+def test_a_reference_table_goes_with_the_decoding_it_was_measured_with(
+    gptj: Path, beit: Path, projection: Path, tmp_path: Path, capsys: Any
+) -> None:
+    parts = ["--language-model", gptj, "--encoder", beit, "--projection", projection]
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, photo in enumerate(tiny_photos(4)):
+        photo.save(folder / f"{number}.png")
+    out = tmp_path / "table"
+    made_with = ["--decoding", "plain"]
+    status, _, err = run(capsys, "reference", folder, "--out", out, *parts, *made_with)
+    assert status == 0, err
+    table = ["--reference", out / "reference.safetensors", "--ablate", "none"]
+    explain = ["explain", folder / "0.png", "--json", *parts, *table]
+    status, said, err = run(capsys, *explain, *made_with, "--out", tmp_path / "same")
+    assert status == 0, err
+    rule = json.loads(said)["model"]["decoding"]
+    assert rule == {"final_norm": False, "bias": False, "written": False}
+    status, _, err = run(capsys, *explain, "--out", tmp_path / "other")
+    assert status == 1
+    assert "measured with another" in err
+
+
+def test_doctor_leaves_out_what_was_replaced(
+    gptj: Path, beit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    checkpoint = stand_in("gptj-beit", gptj, beit, monkeypatch, N_PATCHES)
+    monkeypatch.setattr(presets, "pieces_of", lambda preset: [])
+    mine = tmp_path / "mine.safetensors"
+    save_projection(mine, made("tiny-gptj", "tiny-beit"))
+    shutil.rmtree(projection_path(checkpoint).parent)
+    status, out, _ = run(capsys, "doctor", "--preset", "gptj-beit", "--projection", mine)
+    assert (status, "FAIL" in out) == (0, False), out
+    status, out, _ = run(capsys, "doctor", "--preset", "gptj-beit")
+    assert status == 1
+
+
+@pytest.mark.parametrize("wrong", [["--dtype", "int8"], ["--encoder", "somewhere"]])
+def test_a_wrong_call_of_doctor_is_not_about_weights(wrong: list[str], capsys: Any) -> None:
+    status, out, err = run(capsys, "doctor", *wrong)
+    assert (status, out) == (1, "")
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_an_encoder_object_shows_photos_as_the_projection_was_trained(
+    gptj: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = stand_in("gptj-nfrn50", gptj, "nf_resnet50", monkeypatch, 1)
+    shown = CHECKPOINTS["nfrn50_4096_linear"].shown
+    assert shown is not None
+    own = presets.PRESETS["gptj-nfrn50"]
+    preset = replace(own, published=replace(checkpoint, shown=shown))
+    monkeypatch.setattr(presets, "PRESETS", {**PRESETS, "gptj-nfrn50": preset})
+    encoder = Pooled("nf_resnet50")
+    right = Preprocessing(384, 384, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    imagenet = replace(right, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    for wrong, said in (
+        (imagenet, r"black pixel is \(0.00, 0.00, 0.00\).* makes it \(-2.12, -2.04, -1.80\)"),
+        (replace(right, rescale=1.0), r"white pixel is \(1.00.* makes it \(255.00"),
+        (replace(right, size=224), "384 x 384 pixels, and nf_resnet50 takes 224 x 224"),
+    ):
+        encoder.preprocessing = wrong
+        with pytest.raises(WeightsError, match=said) as error:
+            Captioner.load("gptj-nfrn50", encoder=encoder)
+        assert "\n" not in str(error.value)
+    # The same pixels by another way of writing them.
+    encoder.preprocessing = replace(right, rescale=1.0, std=(255.0, 255.0, 255.0))
+    captioner = Captioner.load("gptj-nfrn50", encoder=encoder)
+    with pytest.raises(MolyneuxError, match="no patch"):
+        receptive_fields(torch.ones(1, 1, 1), [Unit(0, 0)], [1], captioner.encoder.grid)
+    clip = CHECKPOINTS["clip_linear"]
+    assert clip.shown is not None
+    given = Pooled("RN50x16", clip.n_patches)
+    given.grid = PatchGrid(9, 16)
+    with pytest.raises(WeightsError, match="a grid of 12 x 12, and RN50x16 has 9 x 16"):
+        require_shown(clip.shown, given)

@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.error import URLError
@@ -103,8 +104,17 @@ def test_the_published_files() -> None:
         "nfrn50_4096_linear": (2048, 1),
         "nfrn50_4096_random_linear": (2048, 1),
     }
-    assert len({c.blob for c in CHECKPOINTS.values()}) == 5
-    assert all(len(c.blob) == 40 and c.d_model == 4096 for c in CHECKPOINTS.values())
+    assert {name: c.blob for name, c in CHECKPOINTS.items()} == {
+        "beit_linear": "4d3c937de5249a297f27ccf75809242d21bb9123",
+        "beit_ft_linear": "b07d6099f428389495ce77bdd3e15ddcbb00972b",
+        "clip_linear": "6364c10a62154d0b40b584c546210b3d7b145c29",
+        "nfrn50_4096_linear": "d43bdc33bfbd09020220388c6cb0a002ba76e42c",
+        "nfrn50_4096_random_linear": "2e99f008720779629792888267a38d3c21ed5de6",
+    }
+    page = (Path(__file__).parents[2] / "docs/presets.md").read_text(encoding="utf-8")
+    for checkpoint in CHECKPOINTS.values():
+        assert f"`{checkpoint.path}` | `{checkpoint.blob}` |" in page
+        assert checkpoint.d_model == 4096
     assert CHECKPOINTS["clip_linear"].url == (
         "https://raw.githubusercontent.com/jmerullo/limber/"
         "ed3e942564abeefaca896bef2abb7f720b0b56ae/limber_weights/clip_linear/proj.ckpt"
@@ -229,7 +239,9 @@ def test_a_local_copy_is_checked_likewise(tmp_path: Path, monkeypatch: pytest.Mo
         fetch_projection(replace(with_lfs, name="third"), file=tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("failure", [URLError("no route"), TimeoutError("timed out")])
+@pytest.mark.parametrize(
+    "failure", [URLError("no route"), TimeoutError("timed out"), IncompleteRead(b"half")]
+)
 def test_without_a_network_one_line_says_what_to_do(failure: Exception) -> None:
     def broken(url: str) -> BinaryIO:
         raise failure
@@ -237,6 +249,15 @@ def test_without_a_network_one_line_says_what_to_do(failure: Exception) -> None:
     with pytest.raises(WeightsError, match="cannot fetch https://raw") as error:
         fetch_projection(stand_in(b""), opener=broken)
     assert "--from FILE" in one_line(error)
+
+
+def test_an_answer_that_breaks_off_is_called_so() -> None:
+    class Half(io.BytesIO):
+        headers = {"Content-Length": "5000"}  # noqa: RUF012
+
+    with pytest.raises(WeightsError, match="cut off after 2000 of 5000 bytes") as error:
+        fetch_projection(stand_in(b""), opener=lambda url: Half(bytes(2000)))
+    assert "is not" not in one_line(error)
 
 
 def test_an_endless_answer_is_cut_off(site: Site) -> None:
@@ -296,7 +317,7 @@ def test_numbers_that_are_none_are_refused() -> None:
         read_checkpoint(content, stand_in(content))
 
 
-@pytest.mark.parametrize("name", ["beit_linear", "nfrn50_4096_linear"])
+@pytest.mark.parametrize("name", ["beit_linear", "clip_linear", "nfrn50_4096_linear"])
 def test_the_published_shapes(name: str, site: Site) -> None:
     published = CHECKPOINTS[name]
     content = saved({k: v.bfloat16() for k, v in weights(published.d_features, 4096).items()})

@@ -61,7 +61,7 @@ os._exit(0)
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counting threads takes /proc")
 @pytest.mark.parametrize("how", ["here", "by Arrow's threads"])
 def test_reading_starts_no_thread(path: Path, how: str) -> None:
-    # A thread of Arrow's that lets go of a Python file while the interpreter ends aborts the process.
+    # A thread of Arrow's that lets go of a Python file as the interpreter ends kills the process.
     command = [sys.executable, "-c", _THREADS_STARTED, str(path), how]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (int(done.stdout) == 0) == (how == "here")

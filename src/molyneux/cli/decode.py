@@ -27,13 +27,6 @@ def decode(
     top: Annotated[
         int, typer.Option("--top", min=1, help="Tokens of each unit, or units of the word.")
     ] = 10,
-    final_norm: Annotated[
-        bool | None,
-        typer.Option(
-            "--final-norm/--no-final-norm",
-            help="Whether the scale of the final norm takes part; as the preset's if not given.",
-        ),
-    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Decode units into tokens, or a word into units. Looks at weights alone."""
@@ -47,7 +40,6 @@ def decode(
             "decode takes either units (L12.u905 ...) or --word WORD; give one of them"
         )
     language, decoding = model.load_language()
-    norm = decoding.final_norm if final_norm is None else final_norm
     rows: list[dict[str, Any]] = []
     if word:
         token_ids = require_tokens(language, word)
@@ -58,7 +50,7 @@ def decode(
                 f"{' + '.join(map(repr, pieces))}; ranked are the units that write its first "
                 f"piece, {pieces[0]!r}, whatever word goes on from it"
             )
-        found = find_writers(language, token_ids[0], top=top, final_norm=norm)
+        found = find_writers(language, token_ids[0], top=top, final_norm=decoding.final_norm)
         chosen = [(unit, sign) for unit, sign, _ in found]
         ranks: list[int | None] = [rank for _, _, rank in found]
     else:
@@ -69,7 +61,7 @@ def decode(
         [u for u, _ in chosen],
         [s for _, s in chosen],
         top=10 if word else top,
-        final_norm=norm,
+        final_norm=decoding.final_norm,
         bias=decoding.bias,
     )
     for item, rank in zip(decoded, ranks, strict=True):

@@ -27,6 +27,15 @@ class _Given:
     missing: list[Piece] = field(default_factory=list)
 
     @property
+    def folders(self) -> tuple[str, ...]:
+        """Folders of the cache that hold what is used of the preset."""
+        if self.chosen is None:
+            return ()
+        # What a hub-sized preset keeps there is its projection alone.
+        replaced = self.chosen.published is not None and self.model.projection is not None
+        return () if replaced else self.chosen.folders
+
+    @property
     def whole(self) -> bool:
         """Whether photos can be seen: all parts are here, or given."""
         if self.chosen is None:
@@ -89,7 +98,7 @@ def _say_missing(given: _Given, as_json: bool) -> int:
 
 def _check_parts(given: _Given, as_json: bool) -> int:
     from molyneux.adapters.proof import Check, prove
-    from molyneux.errors import MolyneuxError
+    from molyneux.errors import MolyneuxError, UsageError
     from molyneux.models.cache import cache_dir, verify_folder
     from molyneux.store import versions
     from molyneux.vision.projection import load_projection
@@ -104,10 +113,12 @@ def _check_parts(given: _Given, as_json: bool) -> int:
             language, _ = given.model.load_language()
             if given.chosen is not None and given.chosen.published is not None:
                 load_projection(given.model.projection or given.chosen.projection_file())
-        for folder in given.chosen.folders if given.chosen is not None else ():
+        for folder in given.folders:
             verify_folder(cache_dir() / folder, full=True)
             checks.append(Check(f"weights in {folder}", True, "every sha256 as recorded"))
         checks += prove(language)
+    except UsageError:
+        raise  # the call is wrong, not the weights
     except MolyneuxError as error:
         checks.append(Check("weights", False, str(error)))
     healthy = all(check.holds for check in checks)
@@ -178,8 +189,9 @@ def _check_fixtures(given: _Given, coco: Path | None, as_json: bool) -> int:
     show(f"units printed in {printed.source}, by how they are decoded:")
     n, n_bare = len(printed.units), len(printed.undecodable)
     for outcome in outcomes:
+        which = " (default of the presets)" if outcome.option == default else ""
         show(
-            f"  {outcome.option}{' (default)' if outcome.option == default else ''}: "
+            f"  {outcome.option}{which}: "
             f"{outcome.n_hold} of {n} with all printed tokens among ten, {outcome.n_in_order} "
             f"first and in order; {len(outcome.undecodable)} of {n_bare} undecodable ones so"
         )

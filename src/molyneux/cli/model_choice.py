@@ -16,14 +16,14 @@ from molyneux.cli.options import DEFAULT_PRESET, note
 
 if TYPE_CHECKING:
     from molyneux.adapters.language_model import LanguageModel
-    from molyneux.models.presets import Decoding
+    from molyneux.models.decoding_rule import Decoding
     from molyneux.models.seeing import SeeingModel
 
-READS = ("preset", "language_model", "vlm", "dtype", "device")
+READS = ("preset", "language_model", "vlm", "decoding", "dtype", "device")
 """Options of a command that needs a language model alone."""
 SEES = (
     *("preset", "language_model", "encoder", "projection"),
-    *("vlm", "prompt", "centre", "dtype", "device"),
+    *("vlm", "prompt", "centre", "decoding", "dtype", "device"),
 )
 """Options of a command that is shown photos."""
 COMPARES = (*SEES, "reference")
@@ -83,6 +83,14 @@ class ModelChoice:
             "that keep every photo's shape (Qwen2-VL).",
         ),
     ] = None
+    decoding: Annotated[
+        str | None,
+        typer.Option(
+            "--decoding",
+            help="What takes part when units are decoded, of final_norm,bias,written; plain for "
+            "the bare row; the model's own if not given.",
+        ),
+    ] = None
     dtype: Annotated[
         str, typer.Option("--dtype", help="Of the language model: float32, bfloat16 or float16.")
     ] = "float32"
@@ -107,6 +115,7 @@ class ModelChoice:
         """
         self.require_one()
         if self.vlm is not None:
+            from molyneux.models.decoding_rule import DEFAULT_DECODING
             from molyneux.models.vlm_loading import load_vlm
 
             dtype, device = self._placed()
@@ -117,12 +126,14 @@ class ModelChoice:
                 prompt=self.prompt,
                 centre=self.centre,
                 reference=self.reference,
+                decoding=self._decoding() or DEFAULT_DECODING,
                 note=note,
             )
         from molyneux.models.captioner import Captioner
 
         chosen: dict[str, Any] = {
             "reference": self.reference,
+            "decoding": self._decoding(),
             "dtype": self.dtype,
             "device": self.device,
             "note": note,
@@ -140,11 +151,13 @@ class ModelChoice:
             WeightsError: weights are missing or corrupt.
             AdapterError: the model's family is not known.
         """
+        from molyneux.models.decoding_rule import DEFAULT_DECODING
         from molyneux.models.parts import load_language
         from molyneux.models.placement import device_named, dtype_named
-        from molyneux.models.presets import DEFAULT_DECODING, find_preset
+        from molyneux.models.presets import find_preset
 
         self.require_alternatives()
+        asked = self._decoding()
         if self.vlm is not None:
             seeing = self.load()
             return seeing.language_model, seeing.decoding
@@ -152,7 +165,8 @@ class ModelChoice:
         number, place = dtype_named(self.dtype), device_named(self.device)
         model, _, _ = load_language(chosen, self.language_model, number, note)
         model.model.to(place)  # type: ignore[arg-type, unused-ignore]
-        return model, chosen.decoding if self.language_model is None else DEFAULT_DECODING
+        own = chosen.decoding if self.language_model is None else DEFAULT_DECODING
+        return model, asked or own
 
     def require_one(self) -> None:
         """Refuse what does not name exactly one model, before anything is loaded.
@@ -242,6 +256,12 @@ class ModelChoice:
             if value != field.default:
                 words += [f"--{field.name.replace('_', '-')}", str(value)]
         return shlex.join(words)
+
+    def _decoding(self) -> Decoding | None:
+        """Return how units are decoded, where it was asked for."""
+        from molyneux.models.decoding_rule import Decoding
+
+        return None if self.decoding is None else Decoding.parse(self.decoding)
 
     def _placed(self) -> tuple[str, str]:
         """Return dtype and device by the names that loaders take."""

@@ -58,6 +58,7 @@ def _list(as_json: bool) -> int:
                 "encoder": preset.encoder,
                 "layout": preset.layout,
                 "download_mb": preset.download_mb,
+                "missing_mb": sum(piece.mb for piece in pieces if not piece.here),
                 "cache_mb": preset.cache_mb,
                 "cached": all(piece.here for piece in pieces if piece.mb),
                 "pieces": [
@@ -72,7 +73,7 @@ def _list(as_json: bool) -> int:
         show_json(rows)
         return 0
     for row in rows:
-        where = "in the cache" if row["cached"] else f"{row['download_mb']:,} MB to fetch"
+        where = "in the cache" if row["cached"] else f"{row['missing_mb']:,} MB to fetch"
         show(f"{row['preset']}  ({where}; {row['cache_mb']} MB in the cache)")
         for name in ("language_model", "encoder", "layout"):
             show(f"  {name.replace('_', ' ')}: {row[name]}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.errors import WeightsError
+from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.fetch import Note, silent
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
+from molyneux.models.given_encoder import require_patches, require_shown
 from molyneux.models.parts import Parts, load_language, require_encoder
 from molyneux.models.placement import device_named, dtype_named
-from molyneux.models.presets import DEFAULT, DEFAULT_DECODING, PRESETS, Decoding, find_preset
+from molyneux.models.presets import DEFAULT, PRESETS, decoding_of, find_preset
 from molyneux.models.seeing import Photo
 from molyneux.neurons.reference import Reference, load_reference
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels
@@ -41,16 +42,6 @@ def _as_recorded(name: str, recorded: Mapping[str, Any], part: str, digest: str)
     if expected is not None:
         return known if expected == digest else name
     return known if known.rpartition("/")[2].lower() == name.lower() else name
-
-
-def _require_patches(projection: Projection, encoder: ImageEncoder) -> None:
-    """Refuse an encoder with another number of patches than its projection was trained on."""
-    expected = projection.provenance.get("patches")
-    if isinstance(expected, int) and expected != encoder.grid.n_patches:
-        raise WeightsError(
-            f"the projection was trained on {expected} patches a photo, and {encoder.name} gives "
-            f"{encoder.grid.n_patches}; give the encoder it was trained with"
-        )
 
 
 @dataclass(frozen=True)
@@ -77,6 +68,7 @@ class Captioner:
         projection: Path | None = None,
         reference: Path | None = None,
         encoder: ImageEncoder | None = None,
+        decoding: Decoding | None = None,
         dtype: str = "float32",
         device: str = "cpu",
         note: Note = silent,
@@ -93,6 +85,7 @@ class Captioner:
             encoder: the encoder itself, for presets whose encoder nothing here can load. Its
                 name has to be the one the projection records; where it begins with `random:`,
                 the projection is the one that was trained with random weights.
+            decoding: how units are decoded, if not as the preset has it.
             dtype: of the language model: float32, bfloat16 or float16.
             device: cpu, cuda or auto. The default preset's numbers are those of the cpu.
             note: told, one line at a time, what takes long.
@@ -112,11 +105,14 @@ class Captioner:
         require_match(joined, {"layout": Layout(chosen.begin).record()}, None)
         if encoder is not None:
             require_match(joined, {"encoder": encoder.name}, None)
-            _require_patches(joined, encoder)
+            require_patches(joined, encoder)
+            if chosen.published is not None and chosen.published.shown is not None:
+                require_shown(chosen.published.shown, encoder)
             control = None
         parts = Parts.load(chosen, number, note, encoder=control, seeing=encoder).to(place)
-        _require_patches(joined, parts.encoder)
-        captioner = replace(cls.join(parts, joined, preset=preset), decoding=chosen.decoding)
+        require_patches(joined, parts.encoder)
+        rule = decoding or chosen.decoding
+        captioner = replace(cls.join(parts, joined, preset=preset), decoding=rule)
         table = reference or (chosen.reference if projection is None else None)
         return captioner if table is None else captioner.with_reference(load_reference(table))
 
@@ -128,6 +124,7 @@ class Captioner:
         projection: Path,
         *,
         reference: Path | None = None,
+        decoding: Decoding | None = None,
         dtype: str = "float32",
         device: str = "cpu",
         note: Note = silent,
@@ -142,6 +139,8 @@ class Captioner:
             encoder: a folder or hub name; `random:` and one of them, with ` seed N`, a control.
             projection: a file that `molyneux train` or `molyneux models fetch` wrote.
             reference: a reference table measured on these parts.
+            decoding: how units are decoded; with a projection that a preset publishes as that
+                preset does, else through the final norm in the direction written.
             dtype: of the language model: float32, bfloat16 or float16.
             device: cpu, cuda or auto.
             note: told, one line at a time, what takes long.
@@ -168,8 +167,9 @@ class Captioner:
             part: _as_recorded(parts.names[part], recorded, part, parts.hashes[part])
             for part in parts.names
         }
-        _require_patches(joined, parts.encoder)
-        captioner = cls.join(replace(parts, names=names), joined)
+        require_patches(joined, parts.encoder)
+        rule = decoding or decoding_of(joined.provenance)
+        captioner = replace(cls.join(replace(parts, names=names), joined), decoding=rule)
         return captioner if table is None else captioner.with_reference(table)
 
     @classmethod
@@ -211,7 +211,13 @@ class Captioner:
         Raises:
             WeightsError: the table was measured on others.
         """
-        reference.require({**self.names, "projection": self.projection.hash()})
+        reference.require(
+            {
+                **self.names,
+                "projection": self.projection.hash(),
+                "decoding": asdict(self.decoding),
+            }
+        )
         return replace(self, reference=reference)
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from molyneux.errors import MolyneuxError, WeightsError
 from molyneux.models.fetch import Note
-from molyneux.models.hub import hub_answers
+from molyneux.models.hub import download_command, hub_answers
 from molyneux.models.quoting import quote
 from molyneux.models.smollm2 import quiet_progress_bars
 from molyneux.models.weight_files import CONFIG
@@ -151,6 +151,6 @@ def _from_hub(name: str, note: Note, known: Callable[[Path], object], with_weigh
     raise WeightsError(
         f"there is no folder {name} here; as a name on the hub it is needed, is not in "
         f"{constants.HF_HUB_CACHE}, and cannot be fetched ({why}); run "
-        f"`hf download {name} --local-dir FOLDER` where there is a network, bring the folder here, "
-        "and give its path"
+        f"`{download_command(name, into='FOLDER')}` where there is a network, bring the folder "
+        "here, and give its path"
     )

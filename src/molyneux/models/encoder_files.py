@@ -8,7 +8,7 @@ from typing import Any
 
 from molyneux.errors import WeightsError
 from molyneux.models.fetch import Note
-from molyneux.models.hub import hub_answers, in_hub_cache
+from molyneux.models.hub import download_command, hub_answers, in_hub_cache
 from molyneux.models.quoting import quote
 from molyneux.models.weight_files import CONFIG, ONE_FILE, parts_of
 from molyneux.vision.encoder_families import ENCODER_FAMILIES
@@ -54,8 +54,9 @@ def find_encoder_files(source: str | Path, note: Note, with_weights: bool) -> Pa
     config = fetch(CONFIG)
     if config is None:
         raise WeightsError(f"{source} has no {CONFIG}, so it is no model; check the name")
-    if fetch(PLAIN) is None:
-        fetch(NESTED)
+    # Where both are there, what is nested decides, in a folder as out of the hub's cache.
+    for settings in (PLAIN, NESTED):
+        fetch(settings)
     if with_weights and not any(_fetch_weights(fetch, name) for name in ONE_FILE):
         raise WeightsError(
             f"{source} has no weights transformers reads ({' or '.join(ONE_FILE)}); choose "
@@ -84,7 +85,7 @@ def _unfetched(source: str, file: str, why: str) -> WeightsError:
     large = f"about {sizes[source]} MB" if source in sizes else "its page on the hub says how large"
     return WeightsError(
         f"{file} of {source} is not in the hub's cache and cannot be fetched ({why}), and there "
-        f"is no such folder here; it is needed once ({large}): run `hf download {source} "
-        "--local-dir FOLDER` where there is a network, bring the folder here and give its path, "
-        "or unset HF_HUB_OFFLINE"
+        f"is no such folder here; it is needed once ({large}): run "
+        f"`{download_command(source, into='FOLDER')}` where there is a network, bring the folder "
+        "here and give its path, or unset HF_HUB_OFFLINE"
     )

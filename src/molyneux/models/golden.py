@@ -16,7 +16,7 @@ from typing import Any
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import UsageError
-from molyneux.models.presets import Decoding
+from molyneux.models.decoding_rule import Decoding
 from molyneux.neurons.decoding import decode_units
 from molyneux.neurons.unit import Unit, parse_unit
 from molyneux.words.dictionary import TOP, is_interpretable
@@ -36,6 +36,13 @@ class Option:
     def __str__(self) -> str:
         parts = ["final norm's scale"] * self.final_norm + ["head's bias"] * self.bias
         return f"{'+' if self.sign > 0 else '-'}row, {' and '.join(parts) or 'plain'}"
+
+    @property
+    def decoding(self) -> Decoding | None:
+        """The rule that decodes so; None for the row's negative, which no rule asks for."""
+        if self.sign < 0:
+            return None
+        return Decoding(self.final_norm, self.bias, written=False)
 
     @classmethod
     def of(cls, decoding: Decoding) -> Option:
@@ -205,16 +212,21 @@ def verdict(outcomes: Sequence[OptionOutcome], default: Option) -> tuple[bool, s
     """Return whether the fixtures pass as a preset decodes, and a line that says what holds."""
     own = next((outcome for outcome in outcomes if outcome.option == default), None)
     passing = [outcome for outcome in outcomes if outcome.passes]
-    names = "; ".join(
-        str(outcome.option)
+    others = [
+        outcome.option
         for outcome in sorted(passing, key=lambda outcome: -outcome.n_in_order)
         if outcome.option != default
-    )
+    ]
+    names = "; ".join(map(str, others))
     if own is not None and own.passes:
         also = f"; {names} pass too, so the fixtures do not tell them apart" if names else ""
         return True, f"pass: {default} gives what is printed{also}"
     if passing:
-        return False, f"another option passes: {names}; the preset's default ({default}) does not"
+        rule = next((option.decoding for option in others if option.decoding is not None), None)
+        use = f"; every command takes it with --decoding {rule}" if rule is not None else ""
+        return False, (
+            f"another option passes: {names}; the preset's default ({default}) does not{use}"
+        )
     best = max(outcomes, key=lambda outcome: (outcome.n_hold, outcome.n_in_order))
     return False, (
         f"fail: no option gives what is printed; nearest is {best.option}, with {best.n_hold} of "

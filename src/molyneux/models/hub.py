@@ -68,6 +68,18 @@ def hub_answers() -> bool:
     return True
 
 
+def download_command(name: str, *, into: str | None = None) -> str:
+    """Return the command that fetches a model without its copies for other frameworks.
+
+    GPT-J's repository holds its 24 GB three times: for PyTorch, TensorFlow and Flax.
+
+    Args:
+        into: a folder, instead of the hub's cache.
+    """
+    place = f" --local-dir {into}" if into else ""
+    return f'hf download {name} --exclude "*.h5" --exclude "*.msgpack"{place}'
+
+
 def in_hub_cache(name: str, *, with_weights: bool = True) -> Path | None:
     """Return the hub cache's folder of a model if its configuration and weights are all there.
 

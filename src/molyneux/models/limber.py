@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import closing
 from hashlib import sha1, sha256
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -150,7 +151,10 @@ def _read(checkpoint: Checkpoint, url: str, opener: Opener) -> bytes:
     try:
         with closing(opener(url)) as answer:
             content = answer.read(_most_bytes(checkpoint) + 1)
-    except (OSError, ValueError) as error:  # urllib's own errors are OSErrors
+            promised = getattr(answer, "headers", {}).get("Content-Length")
+        if promised is not None and len(content) < int(promised):
+            raise OSError(f"cut off after {len(content)} of {promised} bytes; run it again")
+    except (OSError, ValueError, HTTPException) as error:  # urllib's own errors are OSErrors
         why = " ".join(str(error).split())[:160] or type(error).__name__
         raise WeightsError(f"cannot fetch {url} ({why}); {_elsewhere(checkpoint)}") from error
     if len(content) > _most_bytes(checkpoint):

@@ -26,6 +26,27 @@ MEDIA = "https://media.githubusercontent.com/media"
 
 
 @dataclass(frozen=True)
+class Shown:
+    """How LiMBeR showed photos to an encoder that has no configuration on the hub to say so.
+
+    Read from its code (image_encoders.py, transforms.py and its configurations).
+
+    Attributes:
+        size: sides of the square of pixels.
+        mean: what is taken from each channel, of pixels from 0 to 1.
+        std: what it is divided by then.
+        rows: of the grid of features, in raster order.
+        columns: likewise.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """One published projection.
 
@@ -36,6 +57,7 @@ class Checkpoint:
         d_features: features of a patch.
         n_patches: image prompts; 1 where the encoder pools the photo to one vector.
         d_model: width of the language model's input embeddings.
+        shown: how photos were shown to the encoder, where it has to be given as an object.
     """
 
     name: str
@@ -44,6 +66,7 @@ class Checkpoint:
     d_features: int
     n_patches: int
     d_model: int = D_MODEL
+    shown: Shown | None = None
     repository: str = REPOSITORY
     commit: str = COMMIT
 
@@ -77,6 +100,12 @@ _BEIT = "microsoft/beit-large-patch16-224-pt22k"
 NF_RESNET50 = "nf_resnet50"
 CLIP_RN50X16 = "RN50x16"
 
+_UNTOUCHED = Shown(384, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 1, 1)
+"""Pixels from 0 to 1 as they are: timm's own normalisation was not applied."""
+_AS_CLIP = Shown(
+    384, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711), 12, 12
+)
+
 CHECKPOINTS: MappingProxyType[str, Checkpoint] = MappingProxyType(
     {
         checkpoint.name: checkpoint
@@ -90,7 +119,12 @@ CHECKPOINTS: MappingProxyType[str, Checkpoint] = MappingProxyType(
                 196,
             ),
             Checkpoint(
-                "clip_linear", "6364c10a62154d0b40b584c546210b3d7b145c29", CLIP_RN50X16, 3072, 144
+                "clip_linear",
+                "6364c10a62154d0b40b584c546210b3d7b145c29",
+                CLIP_RN50X16,
+                3072,
+                144,
+                shown=_AS_CLIP,
             ),
             Checkpoint(
                 "nfrn50_4096_linear",
@@ -98,6 +132,7 @@ CHECKPOINTS: MappingProxyType[str, Checkpoint] = MappingProxyType(
                 NF_RESNET50,
                 2048,
                 1,
+                shown=_UNTOUCHED,
             ),
             Checkpoint(
                 "nfrn50_4096_random_linear",
@@ -105,6 +140,7 @@ CHECKPOINTS: MappingProxyType[str, Checkpoint] = MappingProxyType(
                 f"random:{NF_RESNET50}",
                 2048,
                 1,
+                shown=_UNTOUCHED,
             ),
         )
     }

@@ -112,7 +112,10 @@ def load_language(
     """
     if source is None and preset.language_model_source is not None:
         source = preset.language_model_source
-        note(f"{preset.name} takes {source}: {preset.language_model_mb} MB, from the hub's cache")
+        note(
+            f"{preset.name} takes {source}: {preset.language_model_mb:,} MB, fetched from the hub "
+            "unless its cache holds them"
+        )
     if source is not None:
         from molyneux.models.language_models import load_language_model
 

@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from molyneux.errors import UsageError, WeightsError
 from molyneux.models import efficientnet, smollm2
 from molyneux.models import limber_checkpoints as limber
 from molyneux.models.cache import RECORD, cache_dir
+from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.limber_checkpoints import CHECKPOINTS, Checkpoint
 
 DEFAULT = "smollm2-effnet"
 """The preset where none is named."""
 _PROJECTIONS = Path(__file__).parent / "projections"
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How a unit is decoded into tokens, where nothing else is asked for.
-
-    Attributes:
-        final_norm: whether the scale of the final norm takes part.
-        bias: whether the head's bias is added.
-        written: whether the direction is the one written, sign(activation) x row; else the row.
-    """
-
-    final_norm: bool = True
-    bias: bool = False
-    written: bool = True
-
-
-DEFAULT_DECODING = Decoding()
-"""Through the final norm, without the bias, in the direction written."""
 
 
 @dataclass(frozen=True)
@@ -263,6 +247,18 @@ def find_preset(name: str) -> Preset:
     raise UsageError(f"there is no preset {name!r}; {hint} `molyneux models` lists them")
 
 
+def decoding_of(provenance: Mapping[str, Any]) -> Decoding:
+    """Return how units are decoded with a projection: as the preset that publishes it has it.
+
+    The model is the preset's own, though it was given as parts; other projections have no say.
+    """
+    blob = (provenance.get("source") or {}).get("git_blob")
+    for preset in PRESETS.values():
+        if blob in {each.blob for each in (preset.published, preset.control) if each is not None}:
+            return preset.decoding
+    return DEFAULT_DECODING
+
+
 @dataclass(frozen=True)
 class Piece:
     """One download of a preset.
@@ -294,7 +290,7 @@ def pieces_of(preset: Preset) -> list[Piece]:
                 "all parts", "the package index", preset.download_mb, here, "fetched at first use"
             )
         ]
-    from molyneux.models.hub import in_hub_cache
+    from molyneux.models.hub import download_command, in_hub_cache
 
     pieces = []
     for part, source, mb in (
@@ -302,7 +298,7 @@ def pieces_of(preset: Preset) -> list[Piece]:
         ("encoder", preset.encoder_source, preset.encoder_mb),
     ):
         if source is not None:
-            how = f"`hf download {source}`, or fetched at first use"
+            how = f"`{download_command(source)}`, or fetched at first use"
             pieces.append(Piece(part, source, mb, in_hub_cache(source) is not None, how))
         elif part == "encoder":
             how = "give it as an object: Captioner.load(encoder=...)"

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,8 +23,8 @@ from molyneux.adapters.vlm_families import (
     text_family,
 )
 from molyneux.errors import AdapterError, MolyneuxError, UsageError
+from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
-from molyneux.models.presets import DEFAULT_DECODING, Decoding
 from molyneux.models.quoting import quote
 from molyneux.models.seeing import Photo
 from molyneux.neurons.reference import Reference
@@ -205,7 +205,9 @@ class VisionLanguageModel:
         """
         digest = self.projection.hash()
         weights = {"projection": digest} if digest else self.names
-        reference.require({**weights, "layout": self.layout.record()})
+        reference.require(
+            {**weights, "layout": self.layout.record(), "decoding": asdict(self.decoding)}
+        )
         return replace(self, reference=reference)
 
     def pixels(self, photo: Photo) -> dict[str, Tensor]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from molyneux.adapters.vlm_families import find_vision_family, text_family
 from molyneux.errors import WeightsError
 from molyneux.models.checkpoints import find_checkpoint
+from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.fetch import Note, silent
 from molyneux.models.pretrained import (
     model_class,
@@ -31,6 +33,7 @@ def load_vlm(
     centre: int | None = None,
     name: str | None = None,
     reference: Path | None = None,
+    decoding: Decoding = DEFAULT_DECODING,
     note: Note = silent,
 ) -> VisionLanguageModel:
     """Return a vision-language model of a known family, proved in brief, ready to be explained.
@@ -48,6 +51,7 @@ def load_vlm(
             photo's shape (Qwen2-VL).
         name: what to call the model; else the hub's name, or the folder's.
         reference: a reference table measured on this model, with this prompt.
+        decoding: how units are decoded.
         note: told, one line at a time, what takes long.
 
     Raises:
@@ -84,4 +88,5 @@ def load_vlm(
         name=name or called,
         sha256=joint_hash(hashes),
     )
+    seeing = replace(seeing, decoding=decoding)
     return seeing if table is None else seeing.with_reference(table)

@@ -104,6 +104,7 @@ def measure_reference(
         **captioner.names,
         "projection": captioner.projection.hash(),
         "layout": captioner.layout.record(),
+        "decoding": asdict(captioner.decoding),
         "dtype": str(model.dtype).removeprefix("torch."),
         "data": data,
         "of": "logit",

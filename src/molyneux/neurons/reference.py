@@ -27,6 +27,8 @@ from molyneux.store import write_at_once
 SINK_TOP = 100
 SINK_SHARE = 0.5
 MIN_PHOTOS = 200
+_UNSAID = {"decoding": {"final_norm": True, "bias": False, "written": True}}
+"""How tables were measured that do not say so."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Reference:
     Attributes:
         provenance: plain data: `projection` (hash), `language_model`, `encoder`, `data`,
             `photos` (how many), `of`, `site`; of tables made since prompts can be chosen also
-            `layout` and `dtype`.
+            `layout` and `dtype`, of newer ones `decoding`.
         top_count: in how many photos' top 100 a unit was.
         interpretable: whether a unit's decoded tokens are words, for signs -1 and +1.
     """
@@ -104,7 +106,8 @@ class Reference:
             WeightsError: names the part that differs.
         """
         for key, value in expected.items():
-            what, found, wanted = _difference(key, self.provenance.get(key), value)
+            recorded = self.provenance.get(key, _UNSAID.get(key))
+            what, found, wanted = _difference(key, recorded, value)
             if found != wanted:
                 raise WeightsError(
                     f"the reference table was measured with another {what} "

@@ -16,7 +16,7 @@ import torch
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.metrics.chance import best_of_k_expectation
-from molyneux.models.presets import DEFAULT_DECODING, Decoding
+from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.attribution import VIEWS, View
 from molyneux.neurons.decoding import unit_logits
 from molyneux.neurons.unit import Unit

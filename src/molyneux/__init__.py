@@ -10,9 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from molyneux.adapters import Family, LanguageModel, register_family
+    from molyneux.adapters import (
+        Family,
+        LanguageModel,
+        VisionFamily,
+        register_family,
+        register_vision_family,
+    )
     from molyneux.errors import MolyneuxError
     from molyneux.models.captioner import Captioner
+    from molyneux.models.decoding_rule import Decoding
+    from molyneux.models.vlm import VisionLanguageModel
+    from molyneux.models.vlm_loading import load_vlm
     from molyneux.neurons.ablation import ablate_units
     from molyneux.neurons.attribution import Target, attribute_units
     from molyneux.neurons.decoding import decode_units, find_writers
@@ -21,34 +30,44 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "Captioner": "models.captioner",
+    "Decoding": "models.decoding_rule",
     "Family": "adapters",
     "LanguageModel": "adapters",
     "MolyneuxError": "errors",
     "Target": "neurons.attribution",
     "Unit": "neurons.unit",
+    "VisionFamily": "adapters",
+    "VisionLanguageModel": "models.vlm",
     "ablate_units": "neurons.ablation",
     "attribute_units": "neurons.attribution",
     "decode_units": "neurons.decoding",
     "find_writers": "neurons.decoding",
+    "load_vlm": "models.vlm_loading",
     "receptive_fields": "neurons.receptive_fields",
     "register_family": "adapters",
+    "register_vision_family": "adapters",
     "top_units": "neurons.unit",
 }
 
 __version__ = "0.1.0"
 __all__ = [
     "Captioner",
+    "Decoding",
     "Family",
     "LanguageModel",
     "MolyneuxError",
     "Target",
     "Unit",
+    "VisionFamily",
+    "VisionLanguageModel",
     "ablate_units",
     "attribute_units",
     "decode_units",
     "find_writers",
+    "load_vlm",
     "receptive_fields",
     "register_family",
+    "register_vision_family",
     "top_units",
 ]
 

@@ -7,6 +7,17 @@ prints it as it is, without a traceback.
 from __future__ import annotations
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, on a GPU or beside the CPU."""
+    said = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # torch's, without importing torch
+        or "DefaultCPUAllocator" in said
+        or "CUDA out of memory" in said
+    )
+
+
 class MolyneuxError(Exception):
     """The base of every error a user can cause or mend."""
 

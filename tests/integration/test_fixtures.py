@@ -165,13 +165,14 @@ def test_doctor_decides_by_exit_status(
     status, out, _ = run(capsys, *arguments)
     assert status == 0
     assert out.splitlines()[-1].startswith("pass: +row, plain gives what is printed")
-    assert "(default): 3 of 3" in out
+    assert "(default of the presets): 3 of 3" in out
     norm = Option(final_norm=True, bias=False, sign=1)
     write(tmp_path / "f.json", printed(model, norm))
     status, out, _ = run(capsys, *arguments, "--json")
     document = json.loads(out)
     assert status == 1
     assert document["verdict"].startswith(f"another option passes: {norm}")
+    assert document["verdict"].endswith("--decoding final_norm")
     assert [row["final_norm"] for row in document["options"] if row["passes"]] == [True]
 
 
@@ -180,7 +181,7 @@ def test_doctor_without_the_weights_says_what_is_missing(capsys: Any) -> None:
     assert (status, err) == (1, "")
     lines = out.strip().splitlines()
     assert lines[0] == "gptj-beit: 3 parts are missing, 25,467 MB in all"
-    assert "EleutherAI/gpt-j-6b, 24,200 MB; `hf download EleutherAI/gpt-j-6b`" in lines[1]
+    assert "EleutherAI/gpt-j-6b, 24,200 MB; `hf download EleutherAI/gpt-j-6b --excl" in lines[1]
     assert "microsoft/beit-large-patch16-224-pt22k, 1,250 MB" in lines[2]
     assert "17 MB; `molyneux models fetch gptj-beit`" in lines[3]
     assert "nothing was fetched" in lines[4]

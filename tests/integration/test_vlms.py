@@ -31,12 +31,7 @@ from tiny_vlms import (
 from torch import Tensor
 
 from molyneux.adapters.proof import prove
-from molyneux.adapters.vlm_families import (
-    VISION_FAMILIES,
-    VisionFamily,
-    find_vision_family,
-    register_vision_family,
-)
+from molyneux.adapters.vlm_families import find_vision_family
 from molyneux.errors import AdapterError, UsageError, WeightsError
 from molyneux.explain.photo import Settings, explain_photo
 from molyneux.explain.run import explain_photos, seen_photo
@@ -436,12 +431,6 @@ def test_what_is_not_known_is_an_error_that_names_neighbours(tmp_path: Path) -> 
     assert side is not None
     with pytest.raises(AdapterError, match="class token"):
         side(full)
-    row = VisionFamily("Mine", ("mine",), ("clip_vision_model",))
-    try:
-        register_vision_family(row)
-        assert find_vision_family("mine") is row
-    finally:
-        VISION_FAMILIES.remove(row)
 
 
 def test_a_reference_table_of_another_model_or_prompt_is_refused() -> None:
@@ -463,3 +452,47 @@ def test_a_reference_table_of_another_model_or_prompt_is_refused() -> None:
     # The folder may have another name: the weights' hash decides.
     right = table(projection=digest, layout=layout, language_model="another name")
     assert seeing.with_reference(right).reference is right
+
+
+@pytest.mark.parametrize("vlm_kind", ["llava", "gemma3", "qwen2_vl"])
+def test_layers_that_fit_nowhere_are_read_when_needed(vlm_kind: str, tmp_path: Path) -> None:
+    """As `--device split` has it where one device is too small."""
+    folder = tmp_path / "model"
+    for part in tiny_vlm_parts(vlm_kind):
+        part.save_pretrained(folder)
+    centre = CENTRE if vlm_kind.startswith("qwen2") else None
+    seeing = load_vlm(folder, centre=centre, device_map="auto", max_memory={"cpu": 60_000})
+    model = seeing.language_model
+    assert any(parameter.is_meta for parameter in model.model.parameters())
+    whole = made(vlm_kind)
+    assert torch.equal(seeing.see([photo()]).embeddings, whole.see([photo()]).embeddings)
+    assert seeing.caption(photo()) == whole.caption(photo())
+    prompt = seeing.see([photo()])
+    target = [Target(DOG, prompt.n_positions - 1)]
+    ours, theirs = (
+        attribute_units(one, prompt, target).patches.score for one in (model, whole.language_model)
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_a_turn_ends_where_the_model_s_own_generation_ends_it() -> None:
+    """Chat models name tokens there that their tokenizers do not call special."""
+    seeing = tiny_vlm("llava")
+    prompt = seeing.see([photo()])
+    model = seeing.language_model.model
+    written = seeing.write(prompt)[0]
+    assert len(written) > 4
+    stop = written[3]
+    assert stop not in written[:3]
+    model.generation_config.eos_token_id = [1, stop]
+    assert seeing.write(prompt)[0] == written[:3]
+    model.generation_config.eos_token_id = stop
+    assert seeing.write(prompt)[0] == written[:3]
+    inputs = hugging_face_inputs("llava", seeing, photo())
+    with torch.no_grad():
+        rows = model.get_input_embeddings().weight.shape[0]
+        padding = list(range(seeing.language_model.d_vocab, rows))
+        theirs = model.generate(
+            **inputs, max_new_tokens=20, do_sample=False, suppress_tokens=padding
+        )[0]
+    assert theirs[inputs["input_ids"].shape[1] :].tolist() == [*written[:3], stop]

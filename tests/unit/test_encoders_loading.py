@@ -21,6 +21,7 @@ from tiny_models import weights_hash
 
 from molyneux.errors import AdapterError, MolyneuxError, UsageError, WeightsError
 from molyneux.models.encoders import load_encoder
+from molyneux.models.hub import download_command
 from molyneux.models.weight_files import hash_weights, weight_files
 from molyneux.vision import encoder_families
 from molyneux.vision.encoder import ImageEncoder, PatchGrid, Preprocessing
@@ -318,7 +319,7 @@ def test_offline_a_hub_name_says_what_is_missing_and_how_large_it_is(hub: Path) 
     assert message.startswith(f"config.json of {name} is not in the hub's cache")
     assert "about 1250 MB" in message
     assert "the hub cannot be reached), and there is no such folder here" in message
-    assert f"`hf download {name} --local-dir FOLDER`" in message
+    assert f"`{download_command(name, into='FOLDER')}`" in message
     assert "its page on the hub says how large" in refusal(WeightsError, "someone/something")
 
 
@@ -358,10 +359,11 @@ def test_with_a_network_only_what_is_needed_is_fetched(
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     notes: list[str] = []
     assert load_encoder("someone/new", random=True, note=notes.append).grid == PatchGrid(4, 4)
-    assert asked == ["config.json", "preprocessor_config.json"]
+    assert asked == ["config.json", "preprocessor_config.json", "processor_config.json"]
     asked.clear()
     assert load_encoder("someone/new", note=notes.append).name == "someone/new"
-    assert asked == ["config.json", "preprocessor_config.json", "model.safetensors"]
+    settings = ["preprocessor_config.json", "processor_config.json"]
+    assert asked == ["config.json", *settings, "model.safetensors"]
     assert notes[0] == "fetching someone/new from the hub, once"
 
 

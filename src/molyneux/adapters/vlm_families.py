@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from molyneux.adapters.families import Family, find_family
 from molyneux.adapters.other_kinds import VISION_LANGUAGE, known_as_another
@@ -75,8 +75,26 @@ class VisionFamily:
     marks: str | None = None
     positions: str | None = None
 
+    def __post_init__(self) -> None:
+        centre = self.view == "centre"
+        claims = {
+            f"`view` is {self.view!r}, none of {', '.join(get_args(View))}": (
+                self.view in get_args(View)
+            ),
+            "`side` is missing, the rows of the patch grid": centre or self.side is not None,
+            "`view='centre'` needs `cell` and `centre`": (
+                not centre or (self.cell is not None and self.centre > 0)
+            ),
+            f"`image` must hold {TOKENS} once": self.image.count(TOKENS) == 1,
+            f"`prompt` must hold {IMAGE} once": self.prompt.count(IMAGE) == 1,
+            "`positions` needs `marks`": self.positions is None or self.marks is not None,
+        }
+        for wrong, holds in claims.items():
+            if not holds:
+                raise AdapterError(f"in the row of {self.name}, {wrong}; mend the VisionFamily")
 
-def _one(value: Any) -> int:
+
+def one_side(value: Any) -> int:
     """Return a side in pixels that some configurations give twice."""
     if isinstance(value, list | tuple):
         if value[0] != value[1]:
@@ -91,7 +109,7 @@ def _one(value: Any) -> int:
 def _patches(config: Any) -> int:
     """Return how many patches of the vision network are beside each other."""
     vision = config.vision_config
-    return _one(vision.image_size) // _one(vision.patch_size)
+    return one_side(vision.image_size) // one_side(vision.patch_size)
 
 
 def _without_class_token(config: Any) -> int:
@@ -153,7 +171,7 @@ VISION_FAMILIES: list[VisionFamily] = [
         view="centre",
         centre=448,
         cell=lambda config: (
-            _one(config.vision_config.patch_size) * int(config.vision_config.spatial_merge_size)
+            one_side(config.vision_config.patch_size) * int(config.vision_config.spatial_merge_size)
         ),
         text_type="qwen2",
         marks="mm_token_type_ids",
@@ -165,8 +183,9 @@ VISION_FAMILIES: list[VisionFamily] = [
         towers=("siglip_vision_model",),
         side=_patches,
         begins=False,
-        # As its processor writes it: the task it was trained on stands in the text.
-        prompt=IMAGE + "{bos_token}caption en\n",
+        # As its processor writes it: the text begins behind the image, and ends with its line.
+        image=f"{TOKENS}{{bos_token}}",
+        prompt=IMAGE + "caption en\n",
         token_types=("token_type_ids", 0, 0, 1),
     ),
     VisionFamily(
@@ -221,8 +240,10 @@ def find_vision_family(model_type: str, config: Any = None) -> VisionFamily:
     near = difflib.get_close_matches(model_type, known, n=3, cutoff=0.5)
     hint = f"near matches: {', '.join(near)}" if near else f"known: {', '.join(known)}"
     raise AdapterError(
-        f"no adapter for the vision-language architecture {model_type!r} ({hint}); describe it "
-        "with molyneux.adapters.vlm_families.register_vision_family"
+        f"no adapter for the vision-language architecture {model_type!r} ({hint}); describe it: "
+        "`from molyneux import VisionFamily, register_vision_family; row = VisionFamily("
+        f'"My model", ("{model_type}",), ("clip_vision_model",), side=lambda config: 24); '
+        "register_vision_family(row)`"
     )
 
 

@@ -6,7 +6,7 @@ import io
 import sys
 from collections.abc import Sequence
 
-from molyneux.errors import MolyneuxError
+from molyneux.errors import MolyneuxError, is_out_of_memory
 
 INTERRUPTED = 130
 
@@ -67,6 +67,11 @@ def _unforeseen(error: Exception) -> str:
 
     if is_disk_full(error):
         return "the disk is full; free some space, or give --out or MOLYNEUX_CACHE another place"
+    if is_out_of_memory(error):
+        return (
+            "memory ran out; give --dtype bfloat16, a smaller model, or on several GPUs --device "
+            "split; explain takes less with --ablate none"
+        )
     said = " ".join(str(error).split())[:300]
     return (
         f"{type(error).__name__}: {said}; this was not foreseen, so please report it with the "

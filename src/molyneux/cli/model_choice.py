@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from molyneux.models.decoding_rule import Decoding
     from molyneux.models.seeing import SeeingModel
 
-READS = ("preset", "language_model", "vlm", "decoding", "dtype", "device")
+READS = ("preset", "language_model", "vlm", "centre", "decoding", "dtype", "device")
 """Options of a command that needs a language model alone."""
 SEES = (
     *("preset", "language_model", "encoder", "projection"),
@@ -97,7 +97,9 @@ class ModelChoice:
     device: Annotated[
         str,
         typer.Option(
-            "--device", help="cpu, cuda or auto; the default preset's numbers are the cpu's."
+            "--device",
+            help="cpu, cuda, auto, or split over all GPUs and the memory beside them; the default "
+            "preset's numbers are the cpu's.",
         ),
     ] = "cpu"
     reference: Annotated[
@@ -118,11 +120,9 @@ class ModelChoice:
             from molyneux.models.decoding_rule import DEFAULT_DECODING
             from molyneux.models.vlm_loading import load_vlm
 
-            dtype, device = self._placed()
             return load_vlm(
                 self.vlm,
-                dtype=dtype,
-                device=device,
+                **self._placed(),
                 prompt=self.prompt,
                 centre=self.centre,
                 reference=self.reference,
@@ -153,7 +153,7 @@ class ModelChoice:
         """
         from molyneux.models.decoding_rule import DEFAULT_DECODING
         from molyneux.models.parts import load_language
-        from molyneux.models.placement import device_named, dtype_named
+        from molyneux.models.placement import dtype_named, place_named
         from molyneux.models.presets import find_preset
 
         self.require_alternatives()
@@ -162,9 +162,9 @@ class ModelChoice:
             seeing = self.load()
             return seeing.language_model, seeing.decoding
         chosen = find_preset(self.preset or DEFAULT_PRESET)
-        number, place = dtype_named(self.dtype), device_named(self.device)
-        model, _, _ = load_language(chosen, self.language_model, number, note)
-        model.model.to(place)  # type: ignore[arg-type, unused-ignore]
+        number, place = dtype_named(self.dtype), place_named(self.device)
+        model, _, _ = load_language(chosen, self.language_model, number, note, place.device_map)
+        place.put(model.model)
         own = chosen.decoding if self.language_model is None else DEFAULT_DECODING
         return model, asked or own
 
@@ -263,12 +263,13 @@ class ModelChoice:
 
         return None if self.decoding is None else Decoding.parse(self.decoding)
 
-    def _placed(self) -> tuple[str, str]:
-        """Return dtype and device by the names that loaders take."""
-        from molyneux.models.placement import device_named, dtype_named
+    def _placed(self) -> dict[str, Any]:
+        """Return dtype and device, or device map, as loaders take them."""
+        from molyneux.models.placement import dtype_named, place_named
 
-        number = str(dtype_named(self.dtype)).removeprefix("torch.")
-        return number, str(device_named(self.device))
+        place = place_named(self.device)
+        where = {"device_map": "auto"} if place.split else {"device": str(place.device)}
+        return {"dtype": str(dtype_named(self.dtype)).removeprefix("torch."), **where}
 
 
 def takes_model(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:

@@ -43,7 +43,7 @@ def describe_model(captioner: SeeingModel) -> dict[str, Any]:
 
 
 def seen_photo(captioner: SeeingModel, path: str | os.PathLike[str]) -> bytes:
-    """Return what the encoder sees of a photo, as a square JPEG of up to 448 pixels.
+    """Return what lies under the patches of a photo, as a square JPEG of up to 448 pixels.
 
     A photo that the encoder squeezes into its square is squeezed here too, so that heat maps lie
     on it.
@@ -52,9 +52,9 @@ def seen_photo(captioner: SeeingModel, path: str | os.PathLike[str]) -> bytes:
     prepare = captioner.encoder.preprocessing
     region = prepare.region(photo)
     if min(region[:2]) < 0:  # black was added around it
-        photo, region = prepare.crop(photo), (0, 0, prepare.size, prepare.size)
+        photo, region = prepare.crop(photo), (0, 0, prepare.under_grid, prepare.under_grid)
     longer = max(region[2] - region[0], region[3] - region[1])
-    side = min(SHOWN_PIXELS, max(prepare.size, round(longer)))
+    side = min(SHOWN_PIXELS, max(prepare.under_grid, round(longer)))
     square = photo.resize((side, side), Image.Resampling.BICUBIC, box=region)
     buffer = io.BytesIO()
     square.save(buffer, "JPEG", quality=88)

@@ -17,7 +17,7 @@ from molyneux.models.fetch import Note, silent
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.given_encoder import require_patches, require_shown
 from molyneux.models.parts import Parts, load_language, require_encoder
-from molyneux.models.placement import device_named, dtype_named
+from molyneux.models.placement import dtype_named, place_named
 from molyneux.models.presets import DEFAULT, PRESETS, decoding_of, find_preset
 from molyneux.models.seeing import Photo
 from molyneux.neurons.reference import Reference, load_reference
@@ -87,7 +87,8 @@ class Captioner:
                 the projection is the one that was trained with random weights.
             decoding: how units are decoded, if not as the preset has it.
             dtype: of the language model: float32, bfloat16 or float16.
-            device: cpu, cuda or auto. The default preset's numbers are those of the cpu.
+            device: cpu, cuda, auto, or split over all GPUs and the memory beside them. The default
+                preset's numbers are those of the cpu.
             note: told, one line at a time, what takes long.
 
         Raises:
@@ -95,7 +96,7 @@ class Captioner:
             WeightsError: weights are missing, corrupt, or do not belong together.
         """
         chosen = find_preset(preset)
-        number, place = dtype_named(dtype), device_named(device)
+        number, place = dtype_named(dtype), place_named(device)
         if encoder is None:
             require_encoder(chosen, None)
         random = encoder is not None and encoder.name.startswith("random:")
@@ -109,7 +110,9 @@ class Captioner:
             if chosen.published is not None and chosen.published.shown is not None:
                 require_shown(chosen.published.shown, encoder)
             control = None
-        parts = Parts.load(chosen, number, note, encoder=control, seeing=encoder).to(place)
+        parts = Parts.load(
+            chosen, number, note, encoder=control, seeing=encoder, device_map=place.device_map
+        ).to(place)
         require_patches(joined, parts.encoder)
         rule = decoding or chosen.decoding
         captioner = replace(cls.join(parts, joined, preset=preset), decoding=rule)
@@ -142,7 +145,7 @@ class Captioner:
             decoding: how units are decoded; with a projection that a preset publishes as that
                 preset does, else through the final norm in the direction written.
             dtype: of the language model: float32, bfloat16 or float16.
-            device: cpu, cuda or auto.
+            device: cpu, cuda, auto or split.
             note: told, one line at a time, what takes long.
 
         Raises:
@@ -150,7 +153,7 @@ class Captioner:
             WeightsError: weights are missing, corrupt, or do not belong together.
             AdapterError: the family of the language model or encoder is not known.
         """
-        number, place = dtype_named(dtype), device_named(device)
+        number, place = dtype_named(dtype), place_named(device)
         joined = load_projection(projection)
         recorded = joined.provenance
         layer = _LAYER.fullmatch(str(recorded["encoder"]))
@@ -162,6 +165,7 @@ class Captioner:
             language_model=str(language_model),
             encoder=str(encoder),
             layer=int(layer[1]) if layer else None,
+            device_map=place.device_map,
         ).to(place)
         names = {
             part: _as_recorded(parts.names[part], recorded, part, parts.hashes[part])

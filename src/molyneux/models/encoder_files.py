@@ -54,9 +54,9 @@ def find_encoder_files(source: str | Path, note: Note, with_weights: bool) -> Pa
     config = fetch(CONFIG)
     if config is None:
         raise WeightsError(f"{source} has no {CONFIG}, so it is no model; check the name")
-    # Where both are there, what is nested decides, in a folder as out of the hub's cache.
-    for settings in (PLAIN, NESTED):
-        fetch(settings)
+    # Where a model has both, what is nested decides: in a folder, and so here.
+    if fetch(PLAIN) is None or answers:
+        fetch(NESTED)
     if with_weights and not any(_fetch_weights(fetch, name) for name in ONE_FILE):
         raise WeightsError(
             f"{source} has no weights transformers reads ({' or '.join(ONE_FILE)}); choose "

@@ -10,18 +10,31 @@ from molyneux.vision.layout import ImagePrompt
 MAX_TOKENS = 20
 
 
+def end_tokens(model: LanguageModel) -> set[int]:
+    """Return the tokens that end a text: special ones, and those its own generation stops at.
+
+    Chat models end a turn with a token that their tokenizer may not call special (Gemma 3's).
+    """
+    settings = getattr(model.model, "generation_config", None)
+    own = getattr(settings, "eos_token_id", None)
+    stops = [] if own is None else own if isinstance(own, list | tuple) else [own]
+    return {*model.tokenizer.all_special_ids, *stops}
+
+
 @torch.no_grad()
 def continue_greedily(
     model: LanguageModel, prompt: ImagePrompt, max_tokens: int = MAX_TOKENS
 ) -> list[list[int]]:
     """Return, for every row of the prompt, the tokens the model writes greedily.
 
-    A row ends with its first full stop, before a line break or end of text, or at `max_tokens`.
+    A row ends with its first full stop, before a line break or a token that ends a text, or at
+    `max_tokens`.
     Padding rows of the vocabulary are never chosen. Edits that are active act on every step.
     """
     rows = len(prompt.embeddings)
     written: list[list[int]] = [[] for _ in range(rows)]
     open_rows = set(range(rows))
+    ends = end_tokens(model)
     output = model.run(
         inputs_embeds=prompt.embeddings, beside=prompt.given(), use_cache=True, keep=1
     )
@@ -30,7 +43,7 @@ def continue_greedily(
         for row in sorted(open_rows):
             token = int(chosen[row])
             text = model.token_text(token)
-            if token in model.tokenizer.all_special_ids or "\n" in text:
+            if token in ends or "\n" in text:
                 open_rows.discard(row)
                 continue
             written[row].append(token)

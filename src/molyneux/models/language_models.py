@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Any
 
 from molyneux.adapters.families import find_family
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.errors import UsageError
 from molyneux.models.checkpoints import find_checkpoint
 from molyneux.models.fetch import Note, silent
 from molyneux.models.gguf_files import read_gguf
 from molyneux.models.gguf_settings import gguf_configuration
+from molyneux.models.placement import device_places
 from molyneux.models.pretrained import (
     model_class,
     model_type_in,
@@ -24,8 +23,6 @@ from molyneux.models.pretrained import (
     require_precision,
 )
 from molyneux.models.weight_files import hash_weights, joint_hash, weight_files
-
-_PLACEHOLDER = re.compile(r"<\|extratoken_\d+\|>|<\|image\|>")
 
 
 @dataclass(frozen=True)
@@ -42,40 +39,6 @@ class LoadedLanguageModel:
     name: str
     sha256: str
     files: dict[str, str]
-
-
-@dataclass(frozen=True)
-class _Trimmed(LanguageModel):
-    """A language model whose tokenizer also lists placeholders, for rows that pad its embedding.
-
-    GPT-J's does: ids 50257 to 50399 are `<|extratoken_1|>` and so on, which no text contains and
-    no training touched; LiMBeR cut the embedding to 50258 rows, the last of them a token of its
-    own. None of them is ever decoded, searched or written.
-    """
-
-    n_tokens: int = 0
-
-    @property
-    def d_vocab(self) -> int:
-        """Tokens that can be decoded: padding rows and placeholders are left out."""
-        return min(int(self._embedding_table.shape[0]), self.n_tokens)
-
-
-def without_placeholders(model: LanguageModel) -> LanguageModel:
-    """Return a GPT-J whose vocabulary ends before the tokenizer's placeholders; others as is."""
-    n_tokens = len(model.tokenizer)
-    if model.model.config.model_type != "gptj":
-        return model
-    while n_tokens and _is_placeholder(model.tokenizer.convert_ids_to_tokens(n_tokens - 1)):
-        n_tokens -= 1
-    if n_tokens == len(model.tokenizer):
-        return model
-    return _Trimmed(model.model, model.tokenizer, model.family, n_tokens)
-
-
-def _is_placeholder(token: object) -> bool:
-    """Return whether a token stands for a row that only pads the embedding."""
-    return isinstance(token, str) and _PLACEHOLDER.fullmatch(token) is not None
 
 
 def load_language_model(
@@ -112,10 +75,7 @@ def load_language_model(
             model is not what its family's row says.
     """
     require_precision(dtype)
-    if device is not None and device_map is not None:
-        raise UsageError("give a device or a device map, not both")
-    if max_memory is not None and device_map is None:
-        raise UsageError('max_memory goes with a device map: give device_map="auto" too')
+    places = device_places(device, device_map, max_memory)
     folder, gguf, called = find_checkpoint(source, note, _known_configuration)
     file = read_gguf(gguf) if gguf else None
     config = _known_configuration(folder) if file is None else gguf_configuration(file)
@@ -123,10 +83,9 @@ def load_language_model(
     tokenizer = read_tokenizer(gguf or folder)  # before what takes long
     hashes = hash_weights([gguf] if gguf else weight_files(folder), folder, called, note)
     note(f"loading {called}")
-    places = {"device_map": device_map, "max_memory": max_memory and dict(max_memory)}
     model = read_weights(made_by, config, file or folder, dtype, **places)
     model = model if device is None else model.to(device)
-    adapted = without_placeholders(LanguageModel.adapt(model, tokenizer, check=True))
+    adapted = LanguageModel.adapt(model, tokenizer)
     return LoadedLanguageModel(adapted, name or called, joint_hash(hashes), hashes)
 
 

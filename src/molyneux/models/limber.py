@@ -152,7 +152,7 @@ def _read(checkpoint: Checkpoint, url: str, opener: Opener) -> bytes:
         with closing(opener(url)) as answer:
             content = answer.read(_most_bytes(checkpoint) + 1)
             promised = getattr(answer, "headers", {}).get("Content-Length")
-        if promised is not None and len(content) < int(promised):
+        if promised is not None and len(content) < min(int(promised), _most_bytes(checkpoint)):
             raise OSError(f"cut off after {len(content)} of {promised} bytes; run it again")
     except (OSError, ValueError, HTTPException) as error:  # urllib's own errors are OSErrors
         why = " ".join(str(error).split())[:160] or type(error).__name__

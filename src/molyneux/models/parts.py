@@ -12,6 +12,7 @@ import torch
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import UsageError
 from molyneux.models.fetch import Note, silent
+from molyneux.models.placement import Place
 from molyneux.models.presets import Preset
 from molyneux.vision.encoder import ImageEncoder
 
@@ -41,6 +42,7 @@ class Parts:
         encoder: str | None = None,
         layer: int | None = None,
         seeing: ImageEncoder | None = None,
+        device_map: str | None = None,
     ) -> Parts:
         """Return a preset's language model and encoder, fetched at first use.
 
@@ -51,6 +53,7 @@ class Parts:
                 with random weights, `random:SOURCE` for another's, a control.
             layer: the hidden state that is taken of another encoder; its output if not given.
             seeing: the encoder itself, which some presets need.
+            device_map: as `load_language_model` takes it.
 
         Raises:
             WeightsError: weights are missing and cannot be fetched, or are corrupt.
@@ -63,7 +66,9 @@ class Parts:
             seeing, encoder_hash = _encoder(preset, encoder, note, layer)
         else:
             encoder_hash = str(getattr(seeing, "sha256", ""))
-        language, language_name, language_hash = load_language(preset, language_model, dtype, note)
+        language, language_name, language_hash = load_language(
+            preset, language_model, dtype, note, device_map
+        )
         hashes = {"language_model": language_hash}
         if encoder_hash:
             hashes["encoder"] = encoder_hash
@@ -86,12 +91,13 @@ class Parts:
             {part: what for part, what in preset.licences.items() if part not in other},
         )
 
-    def to(self, device: torch.device) -> Parts:
-        """Return the parts, moved to a device."""
-        self.language_model.model.to(device)  # type: ignore[arg-type, unused-ignore]
+    def to(self, place: Place | torch.device) -> Parts:
+        """Return the parts, moved to a device; a split language model stays where it is."""
+        place = place if isinstance(place, Place) else Place(place)
+        place.put(self.language_model.model)
         network = getattr(self.encoder, "network", None)
         if network is not None:
-            network.to(device)
+            network.to(place.device)
         return self
 
 
@@ -100,11 +106,13 @@ def load_language(
     source: str | None = None,
     dtype: torch.dtype = torch.float32,
     note: Note = silent,
+    device_map: str | None = None,
 ) -> tuple[LanguageModel, str, str]:
     """Return a language model alone, its name and the sha256 of its weights.
 
     Args:
         source: another one than the preset's: a folder, GGUF file or hub name.
+        device_map: as `load_language_model` takes it; the default preset's is never split.
 
     Raises:
         WeightsError: weights are missing and cannot be fetched, or are corrupt.
@@ -120,7 +128,7 @@ def load_language(
         from molyneux.models.language_models import load_language_model
 
         name = str(dtype).removeprefix("torch.")
-        loaded = load_language_model(source, dtype=name, note=note)
+        loaded = load_language_model(source, dtype=name, device_map=device_map, note=note)
         return loaded.language_model, loaded.name, loaded.sha256
     from molyneux.models.cache import read_record
     from molyneux.models.smollm2 import load_smollm2, prepare_smollm2

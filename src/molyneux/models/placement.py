@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import nn
 
 from molyneux.errors import UsageError
 
@@ -53,3 +57,58 @@ def device_named(name: str) -> torch.device:
             "start that many processes, or give --device cpu"
         )
     return torch.device("cuda", local)
+
+
+SPLIT = "split"
+"""Asks for the layers to be spread over all GPUs, and the memory beside them, by accelerate."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model is put.
+
+    Attributes:
+        device: where it goes, or, of a split model, what stays whole.
+        split: whether its layers are spread over all devices.
+    """
+
+    device: torch.device
+    split: bool = False
+
+    @property
+    def device_map(self) -> str | None:
+        """What loaders pass on to accelerate."""
+        return "auto" if self.split else None
+
+    def put(self, model: nn.Module) -> None:
+        """Move a model there, unless its layers have their places already."""
+        if not self.split:
+            model.to(self.device)
+
+
+def place_named(name: str) -> Place:
+    """Return the place of a name: that of a device, or `split`.
+
+    Raises:
+        UsageError: the name is none, or there is no such GPU.
+    """
+    if name == SPLIT:
+        return Place(device_named("auto"), split=True)
+    return Place(device_named(name))
+
+
+def device_places(
+    device: str | None,
+    device_map: str | None,
+    max_memory: Mapping[int | str, int | str] | None,
+) -> dict[str, Any]:
+    """Return what `from_pretrained` is told of where layers go.
+
+    Raises:
+        UsageError: these do not go together.
+    """
+    if device is not None and device_map is not None:
+        raise UsageError("give a device or a device map, not both")
+    if max_memory is not None and device_map is None:
+        raise UsageError('max_memory goes with a device map: give device_map="auto" too')
+    return {"device_map": device_map, "max_memory": max_memory and dict(max_memory)}

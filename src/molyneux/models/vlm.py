@@ -20,9 +20,10 @@ from molyneux.adapters.vlm_families import (
     TOKENS,
     VisionFamily,
     find_vision_family,
+    one_side,
     text_family,
 )
-from molyneux.errors import AdapterError, MolyneuxError, UsageError
+from molyneux.errors import AdapterError, MolyneuxError, UsageError, is_out_of_memory
 from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.quoting import quote
@@ -154,6 +155,7 @@ class VisionLanguageModel:
         """
         config = model.config
         family = find_vision_family(config.model_type, config)
+        _require_text(model, family)
         adapted = LanguageModel.adapt(model, tokenizer, text_family(family, config), check=check)
         template = family.prompt if prompt is None else prompt
         if template.count(IMAGE) != 1:
@@ -225,8 +227,9 @@ class VisionLanguageModel:
         """
         model: Any = self.language_model.model
         takes = inspect.signature(model.get_image_features).parameters
+        place = self.language_model.device
         given = {
-            key: value.to(model.device, model.dtype if value.is_floating_point() else None)
+            key: value.to(place, model.dtype if value.is_floating_point() else None)
             for key, value in pixels.items()
             if key in takes
         }
@@ -360,6 +363,16 @@ class VisionLanguageModel:
         return [self.caption(photo) for photo in photos]
 
 
+def _require_text(model: PreTrainedModel, family: VisionFamily) -> None:
+    try:
+        model.get_submodule(family.text)
+    except AttributeError as error:
+        raise AdapterError(
+            f"{type(model).__name__} has no module {family.text!r}, where the row of {family.name} "
+            "says the language model is; mend its `text`"
+        ) from error
+
+
 def _special(tokenizer: Any, name: str) -> str:
     found = getattr(tokenizer, name, None)
     if not isinstance(found, str):
@@ -377,7 +390,10 @@ def _going_together(name: str) -> Iterator[None]:
         yield
     except MolyneuxError:
         raise
-    except Exception as error:  # shapes that do not fit show in any layer
+    except (ValueError, IndexError, KeyError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
+        # Shapes that do not fit show in any layer.
         raise AdapterError(
             f"the image processor given for {name} makes what the model cannot take "
             f"({quote(error)}); give the checkpoint's own preprocessor_config.json"
@@ -418,8 +434,10 @@ def _view(
         return size // cell, preparing
     assert family.side is not None
     side = family.side(config)
+    patch = one_side(config.vision_config.patch_size)
     if family.view == "crop":
-        return side, preprocessing_of(settings, "CLIP", "the image processor's configuration")
+        cut = preprocessing_of(settings, "CLIP", "the image processor's configuration")
+        return side, cut.over_patches(patch)
     blank = _processed(image_processor, family, Image.new("RGB", (48, 32)))
     pixels = _first_view(blank["pixel_values"])
     if pixels.shape[1] != pixels.shape[2]:
@@ -429,7 +447,8 @@ def _view(
         )
     size = int(pixels.shape[1])
     resampling = Image.Resampling(int(settings["resample"]))
-    return side, Preprocessing(size, size, mean, std, resampling, keep_aspect=False)
+    squeezed = Preprocessing(size, size, mean, std, resampling, keep_aspect=False)
+    return side, squeezed.over_patches(patch)
 
 
 def _three(values: Sequence[float]) -> tuple[float, float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from molyneux.errors import WeightsError
 from molyneux.models.checkpoints import find_checkpoint
 from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.fetch import Note, silent
+from molyneux.models.placement import device_places
 from molyneux.models.pretrained import (
     model_class,
     model_type_in,
@@ -29,6 +31,8 @@ def load_vlm(
     *,
     dtype: str = "float32",
     device: str | None = None,
+    device_map: str | None = None,
+    max_memory: Mapping[int | str, int | str] | None = None,
     prompt: str | None = None,
     centre: int | None = None,
     name: str | None = None,
@@ -45,7 +49,9 @@ def load_vlm(
     Args:
         source: a folder with `config.json`, or a name on the hub.
         dtype: of the weights: float32, bfloat16, float16, or auto for the one they were saved in.
-        device: where the model is put.
+        device: where the model is put; not with `device_map`.
+        device_map: "auto" spreads the layers over all devices, through accelerate.
+        max_memory: goes with `device_map`, as `load_language_model` takes it.
         prompt: what the model continues, `{image}` standing for the image; else the family's.
         centre: sides in pixels of the square cut out of photos, in families that keep every
             photo's shape (Qwen2-VL).
@@ -61,6 +67,7 @@ def load_vlm(
             the model is not what its family's row says.
     """
     require_precision(dtype)
+    places = device_places(device, device_map, max_memory)
     table = None if reference is None else load_reference(reference)
 
     def known(found: Path) -> None:
@@ -78,7 +85,7 @@ def load_vlm(
     made_by = model_class(config, "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING", "vision-language model")
     hashes = hash_weights(weight_files(folder), folder, called, note)
     note(f"loading {called}")
-    model = read_weights(made_by, config, folder, dtype)
+    model = read_weights(made_by, config, folder, dtype, **places)
     seeing = VisionLanguageModel.from_parts(
         model if device is None else model.to(device),
         read_tokenizer(folder),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,7 +20,17 @@ from molyneux.neurons.unit import Unit, unit_mask
 from molyneux.vision.layout import ImagePrompt
 
 Positions = Literal["all", "patches"]
+T = TypeVar("T")
 BATCH = 16
+_POSITIONS_AT_ONCE = BATCH * 256
+"""Attention takes memory by their square: tiles make prompts of thousands."""
+
+
+def batches(sets: Sequence[T], n_positions: int) -> Iterator[Sequence[T]]:
+    """Yield sets as they are tried together: 16 at once, fewer with prompts over 256 positions."""
+    at_once = min(BATCH, max(1, _POSITIONS_AT_ONCE // n_positions))
+    for start in range(0, len(sets), at_once):
+        yield sets[start : start + at_once]
 
 
 @contextmanager
@@ -71,8 +81,7 @@ def ablated_logits(
     is predicted. Padding rows of the vocabulary are included.
     """
     rows: list[Tensor] = []
-    for start in range(0, len(sets), BATCH):
-        part = sets[start : start + BATCH]
+    for part in batches(sets, prompt.n_positions):
         masks = torch.stack([unit_mask(list(s), model.n_layers, model.d_mlp) for s in part])
         with silenced(model, masks, prompt.patches, positions):
             batch = prompt.repeated(len(part))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from molyneux.models.generation import continue_greedily
-from molyneux.neurons.ablation import BATCH, silenced
+from molyneux.neurons.ablation import batches, silenced
 from molyneux.neurons.unit import unit_mask
 from molyneux.studies.e6_sets import Silenced, headline_steps
 from molyneux.studies.experiment import PhotoRecord, Scorers
@@ -37,8 +37,7 @@ def ablated_captions(subject: Subject, chosen: Sequence[Silenced]) -> list[dict[
     assert subject.word is not None
     model, prompt = subject.model, subject.prompt
     rows = []
-    for start in range(0, len(chosen), BATCH):
-        part = chosen[start : start + BATCH]
+    for part in batches(chosen, prompt.n_positions):
         masks = torch.stack(
             [unit_mask(list(row.units), model.n_layers, model.d_mlp) for row in part]
         )

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.hooks import capture, edit
-from molyneux.neurons.ablation import BATCH
+from molyneux.neurons.ablation import batches
 from molyneux.neurons.unit import Unit, unit_mask
 from molyneux.studies.subject import Subject
 from molyneux.vision.layout import ImagePrompt
@@ -58,8 +58,7 @@ def replaced_logits(
     activations given are zero.
     """
     rows: list[Tensor] = []
-    for start in range(0, len(sets), BATCH):
-        part = sets[start : start + BATCH]
+    for part in batches(sets, prompt.n_positions):
         masks = torch.stack([unit_mask(list(s), model.n_layers, model.d_mlp) for s, _ in part])
         given = [values for _, values in part]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -51,6 +51,8 @@ class Preprocessing:
             processors of transformers do.
         rescale: what a byte of 0..255 is multiplied with.
         offset: what is added then.
+        covered: sides of the part of what is kept that lies under the patch grid, from its upper
+            left corner; all of it if None. 384 pixels in patches of 14 leave 6 to no patch.
     """
 
     size: int
@@ -62,9 +64,20 @@ class Preprocessing:
     rounding: Literal["nearest", "down"] = "nearest"
     rescale: float = 1 / 255
     offset: float = 0.0
+    covered: int | None = None
+
+    @property
+    def under_grid(self) -> int:
+        """Sides of the part of what is kept that lies under the patch grid, in pixels."""
+        return self.size if self.covered is None else self.covered
+
+    def over_patches(self, patch: int) -> Preprocessing:
+        """Return the same for patches of this many pixels a side, of which whole ones count."""
+        over = self.size % patch
+        return replace(self, covered=self.size - over) if over else self
 
     def region(self, photo: Image.Image) -> tuple[float, float, float, float]:
-        """Return the part of the photo that the encoder sees, in the photo's own pixels.
+        """Return the part of the photo that lies under the patches, in the photo's own pixels.
 
         A square where the aspect is kept, else a part of the photo's own shape. It reaches beyond
         the photo where black is added around it. The resized photo's whole pixels may put it up
@@ -79,20 +92,22 @@ class Preprocessing:
         else:
             shown = (width * self.size / self.resize, height * self.size / self.resize)
         left, top = (width - shown[0]) / 2, (height - shown[1]) / 2
-        return left, top, left + shown[0], top + shown[1]
+        under = self.under_grid / self.size
+        return left, top, left + shown[0] * under, top + shown[1] * under
 
     def crop(self, photo: Image.Image) -> Image.Image:
         """Return the part of the photo that the encoder sees, `size` x `size` pixels."""
         return self._fit(photo, self.resampling)
 
     def crop_mask(self, mask: Bool[Tensor, "height width"]) -> Bool[Tensor, "size size"]:
-        """Return a mask over the photo's pixels as one over the encoder's, through the same crop.
+        """Return a mask over the photo's pixels as one over those under the patches.
 
         Every pixel takes the nearest one's value; what is added around a small photo is False.
         """
         image = Image.fromarray(mask.cpu().numpy().astype(np.uint8) * 255)
         fitted = self._fit(image, Image.Resampling.NEAREST)
-        return torch.from_numpy(np.array(fitted) > 0)
+        under = self.under_grid
+        return torch.from_numpy(np.array(fitted)[:under, :under] > 0)
 
     def _fit(self, photo: Image.Image, resampling: Image.Resampling) -> Image.Image:
         if self.keep_aspect and self.rounding == "nearest":

@@ -64,6 +64,8 @@ class TransformersEncoder:
         self.name = name if self.layer is None else f"{name} layer {self.layer}"
         self.d_features = int(self._patches(features).shape[2])
         self.grid = self._grid(features)
+        if self.grid.has_patches and not family.is_map and self._sides()[0] == self._sides()[1]:
+            self.preprocessing = preprocessing.over_patches(self._sides()[0])
         if self.grid.has_patches and not family.is_map:
             self._prove_order(states[0])
 

@@ -26,7 +26,7 @@ from molyneux.errors import MolyneuxError, UsageError, WeightsError
 from molyneux.models import presets
 from molyneux.models.captioner import Captioner
 from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
-from molyneux.models.given_encoder import require_shown
+from molyneux.models.fitting import require_shown
 from molyneux.models.language_models import load_language_model
 from molyneux.models.limber import CHECKPOINTS, Checkpoint, fetch_projection, projection_path
 from molyneux.models.presets import PRESETS
@@ -457,3 +457,12 @@ def test_an_encoder_object_shows_photos_as_the_projection_was_trained(
     given.grid = PatchGrid(9, 16)
     with pytest.raises(WeightsError, match="a grid of 12 x 12, and RN50x16 has 9 x 16"):
         require_shown(clip.shown, given)
+
+
+def test_a_model_with_too_few_positions_is_refused(
+    gptj: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in("gptj-clip", gptj, "RN50x16", monkeypatch, 144)
+    with pytest.raises(WeightsError, match=r"has 96 positions, and 144 patches .* take 1[67]") as e:
+        Captioner.load("gptj-clip", encoder=Pooled("RN50x16", 144))
+    assert "\n" not in str(e.value)

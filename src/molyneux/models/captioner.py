@@ -14,8 +14,8 @@ from torch import Tensor
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.fetch import Note, silent
+from molyneux.models.fitting import require_patches, require_room, require_shown
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
-from molyneux.models.given_encoder import require_patches, require_shown
 from molyneux.models.parts import Parts, load_language, require_encoder
 from molyneux.models.placement import dtype_named, place_named
 from molyneux.models.presets import DEFAULT, PRESETS, decoding_of, find_preset
@@ -185,6 +185,7 @@ class Captioner:
         """
         shape = (parts.language_model.d_model, parts.encoder.d_features)
         require_match(projection, parts.names, shape, parts.hashes)
+        require_room(parts.language_model, projection.layout, parts.encoder.grid.n_patches)
         hashes = {**parts.hashes, "projection": projection.hash()}
         return cls(parts.language_model, parts.encoder, projection, parts.names, hashes, preset)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from molyneux.errors import MolyneuxError, WeightsError
@@ -11,11 +11,10 @@ from molyneux.models.fetch import Note
 from molyneux.models.hub import download_command, hub_answers
 from molyneux.models.quoting import quote
 from molyneux.models.smollm2 import quiet_progress_bars
-from molyneux.models.weight_files import CONFIG
+from molyneux.models.weight_files import CONFIG, ONE_FILE, parts_of
 
-SAFETENSORS = ("model.safetensors", "model-*.safetensors")
-PICKLED = ("pytorch_model.bin", "pytorch_model-*.bin")
 OTHER_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
+"""What a model has beside its weights: configuration, tokenizer, and the index of the weights."""
 
 
 def find_checkpoint(
@@ -105,14 +104,15 @@ def _from_hub(name: str, note: Note, known: Callable[[Path], object], with_weigh
 
     answers = hub_answers()  # else its client would retry for seconds
 
-    def fetch(patterns: tuple[str, ...]) -> Path:
+    def fetch(patterns: Sequence[str]) -> Path:
         with quiet_progress_bars():
             return Path(
                 snapshot_download(name, allow_patterns=list(patterns), local_files_only=not answers)
             )
 
-    def here(folder: Path, patterns: tuple[str, ...]) -> bool:
-        return any(True for pattern in patterns for _ in folder.glob(pattern))
+    def fetched(files: Sequence[str]) -> bool:
+        folder = fetch(files)
+        return all((folder / file).is_file() for file in files)
 
     try:
         folder = fetch((CONFIG,))
@@ -123,11 +123,10 @@ def _from_hub(name: str, note: Note, known: Callable[[Path], object], with_weigh
                 return folder
             if answers:
                 note(f"fetching {name} from the hub, unless its weights are cached")
-            folder = fetch(SAFETENSORS)
-            if not here(folder, SAFETENSORS):
-                folder = fetch(PICKLED)
-            if here(folder, (*SAFETENSORS, *PICKLED)):
-                return folder
+            for whole in ONE_FILE:
+                index = folder / f"{whole}.index.json"  # which came as one of the other files
+                if fetched([whole]) or (index.is_file() and fetched(parts_of(index))):
+                    return folder
         why = "it is not there whole"
     except MolyneuxError:
         raise

@@ -1,10 +1,13 @@
-"""Whether an encoder shows photos as the one did that a projection was trained with."""
+"""Whether an encoder and a language model are fit for a projection: patches, pixels, positions."""
 
 from __future__ import annotations
 
+from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import WeightsError
+from molyneux.models.generation import MAX_TOKENS
 from molyneux.models.limber_checkpoints import Shown
 from molyneux.vision.encoder import ImageEncoder, Preprocessing
+from molyneux.vision.layout import Layout
 from molyneux.vision.projection import Projection
 
 _NEAR = 0.01
@@ -22,6 +25,22 @@ def require_patches(projection: Projection, encoder: ImageEncoder) -> None:
         raise WeightsError(
             f"the projection was trained on {expected} patches a photo, and {encoder.name} gives "
             f"{encoder.grid.n_patches}; give the encoder it was trained with"
+        )
+
+
+def require_room(model: LanguageModel, layout: Layout, n_patches: int) -> None:
+    """Refuse a language model whose positions do not hold the patches, the text and a caption.
+
+    Raises:
+        WeightsError: it has fewer, by its configuration.
+    """
+    limit = getattr(model.model.config, "max_position_embeddings", None)
+    ahead = 0 if layout.begin is None else 1
+    needed = ahead + n_patches + len(model.encode(layout.text)) + MAX_TOKENS
+    if isinstance(limit, int) and needed > limit:
+        raise WeightsError(
+            f"the language model has {limit} positions, and {n_patches} patches with their text "
+            f"and a caption take {needed}; give a model with more, or an encoder with fewer patches"
         )
 
 

@@ -20,9 +20,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from molyneux.adapters.encoder_families import find_encoder_family
 from molyneux.explain.words import EVERYDAY
 from molyneux.models.captioner import Captioner
-from molyneux.vision.encoder_families import find_encoder_family
 from molyneux.vision.layout import Layout
 from molyneux.vision.preprocessor_config import preprocessing_of
 from molyneux.vision.projection import random_projection

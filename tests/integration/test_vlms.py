@@ -191,7 +191,9 @@ def test_a_wrong_grid_is_noticed() -> None:
     assert prompt.patches.stop - prompt.patches.start == grid.n_patches
     squeezed = made("llava_next")  # shows the whole photo: its cells are not those of a crop
     crop = copy.copy(squeezed)
-    object.__setattr__(crop, "encoder", seeing.encoder)
+    elsewhere = seeing.encoder.preprocessing
+    eye = dataclasses.replace(squeezed.encoder, preprocessing=elsewhere)
+    object.__setattr__(crop, "encoder", eye)
     wide = tiny_photos(1)[0].resize((192, 64))
     assert not all(check.holds for check in prove_patches(crop, wide, range(grid.n_patches)))
 

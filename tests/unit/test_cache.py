@@ -24,7 +24,8 @@ from molyneux.models.cache import (
     verify_folder,
     write_folder,
 )
-from molyneux.models.presets import PRESETS, find_preset, is_cached
+from molyneux.models.pieces import pieces_of
+from molyneux.models.presets import PRESETS, find_preset
 
 SOURCE = Source("a-wheel", "1.2", {"wheel": "ab" * 32})
 
@@ -322,7 +323,7 @@ def test_presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         find_preset("xyz")
     monkeypatch.setenv("MOLYNEUX_CACHE", str(tmp_path))
     for name in preset.folders:
-        assert not is_cached(preset)
+        assert not any(piece.here for piece in pieces_of(preset))
         with write_folder(tmp_path / name) as partial:
             seal_folder(partial, SOURCE)
-    assert is_cached(preset)
+    assert all(piece.here for piece in pieces_of(preset))

@@ -13,8 +13,9 @@ import pytest
 
 from molyneux.errors import WeightsError
 from molyneux.words import Noun, find_nouns
-from molyneux.words import nouns as module
-from molyneux.words.nouns import ModelUnpickler, find_model, read_model, singular
+from molyneux.words import tagger as module
+from molyneux.words.singular import singular
+from molyneux.words.tagger import ModelUnpickler, find_model, read_model
 
 CAPTIONS = [
     ("a man riding a wave on a surfboard.", "man wave surfboard"),
@@ -119,7 +120,7 @@ def test_words_of_one_form_stay():
 
 
 def test_threads_agree():
-    module._load_tagger.cache_clear()
+    module.load_tagger.cache_clear()
     captions = [caption for caption, _ in CAPTIONS]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(find_nouns, captions))

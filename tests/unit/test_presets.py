@@ -20,8 +20,9 @@ from molyneux.errors import UsageError, WeightsError
 from molyneux.models import limber, parts, presets
 from molyneux.models.captioner import Captioner, Parts
 from molyneux.models.limber import CHECKPOINTS, blob_id, projection_path
+from molyneux.models.pieces import pieces_of
 from molyneux.models.placement import device_named, dtype_named
-from molyneux.models.presets import DEFAULT, PRESETS, find_preset, is_cached, pieces_of
+from molyneux.models.presets import DEFAULT, PRESETS, find_preset
 from molyneux.vision.projection import load_projection
 
 NAMES = ("gptj-beit", "gptj-beit-ft", "gptj-nfrn50", "gptj-clip")
@@ -153,7 +154,7 @@ def test_the_hub_s_cache_is_looked_into(part: str, empty: Path) -> None:
     else:
         (folder / part).touch()
     assert here()
-    assert not is_cached(find_preset("gptj-beit"))
+    assert not all(piece.here for piece in pieces_of(find_preset("gptj-beit")))
 
 
 def test_fetching_is_a_command(empty: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -14,7 +14,8 @@ from molyneux.cli.options import DEFAULT_PRESET, AsJson, note, show, show_json
 
 if TYPE_CHECKING:
     from molyneux.adapters.proof import Check
-    from molyneux.models.presets import Piece, Preset
+    from molyneux.models.pieces import Piece
+    from molyneux.models.presets import Preset
     from molyneux.models.seeing import SeeingModel
 
 
@@ -59,7 +60,8 @@ def doctor(
 ) -> int:
     """Verify weights, prove the adapter, print versions. All weights are read again in full."""
     from molyneux.errors import UsageError
-    from molyneux.models.presets import find_preset, pieces_of
+    from molyneux.models.pieces import pieces_of
+    from molyneux.models.presets import find_preset
 
     model.require_alternatives()
     given = _Given(model)
@@ -157,8 +159,8 @@ def _check_patches(seeing: SeeingModel) -> list[Check]:
 def _check_fixtures(given: _Given, coco: Path | None, as_json: bool) -> int:
     from dataclasses import asdict
 
-    from molyneux.models.golden import Option, check_units, load_fixtures, verdict
-    from molyneux.models.golden_photos import check_photos
+    from molyneux.fixtures.photos import check_photos
+    from molyneux.fixtures.units import Option, check_units, load_fixtures, verdict
     from molyneux.models.presets import PRESETS
 
     printed = load_fixtures()

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from molyneux.adapters.encoder_families import ENCODER_FAMILIES
 from molyneux.errors import WeightsError
 from molyneux.models.fetch import Note
 from molyneux.models.hub import download_command, hub_answers, in_hub_cache
 from molyneux.models.quoting import quote
 from molyneux.models.weight_files import CONFIG, ONE_FILE, parts_of
-from molyneux.vision.encoder_families import ENCODER_FAMILIES
 from molyneux.vision.preprocessor_config import NESTED, PLAIN
 
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")

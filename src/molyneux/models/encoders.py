@@ -8,6 +8,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from molyneux.adapters.encoder_families import (
+    EncoderFamily,
+    find_encoder_family,
+)
 from molyneux.errors import AdapterError, WeightsError
 from molyneux.models.checkpoint_size import require_all_layers, require_room_for
 from molyneux.models.checkpoints import require_no_adapter
@@ -21,10 +25,6 @@ from molyneux.models.weight_files import (
     joint_hash,
     tensors_sha256,
     weight_files,
-)
-from molyneux.vision.encoder_families import (
-    EncoderFamily,
-    find_encoder_family,
 )
 from molyneux.vision.preprocessor_config import read_preprocessing
 

@@ -20,7 +20,6 @@ from molyneux.adapters.vlm_families import (
     TOKENS,
     VisionFamily,
     find_vision_family,
-    one_side,
     text_family,
 )
 from molyneux.errors import AdapterError, MolyneuxError, UsageError, is_out_of_memory
@@ -28,11 +27,10 @@ from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.quoting import quote
 from molyneux.models.seeing import Photo
+from molyneux.models.vlm_eye import OwnEye
 from molyneux.neurons.reference import Reference
-from molyneux.vision.encoder import PatchGrid, Preprocessing
 from molyneux.vision.layout import Beside, ImagePrompt
 from molyneux.vision.photo import read_photo
-from molyneux.vision.preprocessor_config import preprocessing_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -42,8 +40,6 @@ LIMITS = (
     "paper's, which only ever read text: what its units do for photos was learned from photos.",
 )
 _NAMED = re.compile(r"\{(\w+_token)\}")
-_TOO_DIFFERENT = 0.25
-"""Of the spread of a photo's pixels: what another order of resizing may change on average."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +74,6 @@ class PromptLayout:
 
 
 @dataclass(frozen=True)
-class OwnEye:
-    """Where a vision-language model's patches lie on a photo."""
-
-    name: str
-    grid: PatchGrid
-    preprocessing: Preprocessing
-
-
-@dataclass(frozen=True)
 class OwnProjector:
     """The record of a projector that came with its model."""
 
@@ -108,13 +95,12 @@ class VisionLanguageModel:
     Attributes, besides those of every `SeeingModel`:
         language_model: the whole model, with the places of the units of the language model in it.
         family: the row that says how it puts photos into the prompt.
-        image_processor: the checkpoint's own.
+        encoder: the checkpoint's own image processor, and where patches lie on what it shows.
         projection: the record of its own projector.
     """
 
     language_model: LanguageModel
     family: VisionFamily
-    image_processor: Any
     encoder: OwnEye
     projection: OwnProjector
     layout: PromptLayout
@@ -168,9 +154,9 @@ class VisionLanguageModel:
                 f"{family.name} looks at photos in one size of its own; leave the size out"
             )
         with _going_together(name):
-            side, preparing = _view(family, config, image_processor, centre)
-        layout = PromptLayout(template, family.image, family.begins, family.tiles, preparing.size)
-        eye = OwnEye(f"{name} (its vision network)", PatchGrid(side, side), preparing)
+            eye = OwnEye.of(family, config, image_processor, centre, name)
+        size = eye.preprocessing.size
+        layout = PromptLayout(template, family.image, family.begins, family.tiles, size)
         projector = OwnProjector(
             {"language_model": name, "encoder": eye.name, "projector": "the model's own"}
             | {"layout": layout.record(), "family": family.name},
@@ -179,7 +165,6 @@ class VisionLanguageModel:
         seeing = cls(
             adapted,
             family,
-            image_processor,
             eye,
             projector,
             layout,
@@ -189,7 +174,7 @@ class VisionLanguageModel:
         with _going_together(name):
             seeing.see([Image.new("RGB", (48, 32), (90, 120, 60))])
             if check:
-                seeing._require_region()
+                eye.require_region()
         return seeing
 
     @property
@@ -214,10 +199,7 @@ class VisionLanguageModel:
 
     def pixels(self, photo: Photo) -> dict[str, Tensor]:
         """Return what the model's own image processor makes of a photo: pixels, and their shape."""
-        image = read_photo(photo)
-        if self.family.view == "centre":
-            image = self.encoder.preprocessing.crop(image)
-        return _processed(self.image_processor, self.family, image)
+        return self.encoder.pixels(read_photo(photo))
 
     @torch.no_grad()
     def features(self, pixels: dict[str, Tensor]) -> Float[Tensor, "tokens d_model"]:
@@ -325,27 +307,6 @@ class VisionLanguageModel:
             )
         return slice(start + ahead, start + ahead + wanted)
 
-    def _require_region(self) -> None:
-        """Check that the image processor shows the part of a photo that the row says.
-
-        Raises:
-            AdapterError: it does not.
-        """
-        if self.family.view == "centre":
-            return  # cut out here
-        photo = _asymmetric_photo(self.encoder.preprocessing.size)
-        seen = self.pixels(photo)["pixel_values"]
-        claimed = self.encoder.preprocessing.crop(photo)
-        again = _processed(self.image_processor, self.family, claimed)["pixel_values"]
-        first, second = (_first_view(pixels) for pixels in (seen, again))
-        off = float((first - second).abs().mean() / first.std())
-        if first.shape != second.shape or off > _TOO_DIFFERENT:
-            raise AdapterError(
-                f"the image processor ({type(self.image_processor).__name__}) does not show "
-                f"{self.family.name} the part of a photo that its row says (off by {off:.2f}); "
-                "give the checkpoint's own preprocessor_config.json, or mend the row's `view`"
-            )
-
     def write(self, prompt: ImagePrompt, max_tokens: int = MAX_TOKENS) -> list[list[int]]:
         """Return the token ids of each photo's greedy caption."""
         return continue_greedily(self.language_model, prompt, max_tokens)
@@ -398,67 +359,3 @@ def _going_together(name: str) -> Iterator[None]:
             f"the image processor given for {name} makes what the model cannot take "
             f"({quote(error)}); give the checkpoint's own preprocessor_config.json"
         ) from error
-
-
-def _processed(image_processor: Any, family: VisionFamily, photo: Image.Image) -> dict[str, Tensor]:
-    made = image_processor(images=photo, return_tensors="pt", **family.image_settings)
-    return {key: value for key, value in made.items() if isinstance(value, Tensor)}
-
-
-def _first_view(pixels: Tensor) -> Tensor:
-    """Return the photo's own view out of what may hold tiles too: 3 height width."""
-    while pixels.dim() > 3:
-        pixels = pixels[0]
-    return pixels
-
-
-def _view(
-    family: VisionFamily, config: Any, image_processor: Any, centre: int | None
-) -> tuple[int, Preprocessing]:
-    """Return how many patches are beside each other, and which part of a photo they show."""
-    settings: dict[str, Any] = image_processor.to_dict()
-    mean, std = _three(settings["image_mean"]), _three(settings["image_std"])
-    if family.view == "centre":
-        assert family.cell is not None
-        size, cell = centre or family.centre, family.cell(config)
-        made = _processed(image_processor, family, Image.new("RGB", (size, size)))
-        shape = made["image_grid_thw"][0].tolist()
-        across = [shape[i] * int(settings["patch_size"]) for i in (1, 2)]
-        if size < 1 or size % cell or across != [size, size]:
-            raise UsageError(
-                f"{family.name} takes squares of {size} pixels as {across[0]} x {across[1]}; "
-                f"choose a size (--centre) that is a multiple of {cell}, within what its image "
-                "processor leaves as it is"
-            )
-        preparing = Preprocessing(size, size, mean, std, Image.Resampling.BICUBIC)
-        return size // cell, preparing
-    assert family.side is not None
-    side = family.side(config)
-    patch = one_side(config.vision_config.patch_size)
-    if family.view == "crop":
-        cut = preprocessing_of(settings, "CLIP", "the image processor's configuration")
-        return side, cut.over_patches(patch)
-    blank = _processed(image_processor, family, Image.new("RGB", (48, 32)))
-    pixels = _first_view(blank["pixel_values"])
-    if pixels.shape[1] != pixels.shape[2]:
-        raise AdapterError(
-            f"the image processor makes photos {pixels.shape[1]} high and {pixels.shape[2]} wide; "
-            "only squares are known here; give the checkpoint's own preprocessor_config.json"
-        )
-    size = int(pixels.shape[1])
-    resampling = Image.Resampling(int(settings["resample"]))
-    squeezed = Preprocessing(size, size, mean, std, resampling, keep_aspect=False)
-    return side, squeezed.over_patches(patch)
-
-
-def _three(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
-
-
-def _asymmetric_photo(size: int) -> Image.Image:
-    """Return a photo in which no part looks like another: half as wide again as it is high."""
-    photo = Image.new("RGB", (3, 2))
-    upper = [(250, 20, 20), (20, 250, 20), (20, 20, 250)]
-    photo.putdata([*upper, (240, 240, 0), (0, 0, 0), (250, 250, 250)])
-    return photo.resize((3 * size, 2 * size), Image.Resampling.BICUBIC)

@@ -20,6 +20,7 @@ from torch import Tensor
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import UsageError
 from molyneux.hooks import capture
+from molyneux.neurons.offloading import weights_by_reference
 from molyneux.vision.layout import ImagePrompt
 
 View = Literal["patches", "last"]
@@ -174,9 +175,10 @@ def attribute_units(
     embeddings = prompt.embeddings.detach().requires_grad_()
     with torch.enable_grad(), down as written, before as preactivation:
         first = min(target.position for target in targets)
-        output = model.run(
-            inputs_embeds=embeddings, beside=prompt.given(), keep=prompt.n_positions - first
-        )
+        with weights_by_reference(model.model):
+            output = model.run(
+                inputs_embeds=embeddings, beside=prompt.given(), keep=prompt.n_positions - first
+            )
         rows = [target.position - first for target in targets]
         tokens = [target.token_id for target in targets]
         logits = output.logits[0, rows].float()

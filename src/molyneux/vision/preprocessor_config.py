@@ -169,10 +169,10 @@ def _preprocessing(name: str, config: Mapping[str, Any], path: Path | str) -> Pr
         raise refuse("keeps every photo's own shape")
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     if config["do_normalize"]:
-        mean, std = _three(config["image_mean"]), _three(config["image_std"])
+        mean, std = three(config["image_mean"]), three(config["image_std"])
     if config.get("include_top"):
         # EfficientNet's processor divides by the deviation once more.
-        again = _three(config["image_std"])
+        again = three(config["image_std"])
         std = (std[0] * again[0], std[1] * again[1], std[2] * again[2])
     size = crop if crop is not None else resize
     assert size is not None
@@ -210,7 +210,12 @@ def _positive(side: Any) -> int:
     return side
 
 
-def _three(values: Any) -> tuple[float, float, float]:
+def three(values: Any) -> tuple[float, float, float]:
+    """Return a number for each of red, green and blue, of three or of one for all.
+
+    Raises:
+        ValueError: they are not three finite numbers.
+    """
     if isinstance(values, int | float):
         values = (values,) * 3
     red, green, blue = (float(value) for value in values)

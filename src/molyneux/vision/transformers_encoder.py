@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from molyneux.adapters.encoder_families import EncoderFamily
 from molyneux.errors import AdapterError, UsageError
 from molyneux.vision.encoder import PatchGrid, Preprocessing
-from molyneux.vision.encoder_families import EncoderFamily
 
 _ELSEWHERE = 1e-3  # of the change at the patch itself: what other batching may alter by rounding
 

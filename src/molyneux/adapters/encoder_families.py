@@ -192,5 +192,5 @@ def find_encoder_family(model_type: str) -> EncoderFamily:
     hint = f"near matches: {', '.join(near)}" if near else f"known: {', '.join(sorted(known))}"
     raise AdapterError(
         f"no image encoder for the architecture {model_type!r} ({hint}); describe it with "
-        "molyneux.vision.encoder_families.EncoderFamily(...) and register_encoder_family(...)"
+        "molyneux.adapters.encoder_families.EncoderFamily(...) and register_encoder_family(...)"
     )

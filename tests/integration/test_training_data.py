@@ -19,6 +19,7 @@ from tiny_models import D_MODEL, ToyEncoder, tiny_photos, tiny_projection
 from molyneux.cli import main
 from molyneux.errors import RunError, UsageError, WeightsError
 from molyneux.models.captioner import Captioner, Parts
+from molyneux.models.generation import MAX_TOKENS
 from molyneux.training.batches import TrainingSet
 from molyneux.training.data import Wanted, open_data
 from molyneux.training.evaluation import BATCH, Evaluator
@@ -143,7 +144,7 @@ def test_crops_are_not_dropped_in_silence(tmp_path: Path) -> None:
     row = {"file": "0.png", "caption": "a dog.", "crop": [0, 0, 9, 9]}
     (tmp_path / "captions.jsonl").write_text(json.dumps(row))
     with pytest.raises(UsageError, match="crops or weights"):
-        open_data(Wanted(str(tmp_path), images=1), None)
+        open_data(Wanted(str(tmp_path), ("captions",)), None)
 
 
 @pytest.mark.parametrize(
@@ -261,6 +262,28 @@ def test_bertscore_is_skipped_with_its_reason(
     assert "BERTScore F1: none; no weights here" in (trained.out / "MODEL_CARD.md").read_text()
 
 
+def test_a_backbone_that_was_named_is_had_before_anything_is_read(
+    trained: Any, tmp_path: Path
+) -> None:
+    status, _, said = trained.run("--bertscore", str(tmp_path / "nowhere"))
+    assert status == 1
+    assert "no BERTScore: cannot load" in said
+    assert not trained.out.exists()
+
+
+def test_a_licence_is_the_user_s_to_give(trained: Any) -> None:
+    status, printed, _ = trained.run("--bertscore", "none")
+    assert status == 0
+    projection, card = (Path(json.loads(printed)[key]) for key in ("projection", "card"))
+    assert "licence" not in load_projection(projection).provenance
+    assert "license:" not in card.read_text()
+    assert "| projection | not stated |" in card.read_text()
+    assert trained.run("--bertscore", "none", "--licence", "cc-by-4.0")[0] == 0
+    assert load_projection(projection).provenance["licence"] == "cc-by-4.0"
+    assert '\nlicense: "cc-by-4.0"\n' in card.read_text().partition("\n---\n")[0]
+    assert "| projection | cc-by-4.0 |" in card.read_text()
+
+
 class FakeApi:
     def __init__(self, error: Exception | None = None) -> None:
         self.calls: list[Any] = []
@@ -307,10 +330,16 @@ def test_without_a_token_nothing_is_trained(trained: Any, monkeypatch: pytest.Mo
         hub_api()
 
 
-def evaluator(captioner: Captioner, folder: Path, n: int) -> Evaluator:
+def evaluator(captioner: Captioner, folder: Path, n: int, longer: int = 10**9) -> Evaluator:
     for number in range(n):
         (folder / f"{number}.png").write_bytes(jpeg(number % 8))
-    rows = [Example(folder / f"{i}.png", ("the beach.", f"a {WORDS[i % 8]}.")) for i in range(n)]
+    more = " on a bed in a red boat on the water at night"
+    rows = [
+        Example(
+            folder / f"{i}.png", ("the beach.", f"a {WORDS[i % 8]}{more if i >= longer else ''}.")
+        )
+        for i in range(n)
+    ]
     features, first, _ = cache_features(captioner.encoder, rows, [1] * n, folder / "f", 0)
     data = TrainingSet(features, first, [1] * n, Examples(rows))
     return Evaluator(captioner.language_model, captioner.layout, data)
@@ -348,24 +377,39 @@ def test_every_score_has_its_interval_and_its_control(
     assert brief["cider"] == pytest.approx(found["cider"]["value"])
 
 
-def test_the_held_out_loss_is_the_mean_of_its_batches(captioner: Captioner, tmp_path: Path) -> None:
-    """Of each batch the nats per token, then the mean over photos: as it always was."""
-    from molyneux.training.loss import caption_ids, caption_loss
+def test_the_held_out_loss_is_one_number_per_token(captioner: Captioner, tmp_path: Path) -> None:
+    """The curve's and the card's are the same, also where batches differ in their lengths."""
+    from molyneux.training.loss import caption_ids, caption_nats
 
     n = BATCH + 3
-    judge = evaluator(captioner, tmp_path, n)
-    total = 0.0
-    for start in (0, BATCH):
-        part = range(start, min(start + BATCH, n))
-        prompts = captioner.projection.project(
-            torch.from_numpy(judge.data.features.take([int(judge.data.first[i]) for i in part]))
-        )
-        texts = [judge.references[i][1] for i in part]
-        ids = caption_ids(captioner.language_model, texts)
-        loss = caption_loss(captioner.language_model, captioner.layout, prompts, ids)
-        total += float(loss) * len(part)
-    found = judge.brief(captioner.projection.linear)["loss_held_out"]
-    assert found == pytest.approx(total / n, rel=1e-5)
+    judge = evaluator(captioner, tmp_path, n, longer=BATCH)
+    linear = captioner.projection.linear
+    nats, tokens = 0.0, 0
+    for i in range(n):
+        features = judge.data.features.take([int(judge.data.first[i])])
+        ids = caption_ids(captioner.language_model, [judge.references[i][1]])
+        prompts = captioner.projection.project(torch.from_numpy(features))
+        nats += float(caption_nats(captioner.language_model, captioner.layout, prompts, ids).sum())
+        tokens += ids.shape[1]
+    found = judge.brief(linear)["loss_held_out"]
+    assert found == pytest.approx(nats / tokens, rel=1e-5)
+    assert found == judge.whole(linear, None)["loss"]["value"]
+
+
+def test_captions_are_scored_at_the_length_they_are_written_at(
+    captioner: Captioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captioner.language_model.__class__, "token_text", lambda self, token: "x")
+    rows: list[Any] = []
+    decode = captioner.language_model.__class__.decode
+    monkeypatch.setattr(
+        captioner.language_model.__class__,
+        "decode",
+        lambda self, ids: rows.append(ids) or decode(self, ids),
+    )
+    judge = evaluator(captioner, tmp_path, 3)
+    judge.see(captioner.projection.linear)
+    assert max(map(len, rows)) == MAX_TOKENS
 
 
 def test_a_random_encoder_is_seeded_and_sees() -> None:

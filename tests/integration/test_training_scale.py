@@ -470,6 +470,29 @@ def test_other_weights_or_photos_have_another_cache(folder: Path, tmp_path: Path
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_a_photo_that_did_not_read_is_tried_again_by_the_next_run(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Runs share a cache; one that has begun keeps to the photos it began with."""
+    photos = write_photos(tmp_path / "photos")
+    whole = (photos / "3.png").read_bytes()
+    (photos / "3.png").write_bytes(whole[:40])
+    shared: dict[str, Any] = {"cache": tmp_path / "cache"}
+    first, log = run_toy(photos, tmp_path / "first", **shared)
+    assert first.provenance["unreadable"] == 1
+    (photos / "3.png").write_bytes(whole)
+    second, _ = run_toy(photos, tmp_path / "second", **shared)
+    assert second.provenance["unreadable"] == 0
+    again = tmp_path / "first"
+    for name in (STATE, LOG):
+        (again / name).unlink()
+    resumed, log_resumed = run_toy(photos, again, **shared)
+    assert resumed.provenance["unreadable"] == 1
+    assert losses(log_resumed) == losses(log)
+    third, _ = run_toy(photos, tmp_path / "third", **shared)
+    assert torch.equal(third.linear.weight, second.linear.weight)
+
+
 def toy_set(n: int) -> TrainingSet:
     rows = [Example(Path(f"{i}"), tuple(CAPTIONS), weight=1 + i) for i in range(n)]
     store = features_module.FeatureRows([np.zeros((n, 4, 2), np.float16)], (4, 2))
@@ -525,6 +548,15 @@ def test_a_log_that_lacks_steps_is_refused(tmp_path: Path) -> None:
         Log(tmp_path, 4, writes=True)
 
 
+def test_a_name_that_is_no_utf8_is_logged(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff.png")
+    log = Log(tmp_path, 0, writes=True)
+    log.add({"step": 1, "unreadable": [name]})
+    log.close()
+    again = Log(tmp_path, 1, writes=False)
+    assert again.entries[0]["unreadable"] == [name]
+
+
 def test_a_damaged_checkpoint_is_one_line(folder: Path, tmp_path: Path) -> None:
     run_toy(folder, tmp_path / "run", recipe={"steps": 2})
     state = tmp_path / "run" / STATE
@@ -538,12 +570,56 @@ def test_limber_is_its_published_recipe() -> None:
     recipe = limber.recipe
     assert (recipe.steps, recipe.batch, limber.accumulate) == (15_000, 2048, 8)
     assert (recipe.learning_rate, recipe.dropout, recipe.weight_decay) == (8e-4, 0.1, 0.0)
+    assert (recipe.betas, recipe.clip, recipe.end_token) == ((0.9, 0.95), 1.0, True)
     assert (recipe.patches_kept, limber.begins, limber.data) == (1, False, "CC3M")
-    assert recipe.learning_rate_at(0) == pytest.approx(8e-6)
-    assert recipe.learning_rate_at(99) == pytest.approx(8e-4)
-    assert recipe.learning_rate_at(14_999) == pytest.approx(8e-4 * (300_000 - 14_999) / 299_900)
+    # DeepSpeed's WarmupDecayLR: log(k + 1) / log(100), then down to 0 at the last step.
+    for step, share in ((0, 0), (9, 0.5), (99, 1), (100, 1), (7550, 0.5), (15_000, 0)):
+        assert recipe.learning_rate_at(step) == pytest.approx(8e-4 * share), step
     with pytest.raises(UsageError, match="did you mean limber"):
         find_recipe("limbre")
+    with pytest.raises(UsageError, match="there is no rise 'steep'; take linear or logarithmic"):
+        replace(recipe, rise="steep")
+
+
+def test_fewer_steps_do_not_shorten_limber_s_warm_up() -> None:
+    recipe = find_recipe("limber").recipe
+    for steps in (1000, 200, 60):
+        fewer = replace(recipe, steps=steps)
+        for step in range(min(100, steps)):
+            assert fewer.learning_rate_at(step) == recipe.learning_rate_at(step)
+    assert replace(recipe, steps=1000).learning_rate_at(999) < 1e-6
+
+
+def test_a_recipe_s_betas_are_adam_s(folder: Path, tmp_path: Path, single: Any) -> None:
+    """AdamW written out: the first step is the same with any, the second is not."""
+    from molyneux.training import loop
+
+    taken: list[Any] = []
+    begin = loop._begin
+
+    def watched(*arguments: Any) -> Any:
+        taken.append(begin(*arguments)[2].defaults["betas"])
+        return begin(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_begin", watched)
+        _, log = run_toy(folder, tmp_path / "run", recipe={"betas": (0.9, 0.95)})
+    assert taken == [(0.9, 0.95)]
+    _, plain, _ = single
+    assert losses(log)[:2] == losses(plain)[:2]
+    assert losses(log)[3:] != losses(plain)[3:]
+
+
+def test_a_run_of_a_version_with_fewer_settings_is_resumed(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run_toy(folder, out)
+    settings = json.loads((out / SETTINGS).read_text())
+    for name in ("betas", "warmup_steps", "rise", "end_token"):
+        del settings[name]
+    (out / SETTINGS).write_text(json.dumps(settings))
+    with pytest.raises(RunError, match="another end_token;"):
+        run_toy(folder, out, recipe={"end_token": True})
+    run_toy(folder, out)
 
 
 def test_bfloat16_learns_in_float32(folder: Path, tmp_path: Path) -> None:

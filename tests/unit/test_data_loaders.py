@@ -393,7 +393,7 @@ def test_rows_of_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_hub_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    with pytest.raises(UsageError, match=r"pip install 'molyneux\[hub\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'datasets>=4'"):
         open_dataset("hf:some/set")
 
 

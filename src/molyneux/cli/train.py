@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,13 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molyneux.cli.app import app
+from molyneux.cli.bars import Bars
 from molyneux.cli.options import DEFAULT_PRESET, AsJson, Preset, note, show, show_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from molyneux.training.evaluation import Backbone
-    from molyneux.training.recipe import Recipe
 
 Conditions = list[str] | None
 
@@ -92,6 +89,13 @@ def train(
     caption_tokens: Annotated[
         int | None, typer.Option("--caption-tokens", min=1, help="Captions are cut there.")
     ] = None,
+    end_token: Annotated[
+        bool | None,
+        typer.Option(
+            "--end-token/--no-end-token",
+            help="Also train the token that ends a text, after captions without a full stop.",
+        ),
+    ] = None,
     every: Annotated[
         int | None, typer.Option("--every", min=1, help="Steps between evaluations.")
     ] = None,
@@ -148,6 +152,10 @@ def train(
         str | None,
         typer.Option("--push-to-hub", help="Upload weights and card to this repository."),
     ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option("--licence", help="Of the projection, as hubs name it: mit, cc-by-4.0."),
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="What the data is.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of every random draw.")] = 0,
     as_json: AsJson = False,
@@ -168,6 +176,7 @@ def train(
         require_usable,
     )
     from molyneux.training.hold_out import leave_out, unseen_names
+    from molyneux.training.loss import require_end_token
     from molyneux.training.precision import training_dtype
     from molyneux.training.processes import join_processes, together
     from molyneux.training.publish import hub_api, push
@@ -184,6 +193,7 @@ def train(
         "dropout": dropout,
         "patches_kept": patches_kept,
         "caption_tokens": caption_tokens,
+        "end_token": end_token,
         "every": every,
         "seed": seed,
     }
@@ -202,7 +212,7 @@ def train(
     speaks = note if share.is_first else _silent
     if share.is_first:
         require_usable(out)
-    bars = _Bars(chosen, share.is_first)
+    bars = Bars(chosen, share.is_first)
     conduct = Conduct(
         share=share,
         features=features or ready.features,
@@ -211,7 +221,6 @@ def train(
         recompute=recompute,
         checkpoint=checkpoint,
         cache=cache,
-        backbone=_backbone(bertscore),
         on_photo=bars.on_photo,
         on_step=bars.on_step,
         note=bars.note,
@@ -225,10 +234,13 @@ def train(
     else:
         token = begin or None
     require_begin(tokenizer, token, called)
+    if chosen.end_token:
+        require_end_token(tokenizer, called)
     require_split(chosen.batch, share, conduct.accumulate)
     layout = Layout(token)
     if out is not None:
         require_same(out, {**asdict(chosen), "layout": layout.record()})
+    conduct = replace(conduct, backbone=_backbone(bertscore, share.is_first))
     found = open_data(Wanted(data, tuple(where or ()), images, seed), held, speaks)
     names = tuple(part.strip() for part in (hold_out or "").split(",") if part.strip())
     record: dict[str, Any] = {"sets": found.record}
@@ -260,6 +272,7 @@ def train(
             run,
             data_name=name or ready.data or Path(data).name,
             views=views or ready.views,
+            licence=licence or None,
             record=record,
             conduct=conduct,
         )
@@ -291,54 +304,20 @@ def _silent(_: str) -> None:
     """Say nothing: one process of several speaks."""
 
 
-def _backbone(name: str | None) -> Backbone | None:
-    """Return what loads BERTScore's backbone when it is needed."""
+def _backbone(name: str | None, loads: bool) -> Backbone | None:
+    """Return what gives BERTScore's backbone; one the user named is loaded here, before training.
+
+    Args:
+        loads: whether this process is the one that scores.
+
+    Raises:
+        WeightsError: the one that the user named cannot be had.
+    """
     if name == "none":
         return None
     from molyneux.metrics.bertscore import load_bert_scorer
 
-    return lambda: load_bert_scorer(name, note=note)
-
-
-class _Bars:
-    """Progress on stderr: photos encoded, then steps."""
-
-    def __init__(self, recipe: Recipe, speaks: bool) -> None:
-        from tqdm import tqdm
-
-        self._make: Callable[..., Any] = lambda **options: tqdm(disable=not speaks, **options)
-        self._speaks = speaks
-        self._total = recipe.steps
-        self._photos: Any = None
-        self._steps: Any = None
-
-    def __enter__(self) -> _Bars:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for bar in (self._photos, self._steps):
-            if bar is not None:
-                bar.close()
-
-    def note(self, line: str) -> None:
-        """Show a line above the bars."""
-        from tqdm import tqdm
-
-        if self._speaks:
-            tqdm.write(line, file=sys.stderr)
-
-    def on_photo(self, done: int, total: int) -> None:
-        """Show how many photos are encoded."""
-        if self._photos is None or done < self._photos.n:
-            self._photos = self._make(total=total, unit="photo", desc="features", leave=False)
-        self._photos.update(done - self._photos.n)
-
-    def on_step(self, step: int, loss: float) -> None:
-        """Show how far training is."""
-        if self._photos is not None:
-            self._photos.close()
-            self._photos = None
-        if self._steps is None:
-            self._steps = self._make(total=self._total, unit="step", initial=step - 1)
-        self._steps.update(step - self._steps.n)
-        self._steps.set_postfix(loss=f"{loss:.2f}")
+    if name is None or not loads:
+        return lambda: load_bert_scorer(name, note=note)
+    scorer = load_bert_scorer(name, note=note)
+    return lambda: scorer

@@ -11,6 +11,7 @@ from typing import Any
 from molyneux.data.annotated import AnnotatedPhotos, inside, read_json
 from molyneux.data.dataset import Item
 from molyneux.data.outlines import Runs, Shapes, read_segmentation
+from molyneux.data.texts import read_texts, tidy
 from molyneux.errors import UsageError
 
 LICENCE = "annotations CC BY 4.0; photos under their own Flickr licences"
@@ -52,15 +53,20 @@ class Coco(AnnotatedPhotos):
     name = "coco"
     licence = LICENCE
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, captions: Path | None = None) -> None:
         """Read the annotations below a folder.
+
+        Args:
+            captions: a caption file; of the annotations that one alone is read, with the
+                `instances*.json` of its name beside it.
 
         Raises:
             UsageError: there are none, they are damaged or contradict themselves, or no photo of
                 theirs is there.
         """
         super().__init__(root)
-        self.files = annotation_files(root)
+        self._captions = captions
+        self.files = annotation_files(root) if captions is None else _and_instances(captions)
         if not self.files:
             raise UsageError(
                 f"no captions*.json or instances*.json in {root} or {root / 'annotations'}; "
@@ -147,9 +153,9 @@ class Coco(AnnotatedPhotos):
         photo = self._photos.get(str(_number(entry["image_id"])))
         if photo is None:
             return  # a subset often keeps the annotations of photos it left out
-        if entry.get("caption") is not None:
-            caption = " ".join(str(entry["caption"]).split())
-            if caption and caption not in photo.captions:
+        where = f"{file}, annotation {entry.get('id')}"
+        for caption in map(tidy, read_texts(entry.get("caption"), "caption", where)):
+            if caption not in photo.captions:
                 photo.captions.append(caption)
         if entry.get("category_id") is None:
             return
@@ -183,6 +189,8 @@ class Coco(AnnotatedPhotos):
 
     def _places(self, split: str | None) -> list[Path]:
         named = [] if split is None else [self.root / split, self.root / "images" / split]
+        if self._captions is not None:
+            named.append(self.root / self._captions.stem.removeprefix("captions_"))
         return [*named, self.root / "images", self.root]
 
     def _no_photos(self) -> str:
@@ -208,6 +216,12 @@ def annotation_files(root: Path) -> list[Path]:
         for path in folder.glob(pattern)
     ]
     return sorted(path for path in found if path.is_file())
+
+
+def _and_instances(captions: Path) -> list[Path]:
+    """Return a caption file, and the file of its instances where it is there."""
+    beside = captions.with_name(captions.name.replace("captions", "instances", 1))
+    return sorted({captions, beside} if beside.is_file() else {captions})
 
 
 def _number(written: Any) -> int:

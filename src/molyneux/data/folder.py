@@ -13,6 +13,7 @@ from typing import Any
 
 from molyneux.data.annotated import AnnotatedPhotos
 from molyneux.data.dataset import Item
+from molyneux.data.texts import read_texts, tidy
 from molyneux.errors import UsageError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -136,12 +137,14 @@ def read_captions(file: Path) -> dict[str, _Said]:
                         f"{file}, line {number}: no photo is named; a line has `file` and `caption`"
                     )
                 what = said.setdefault(os.path.normpath(name).replace(os.sep, "/"), _Said())
-                for caption in (*_texts(row.get("caption")), *_texts(row.get("captions"))):
-                    if caption not in what.captions:
-                        what.captions.append(caption)
-                for category in _texts(row.get("categories")):
-                    if category.lower() not in what.categories:
-                        what.categories.append(category.lower())
+                where = f"{file}, line {number}"
+                for key in ("caption", "captions"):
+                    for caption in map(tidy, read_texts(row.get(key), key, where)):
+                        if caption not in what.captions:
+                            what.captions.append(caption)
+                for category in read_texts(row.get("categories"), "categories", where):
+                    if (known := tidy(category).lower()) not in what.categories:
+                        what.categories.append(known)
                 what.split = str(row["split"]) if row.get("split") else what.split
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} is not UTF-8 text; save it as UTF-8") from error
@@ -168,9 +171,3 @@ def _rows(file: Path, stream: Iterable[str]) -> Iterator[tuple[int, Mapping[str,
         if not isinstance(row, dict):
             raise UsageError(f"{file}, line {number}: not an object with `file` and `caption`")
         yield number, row
-
-
-def _texts(value: Any) -> list[str]:
-    """Return the non-empty sentences of a text or of a list of texts, their white space single."""
-    values = value if isinstance(value, list) else [] if value is None else [value]
-    return [text for one in values if (text := " ".join(str(one).split()))]

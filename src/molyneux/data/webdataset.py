@@ -12,11 +12,13 @@ import json
 import re
 import tarfile
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from molyneux.data.dataset import Item, Span
 from molyneux.data.folder import SUFFIXES
+from molyneux.data.texts import read_texts, tidy
 from molyneux.errors import UsageError
 
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -48,6 +50,15 @@ class Shards:
     def only(self, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Item]]:
         """Yield position and item of the wanted positions; of others nothing is read."""
         return self._pass(wanted, every=False)
+
+    def origin(self, identity: str) -> str:
+        """Return where an item lies, whatever else was opened with its shard."""
+        shard, _, key = identity.partition("/")
+        return f"{self._resolved[shard]}/{key}"
+
+    @cached_property
+    def _resolved(self) -> dict[str, Path]:
+        return {shard.name: shard.resolve() for shard in self.shards}
 
     def record(self) -> dict[str, Any]:
         """Return name, place, and the shards with their sizes in bytes.
@@ -183,16 +194,15 @@ def _item(identity: str, source: bytes | Span, texts: dict[str, bytes]) -> Item:
             ) from error
         said = found if isinstance(found, dict) else {}
         for name in ("caption", "captions", "text"):
-            value = said.get(name)
-            captions += [value] if isinstance(value, str) else map(str, value or ())
-    tidy = (" ".join(caption.split()) for caption in captions)
-    categories = (str(category).lower() for category in said.get("categories") or ())
+            captions += read_texts(said.get(name), name, f"{identity}.json")
+    named = read_texts(said.get("categories"), "categories", f"{identity}.json")
+    categories = (tidy(category).lower() for category in named)
     label, split = said.get("label"), said.get("split")
     single = () if label is None else (str(label).lower(),)
     return Item(
         id=identity,
         source=source,
-        captions=tuple(dict.fromkeys(filter(None, tidy))),
+        captions=tuple(dict.fromkeys(filter(None, map(tidy, captions)))),
         categories=tuple(dict.fromkeys(categories)) or single,
         split=None if split is None else str(split),
         label=None if label is None else str(label),

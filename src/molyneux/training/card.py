@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -46,7 +47,7 @@ def write_card(
     begin = f"`{layout['begin']}`, then " if layout["begin"] else ""
     lines = [
         "---",
-        "license: mit",
+        *([f"license: {json.dumps(provenance['licence'])}"] if "licence" in provenance else []),
         "library_name: molyneux",
         "pipeline_tag: image-to-text",
         "tags: [molyneux, projection, image-captioning, interpretability]",

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from molyneux.data.dataset import Indexed, Item, Span, Streamed
-from molyneux.data.open import kind_of, open_dataset
+from molyneux.data.coco import Coco
+from molyneux.data.dataset import Dataset, Indexed, Item, Span, Streamed
+from molyneux.data.open import open_dataset
 from molyneux.data.selection import Selection, select
 from molyneux.errors import UsageError
+from molyneux.training.caption_files import coco_root, read_examples, training_splits
 from molyneux.training.examples import (
     Example,
     Examples,
     held_out_names,
     load_examples,
-    read_examples,
+    some_photos,
 )
 
-OWN_FILES = ("captions.jsonl", "captions.csv")
-_OWN_SUFFIXES = (".jsonl", ".csv", ".json")
+LISTS = ("captions.jsonl", "captions.csv")
+_LIST_SUFFIXES = (".jsonl", ".csv")
 Note = Callable[[str], None]
 
 
@@ -30,7 +33,8 @@ class Wanted:
     """Which photos of which data set.
 
     Attributes:
-        spec: what `open_dataset` takes, or a caption file with crops and weights.
+        spec: what `open_dataset` takes, a caption list with crops and weights, or one of COCO's
+            caption files.
         where: conditions, as `molyneux.data.selection.CONDITIONS` lists them.
         images: this many of them, drawn by `seed`; all if None.
     """
@@ -41,14 +45,18 @@ class Wanted:
     seed: int = 0
 
     @property
-    def is_own(self) -> bool:
-        """Whether it is read as it stands, with its crops and weights."""
+    def is_list(self) -> bool:
+        """Whether it is a caption list, which is read with its crops and weights."""
         place = Path(self.spec)
-        if self.where or self.images is not None:
-            return False
-        return (place.is_file() and place.suffix in _OWN_SUFFIXES) or any(
-            (place / name).is_file() for name in OWN_FILES
-        )
+        if place.is_file():
+            return place.suffix in _LIST_SUFFIXES
+        return not self.where and any((place / name).is_file() for name in LISTS)
+
+    @property
+    def root(self) -> Path:
+        """The folder that a caption list's photos are named from."""
+        place = Path(self.spec)
+        return place.parent if place.is_file() else place
 
 
 @dataclass(frozen=True)
@@ -71,43 +79,45 @@ def open_data(wanted: Wanted, validation: Wanted | None, note: Note = lambda lin
         UsageError: a place, a condition or the captions do not make sense, or a photo is in both.
     """
     if validation is None:
-        if wanted.is_own:
-            training, held_out = load_examples(Path(wanted.spec))
-            return Data(
-                Examples.of(training),
-                Examples.of(held_out),
-                {"training": _own_record(training), "validation": _own_record(held_out)},
-            )
-        examples, record = _examples(wanted, note, training=True)
-        aside = held_out_names({example.name for example in examples})
-        kept = examples.only(lambda example: example.name not in aside)
-        held = examples.only(lambda example: example.name in aside)
+        if wanted.is_list:
+            _require_no_conditions(wanted)
+            training, aside = load_examples(Path(wanted.spec), wanted.images, wanted.seed)
+            record = {
+                "training": _list_record(training, wanted),
+                "validation": _list_record(aside, replace(wanted, images=None)),
+            }
+            return _apart(Data(Examples.of(training), Examples.of(aside), record))
+        examples, about = _examples(wanted, note, training=True)
+        names = held_out_names({example.name for example in examples})
+        kept = examples.only(lambda example: example.name not in names)
+        held = examples.only(lambda example: example.name in names)
         if not len(kept):
             raise UsageError(
                 f"{wanted.spec} gives one captioned photo; at least one to train on and one to "
                 "hold out are needed"
             )
-        return Data(kept, held, {"training": record, "validation": "a part of the same set"})
-    found, record = _examples(wanted, note, training=True)
-    held, held_record = _examples(validation, note, training=False)
-    _require_apart(found, held)
-    return Data(found, held, {"training": record, "validation": held_record})
+        return Data(kept, held, {"training": about, "validation": "a part of the same set"})
+    found, about = _examples(wanted, note, training=True)
+    held, held_about = _examples(validation, note, training=False)
+    return _apart(Data(found, held, {"training": about, "validation": held_about}))
 
 
 def _examples(wanted: Wanted, note: Note, training: bool) -> tuple[Examples, dict[str, Any]]:
-    if wanted.is_own:
+    if wanted.is_list:
+        _require_no_conditions(wanted)
         rows, aside = read_examples(Path(wanted.spec))
         if not rows:
             raise UsageError(f"{wanted.spec} holds no captioned photo; add some lines to it")
-        return Examples.of(rows), {**_own_record(rows), "held_out_jsonl_left_out": len(aside)}
-    spec = wanted.spec
-    if Path(spec).suffix in _OWN_SUFFIXES and Path(spec).is_file():
-        spec = str(Path(spec).parent)
-    _require_plain(spec)
-    dataset = open_dataset(spec)
+        rows = some_photos(rows, wanted.images, wanted.seed, wanted.root)
+        about = {**_list_record(rows, wanted), "held_out_jsonl_left_out": len(aside)}
+        return Examples.of(rows), about
+    _require_plain(wanted.spec)
+    place = Path(wanted.spec)
+    named = place.is_file() and place.suffix == ".json"
+    dataset = Coco(coco_root(place), place) if named else open_dataset(wanted.spec)
     where = wanted.where
     if training and not any(condition.startswith("split=") for condition in where):
-        where = (*where, *_training_splits(spec, dataset, note))
+        where = (*where, *_training_splits(dataset, note))
     selection = select(dataset, where, wanted.images, wanted.seed)
     examples = examples_of(selection)
     if not len(examples):
@@ -120,24 +130,32 @@ def _examples(wanted: Wanted, note: Note, training: bool) -> tuple[Examples, dic
     return examples, {**about, **chosen, "captioned": len(examples)}
 
 
+def _require_no_conditions(wanted: Wanted) -> None:
+    if wanted.where:
+        raise UsageError(
+            f"{wanted.spec} is a list that is read as it stands, so that no condition can choose "
+            f"from it; leave out {' and '.join(wanted.where)}, or name a list of the photos you "
+            "want"
+        )
+
+
 def _require_plain(spec: str) -> None:
     """Refuse to choose from a caption list whose crops and weights would be dropped in silence."""
-    file = Path(spec) / OWN_FILES[0]
+    file = Path(spec) / LISTS[0]
     if file.is_file():
         rows, _ = read_examples(file)
         if any(example.crop or example.weight != 1 for example in rows):
             raise UsageError(
-                f"{file} has crops or weights, which are only taken as a whole; leave out --where "
-                "and --images, or these keys"
+                f"{file} has crops or weights, from which no condition can choose; leave out "
+                "--where, or these keys"
             )
 
 
-def _training_splits(spec: str, dataset: Any, note: Note) -> tuple[str, ...]:
-    if kind_of(spec) != "coco":
+def _training_splits(dataset: Dataset, note: Note) -> tuple[str, ...]:
+    if not isinstance(dataset, Coco):
         return ()
-    splits = {item.split for item in dataset}
-    training = sorted(split for split in splits if split and split.startswith("train"))
-    if training and len(training) < len(splits):
+    training = training_splits(dataset)
+    if training and any(item.split not in training for item in dataset):
         note(f"training on {', '.join(training)} only; name other splits with --where split=NAME")
     return tuple(f"split={split}" for split in training)
 
@@ -177,31 +195,34 @@ def _example(item: Item, source: str) -> Example:
     )
 
 
-def _own_record(rows: Sequence[Example]) -> dict[str, Any]:
+def _list_record(rows: Sequence[Example], wanted: Wanted) -> dict[str, Any]:
+    """Return how many rows there are, which were asked for, and a hash of all they say."""
     digest = hashlib.sha256()
-    for example in rows:
-        digest.update(
-            repr((example.name, example.crop, example.captions)).encode("utf-8", "replace")
-        )
-    return {"name": "caption list", "chosen": len(rows), "list_sha256": digest.hexdigest()}
+    for row in rows:
+        file = os.path.relpath(str(row.file), wanted.root)
+        said = (file, row.crop, row.captions, row.weight, row.source, row.categories)
+        digest.update(repr(said).encode("utf-8", "replace"))
+    asked = {} if wanted.images is None else {"images": wanted.images, "seed": wanted.seed}
+    return {
+        "name": "caption list",
+        **asked,
+        "chosen": len(rows),
+        "list_sha256": digest.hexdigest(),
+    }
 
 
-def _require_apart(training: Examples, validation: Examples) -> None:
-    """Refuse a validation set that shares photos with the training set.
+def _apart(data: Data) -> Data:
+    """Return data of which no photo is both trained on and held out.
 
     Raises:
-        UsageError: names one of them.
+        UsageError: names one that is.
     """
-
-    def places(examples: Examples) -> set[str]:
-        return {
-            examples.place + example.id if example.file is None else str(example.file.absolute())
-            for example in examples
-        }
-
-    both = places(training) & places(validation)
+    held_out = dict(zip(data.validation.origins(), data.validation, strict=True))
+    both = held_out.keys() & set(data.training.origins())
     if both:
         raise UsageError(
-            f"{len(both)} photos are both trained on and validated on, such as {min(both)}; keep "
-            "them apart with --where and --validation-where (split=, not-listed=)"
+            f"{len(both)} photos are both trained on and validated on, such as "
+            f"{held_out[min(both)].id}; keep them apart: in the lists, or with --where and "
+            "--validation-where (split=, not-listed=)"
         )
+    return data

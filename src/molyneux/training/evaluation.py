@@ -60,12 +60,8 @@ class Seen:
     written: list[str]
 
     def loss(self) -> float:
-        """Return nats per token: of each batch over its tokens, the mean over photos."""
-        total = 0.0
-        for start in range(0, len(self.nats), BATCH):
-            part = slice(start, start + BATCH)
-            total += self.nats[part].sum() / self.tokens[part].sum() * len(self.nats[part])
-        return float(total / len(self.nats))
+        """Return nats per token, over the tokens of all photos."""
+        return _ratio(self.nats, self.tokens)
 
 
 @dataclass(frozen=True)
@@ -73,13 +69,14 @@ class Evaluator:
     """Scores projections on held-out photos; several processes share the photos among them.
 
     Attributes:
-        note: told, one line at a time, what takes long.
+        end_token: whether the end of a caption is one of its tokens, as in training.
     """
 
     model: LanguageModel
     layout: Layout
     data: TrainingSet
     share: Share = field(default_factory=Share)
+    end_token: bool = False
 
     @cached_property
     def references(self) -> list[tuple[str, ...]]:
@@ -99,7 +96,7 @@ class Evaluator:
     def brief(self, linear: nn.Linear) -> dict[str, Any]:
         """Return what is logged at every evaluation.
 
-        `loss_held_out` (nats per token, the mean over photos of one caption each), `hit` (share
+        `loss_held_out` (nats per token, of one caption of each photo), `hit` (share
         of photos whose greedy caption's first noun is among the nouns of the photo's captions),
         `cider` (CIDEr-D) and a few captions to read.
         """
@@ -176,12 +173,12 @@ class Evaluator:
             features = torch.from_numpy(self.data.features.take(rows))
             prompts = linear(features.to(self.model.device))
             texts = [texts[len(texts) // 2] for texts in (self.references[i] for i in part)]
-            ids = caption_ids(self.model, texts)
+            ids = caption_ids(self.model, texts, self.end_token)
             nats = caption_nats(self.model, self.layout, prompts, ids)
             written: list[str] = []
             if captions:
                 prompt = lay_out(self.model, self.layout, prompts)
-                rows_written = continue_greedily(self.model, prompt, max_tokens=12)
+                rows_written = continue_greedily(self.model, prompt)
                 written = [self.model.decode(row).strip() for row in rows_written]
             own.append((number, nats.double().tolist(), count_tokens(ids).tolist(), written))
         every = sorted(one for each in gather(own, self.share) for one in each)
@@ -201,11 +198,12 @@ class Evaluator:
         return np.array([scorer.f1([text], list(given)).mean() for text, given in pairs])
 
 
-def _per_token(seen: Seen, seed: int) -> Estimate:
-    def ratio(nats: np.ndarray, tokens: np.ndarray) -> float:
-        return float(nats.sum() / tokens.sum())
+def _ratio(nats: np.ndarray, tokens: np.ndarray) -> float:
+    return float(nats.sum() / tokens.sum())
 
-    return bootstrap(seen.nats, seen.tokens, statistic=ratio, draws=DRAWS, seed=seed)
+
+def _per_token(seen: Seen, seed: int) -> Estimate:
+    return bootstrap(seen.nats, seen.tokens, statistic=_ratio, draws=DRAWS, seed=seed)
 
 
 def _with_control(own: Estimate, control: Estimate | None) -> dict[str, Any]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 from molyneux.data.dataset import Item, Span
+from molyneux.data.webdataset import Shards
 from molyneux.errors import UsageError
 from molyneux.vision.photo import read_photo
 
@@ -92,7 +92,10 @@ class Examples(Sequence[Example]):
 
     def only(self, keep: Callable[[Example], bool]) -> Examples:
         """Return the examples for which `keep` holds."""
-        kept = [index for index, example in enumerate(self.rows) if keep(example)]
+        return self.at([index for index, example in enumerate(self.rows) if keep(example)])
+
+    def at(self, kept: Sequence[int]) -> Examples:
+        """Return the examples of some indices, in this order."""
         numbers = tuple(self.numbers[index] for index in kept) if self.numbers else ()
         return replace(self, rows=[self.rows[index] for index in kept], numbers=numbers)
 
@@ -111,6 +114,25 @@ class Examples(Sequence[Example]):
         for number, item in self.archive.items(skip=lambda number: number not in at):
             yield at[number], item.read
 
+    def origins(self) -> list[str]:
+        """Return where the photo of each example lies.
+
+        Examples of one photo share it, whichever list, link or set of shards each came by.
+        """
+        dataset = None if self.archive is None else self.archive.dataset
+        resolved = cache(os.path.realpath)
+        found = []
+        for example in self.rows:
+            if example.file is not None:
+                found.append(os.path.realpath(example.file))
+            elif example.span is not None:
+                found.append(f"{resolved(example.span.file)}, byte {example.span.start}")
+            elif isinstance(dataset, Shards):
+                found.append(dataset.origin(example.id))
+            else:
+                found.append(f"{self.place} {example.id}")
+        return found
+
     @property
     def any_order(self) -> bool:
         """Whether any photo can be read at once: it is a file, or lies uncompressed in one."""
@@ -128,7 +150,9 @@ class Examples(Sequence[Example]):
         return Item(example.id, source).read()
 
 
-def load_examples(data: Path) -> tuple[list[Example], list[Example]]:
+def load_examples(
+    data: Path, images: int | None = None, seed: int = 0
+) -> tuple[list[Example], list[Example]]:
     """Return (training, held-out) examples of a captioned folder or a COCO layout.
 
     A folder holds `captions.jsonl` (lines with `file`, `captions` or `caption`, and optionally
@@ -137,10 +161,16 @@ def load_examples(data: Path) -> tuple[list[Example], list[Example]]:
     `held_out.jsonl` beside it is held out; without one, a twentieth of the photos is, at most
     1,000, by the hash of their file names.
 
+    Args:
+        images: this many photos, drawn by `seed`, and of those that are not set aside; all if None.
+
     Raises:
         UsageError: no captions are found, or a line names no photo.
     """
+    from molyneux.training.caption_files import read_examples
+
     examples, held_out = read_examples(data)
+    examples = some_photos(examples, images, seed, data if data.is_dir() else data.parent)
     training, held_out = (examples, held_out) if held_out else split_by_hash(examples)
     if not training or not held_out:
         raise UsageError(
@@ -150,43 +180,22 @@ def load_examples(data: Path) -> tuple[list[Example], list[Example]]:
     return training, held_out
 
 
-def read_examples(data: Path) -> tuple[list[Example], list[Example]]:
-    """Return all examples of a place (see `load_examples`) and those `held_out.jsonl` sets aside.
+def some_photos(
+    examples: list[Example], images: int | None, seed: int, root: Path
+) -> list[Example]:
+    """Return the examples of so many photos, in their order, with all crops; of all if None.
 
-    Raises:
-        UsageError: no captions are found, or a line names no photo.
+    They are the first by the SHA-256 of `<seed>/<file>`, the file as it is named from `root`.
     """
-    try:
-        return _load(data)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"the captions of {data} do not read ({type(error).__name__}: {error}); "
-            "see the formats in the training documentation"
-        ) from error
+    names = [os.path.relpath(str(example.file), root) for example in examples]
+    if images is None:
+        return examples
 
+    def drawn(name: str) -> bytes:
+        return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
 
-def _load(data: Path) -> tuple[list[Example], list[Example]]:
-    if data.is_file():
-        named = data
-        data = data.parent.parent if data.parent.name == "annotations" else data.parent
-    else:
-        named = next(
-            (data / n for n in ("captions.jsonl", "captions.csv") if (data / n).exists()),
-            data / "captions.json",
-        )
-        if not named.exists():
-            official = sorted((data / "annotations").glob("captions_train*.json"))
-            if not official:
-                raise UsageError(
-                    f"no captions in {data}: it needs captions.jsonl, captions.csv (file,caption), "
-                    "COCO's captions.json, or annotations/captions_train*.json"
-                )
-            return [e for path in official for e in _coco(path, data)], []
-    if named.suffix == ".jsonl":
-        held_out = data / "held_out.jsonl"
-        aside = held_out.exists() and held_out != named
-        return _jsonl(named), _jsonl(held_out) if aside else []
-    return _csv(named) if named.suffix == ".csv" else _coco(named, data), []
+    chosen = set(sorted(set(names), key=drawn)[:images])
+    return [row for row, name in zip(examples, names, strict=True) if name in chosen]
 
 
 def split_by_hash(examples: list[Example]) -> tuple[list[Example], list[Example]]:
@@ -207,90 +216,3 @@ def held_out_names(names: set[str]) -> set[str]:
         names, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
     )
     return set(ordered[: min(MOST_HELD_OUT, max(1, round(len(ordered) * HELD_OUT_SHARE)))])
-
-
-def _example(row: dict[str, Any], folder: Path, where: str) -> Example:
-    captions = row.get("captions") or ([row["caption"]] if row.get("caption") else [])
-    file = row.get("file") or row.get("file_name")
-    if not file or not captions:
-        raise UsageError(f"{where} names no photo or no caption; give `file` and `captions`")
-    return Example(
-        file=folder / file,
-        captions=tuple(str(caption) for caption in captions),
-        crop=_crop(row.get("crop"), where),
-        weight=_weight(row.get("weight", 1.0), where),
-        source=str(row.get("source", "")),
-        categories=tuple(str(category).lower() for category in row.get("categories") or ()),
-    )
-
-
-def _weight(given: object, where: str) -> float:
-    number = isinstance(given, (int, float)) and not isinstance(given, bool)
-    if number and 0 < given < math.inf:  # type: ignore[operator]
-        return float(given)  # type: ignore[arg-type]
-    raise UsageError(
-        f"{where}: the weight {json.dumps(given)[:60]} is not a number above 0; mend it, or leave "
-        "it out for 1"
-    )
-
-
-def _crop(given: object, where: str) -> tuple[int, int, int, int] | None:
-    """Return a crop as it is kept; whether the photo is that large is seen when it is read."""
-    match given:
-        case None:
-            return None
-        case [int(left), int(top), int(right), int(bottom)] if not any(
-            isinstance(edge, bool) for edge in (left, top, right, bottom)
-        ):
-            if 0 <= left < right and 0 <= top < bottom:
-                return left, top, right, bottom
-    raise UsageError(
-        f"{where}: the crop {json.dumps(given)[:60]} is not four whole numbers of pixels from 0 "
-        "on: left, top, right (beyond left), bottom (beyond top); mend it, or leave it out"
-    )
-
-
-def _jsonl(path: Path) -> list[Example]:
-    examples = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UsageError(f"{path} line {number} is not JSON ({error}); mend it") from error
-            examples.append(_example(row, path.parent, f"{path} line {number}"))
-    return examples
-
-
-def _csv(path: Path) -> list[Example]:
-    import csv
-
-    grouped: dict[str, list[str]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            name, caption = row.get("file") or row.get("image"), row.get("caption")
-            if not name or not caption:
-                raise UsageError(f"{path} line {number} needs the columns `file` and `caption`")
-            grouped.setdefault(name, []).append(caption)
-    return [Example(path.parent / name, tuple(texts)) for name, texts in grouped.items()]
-
-
-def _coco(path: Path, folder: Path) -> list[Example]:
-    document = json.loads(path.read_text(encoding="utf-8"))
-    captions: dict[int, list[str]] = {}
-    for annotation in document["annotations"]:
-        captions.setdefault(annotation["image_id"], []).append(str(annotation["caption"]))
-    places = [folder / "images", folder / path.stem.removeprefix("captions_"), folder]
-    examples = []
-    for image in document["images"]:
-        if image["id"] in captions:
-            file = next(
-                (p / image["file_name"] for p in places if (p / image["file_name"]).exists()), None
-            )
-            if file is None:
-                raise UsageError(
-                    f"{path} names {image['file_name']}, which is in none of "
-                    f"{', '.join(str(place) for place in places)}; put the photos there"
-                )
-            examples.append(Example(file, tuple(captions[image["id"]])))
-    return examples

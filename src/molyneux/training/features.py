@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,15 +88,19 @@ def cache_features(
     encoder_hash: str = "",
     share: Share | None = None,
     on_photo: Callable[[int, int], None] = lambda done, total: None,
+    left_out: Mapping[int, str] | None = None,
 ) -> tuple[FeatureRows, np.ndarray, list[str]]:
     """Return (features, first row of each example, refusals); encoded unless already on disk.
 
     Example i owns the rows `first[i]` to `first[i] + views[i]`. A photo that cannot be read gets
-    no row, is listed with its reason, and has `first[i] = -1`.
+    no row, is listed with its reason, and has `first[i] = -1`. A later call tries it again, since
+    a disk may have been away.
 
     Args:
         share: this process's; the others encode the rest, into the same folder.
         on_photo: told how many of its own photos this process has done, and of how many.
+        left_out: examples that stay without rows, and why: a run that has begun to draw must not
+            find photos that it did without.
 
     Raises:
         RunError: the disk has too little space, or the folder cannot be written.
@@ -108,7 +112,8 @@ def cache_features(
     cache = folder / cache_key(encoder, encoder_hash, examples, views, seed)
     with Run.writing():
         folder.mkdir(parents=True, exist_ok=True)
-        done = _read_journals(cache, shape)[0]
+        before = _read_journals(cache, shape)[0]
+        done = {index for index, place in before.items() if place.row >= 0} | set(left_out or ())
         # As the first process sees it: another run may be at work on the same photos, and what one
         # process takes for done and another does not would be left out by both.
         left = gather([index for index in range(len(examples)) if index not in done], share)[0]
@@ -120,10 +125,13 @@ def cache_features(
                 for number, _ in enumerate(_fill(part, encoder, examples, own, views, seed), 1):
                     on_photo(number, len(own))
         share.wait()
+    found = _read_journals(cache, shape)[0]
+    refused = {index: place.error for index, place in found.items() if place.row < 0}
+    # Again as the first process sees it; the others look later, and find at least its rows.
+    refused = gather({**refused, **(left_out or {})}, share)[0]
     places, parts = _read_journals(cache, shape)
-    first = np.array([places[index].row for index in range(len(examples))])
-    refused = [places[index].error for index in range(len(examples)) if places[index].row < 0]
-    return FeatureRows(parts, shape), first, refused
+    first = np.array([-1 if i in refused else places[i].row for i in range(len(examples))])
+    return FeatureRows(parts, shape), first, [refused[i] for i in sorted(refused)]
 
 
 @dataclass(frozen=True, slots=True)

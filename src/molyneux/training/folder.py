@@ -6,16 +6,20 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from molyneux.errors import RunError
 from molyneux.share import Share
 from molyneux.store import DEFAULT_PARENT, Run, require_free
+from molyneux.training.recipe import Recipe
 from molyneux.training.state import LOG
 from molyneux.vision.layout import Layout
 
-MANIFEST, SETTINGS = "manifest.json", "recipe.json"
+MANIFEST, SETTINGS, UNREADABLE = "manifest.json", "recipe.json", "unreadable.json"
 SHA256 = "_sha256"
 """How a setting ends that is the hash of a part's weights."""
 
@@ -51,14 +55,15 @@ def recorded_layout(out: Path | None) -> Layout | None:
 def require_same(folder: Path, settings: dict[str, Any]) -> None:
     """Refuse settings that are not those of the run in a folder, if one was begun there.
 
-    Hashes of weights that it does not name are not compared: earlier versions recorded none.
+    Hashes of weights that it does not name are not compared: earlier versions recorded none. What
+    it does not name of a recipe had today's default.
 
     Raises:
         RunError: names those that differ.
     """
     if not (folder / SETTINGS).exists():
         return
-    before = _read(folder / SETTINGS)
+    before = {**json.loads(json.dumps(asdict(Recipe()))), **_read(folder / SETTINGS)}
     settings = json.loads(json.dumps(settings))
     changed = sorted(
         key
@@ -70,6 +75,26 @@ def require_same(folder: Path, settings: dict[str, Any]) -> None:
             f"{folder} holds a run with another {', '.join(changed)}; give another --out, or "
             "the same settings to resume it"
         )
+
+
+def keep_unreadable(run: Run, **sets: tuple[np.ndarray, list[str]]) -> None:
+    """Write which photos a run does without, so that it still does when it is resumed.
+
+    Args:
+        sets: the first row of each example, below 0 where it has none, and why, in their order.
+    """
+    found = {}
+    for name, (first, why) in sets.items():
+        lacking = [index for index, row in enumerate(first) if row < 0]
+        found[name] = {str(i): line for i, line in zip(lacking, why, strict=True)}
+    if any(found.values()):
+        run.write_json(UNREADABLE, found)
+
+
+def read_unreadable(folder: Path) -> dict[str, dict[int, str]]:
+    """Return by set what `keep_unreadable` wrote, nothing where it wrote nothing."""
+    found = _read(folder / UNREADABLE)
+    return {name: {int(i): line for i, line in lines.items()} for name, lines in found.items()}
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -13,7 +13,8 @@ from molyneux.data.synonyms import category_of, table
 from molyneux.errors import UsageError
 from molyneux.training.data import Data
 from molyneux.training.examples import Example, Examples
-from molyneux.words.nouns import find_nouns, singular
+from molyneux.words.nouns import find_nouns
+from molyneux.words.singular import singular
 
 _WORDS = re.compile(r"[a-z]+(?:-[a-z]+)*")
 _COUNTED = ("by_annotation", "by_caption")
@@ -31,8 +32,6 @@ class HoldOut:
     """
 
     names: tuple[str, ...]
-    _by_annotation: Counter[str] = field(default_factory=Counter)
-    _by_caption: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         """Prepare the names."""
@@ -48,14 +47,14 @@ class HoldOut:
         return category if category in self.names else None
 
     def names_one(self, example: Example) -> bool:
-        """Return whether an example has to be left out."""
-        annotated = set(example.categories) & set(self.names)
-        for name in annotated:
-            self._by_annotation[name] += 1
-        said = {name for caption in example.captions for name in self._said(caption)}
-        for name in said:
-            self._by_caption[name] += 1
-        return bool(annotated or said)
+        """Return whether an example names one of the categories."""
+        return bool(self._annotated(example) or self._said_of(example))
+
+    def _annotated(self, example: Example) -> set[str]:
+        return set(example.categories) & set(self.names)
+
+    def _said_of(self, example: Example) -> set[str]:
+        return {name for caption in example.captions for name in self._said(caption)}
 
     def _said(self, caption: str) -> Collection[str]:
         words = _WORDS.findall(caption.lower())
@@ -70,13 +69,31 @@ class HoldOut:
         return found
 
     def apply(self, examples: Examples) -> tuple[Examples, dict[str, Any]]:
-        """Return the examples that are left, and the counts of those that are not."""
-        self._by_annotation, self._by_caption = Counter(), Counter()
-        kept = examples.only(lambda example: not self.names_one(example))
+        """Return the examples of the photos that are left, and the counts of those that are not.
+
+        One crop or caption that names a category is enough: all examples of its photo go.
+        """
+        origins = examples.origins()
+        annotated: dict[str, set[str]] = {}
+        said: dict[str, set[str]] = {}
+        for origin, example in zip(origins, examples, strict=True):
+            for found, names in (
+                (annotated, self._annotated(example)),
+                (said, self._said_of(example)),
+            ):
+                if names:
+                    found.setdefault(origin, set()).update(names)
+        gone = annotated.keys() | said.keys()
+        kept = examples.at([i for i, origin in enumerate(origins) if origin not in gone])
+
+        def count(found: dict[str, set[str]]) -> dict[str, int]:
+            counts = Counter(name for names in found.values() for name in names)
+            return {name: counts[name] for name in self.names}
+
         return kept, {
-            "left_out": len(examples) - len(kept),
-            "by_annotation": {name: self._by_annotation[name] for name in self.names},
-            "by_caption": {name: self._by_caption[name] for name in self.names},
+            "left_out": len(gone),
+            "by_annotation": count(annotated),
+            "by_caption": count(said),
         }
 
 

@@ -8,6 +8,7 @@ captions' nats, divided at the end by the number of all captions' tokens.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from molyneux.adapters.language_model import LanguageModel
+from molyneux.errors import RunError
 from molyneux.share import Share
 from molyneux.store import Run
 from molyneux.training.batches import Batch, Draws, TrainingSet, drop_out, own_parts
@@ -61,7 +63,8 @@ def train(
         settings: what else must be the same in a resumed run.
 
     Raises:
-        RunError: the folder holds a run with another recipe, or is damaged.
+        RunError: the folder holds a run with another recipe, or is damaged; or the loss is no
+            finite number any more, and nothing of that step is kept.
         UsageError: the batch is smaller than the number of parts, the model cannot recompute its
             layers, or photo after photo cannot be read.
     """
@@ -86,6 +89,7 @@ def train(
     if state is not None:
         step, best = state.step, state.best
         kept = restore(state.tensors, linear, average, optimiser)
+    saved = step
     log = Log(folder, step, share.is_first)
     gather(None, share)  # every process has read the state before one of them writes another
     module = averaging(linear, share)
@@ -107,7 +111,9 @@ def train(
             parts = coming.popleft()
             with recomputing(model) if recompute else nullcontext():
                 loss, unreadable = _step(model, layout, data, recipe, module, draws, parts, share)
-            nn.utils.clip_grad_norm_(linear.parameters(), recipe.clip)
+            norm = nn.utils.clip_grad_norm_(linear.parameters(), recipe.clip)
+            _require_finite("training loss", loss, step + 1, saved, recipe)
+            _require_finite("gradient's norm", float(norm), step + 1, saved, recipe)
             for group in optimiser.param_groups:
                 group["lr"] = recipe.learning_rate_at(step)
             optimiser.step()
@@ -128,15 +134,16 @@ def train(
             evaluates = step % recipe.every == 0 or last
             if evaluates:
                 entry |= evaluate(_linear(average, linear))
+                _require_finite("held-out loss", entry["loss_held_out"], step, saved, recipe)
                 if best is None or entry["loss_held_out"] < best:
                     best = entry["loss_held_out"]
                     kept = {name: tensor.clone() for name, tensor in average.items()}
             log.add(entry)
-            if share.is_first and (
-                evaluates if checkpoint is None else step % checkpoint == 0 or last
-            ):
-                log.settle()
-                State(step, flatten(linear, average, optimiser, kept), best).save(folder)
+            if evaluates if checkpoint is None else step % checkpoint == 0 or last:
+                if share.is_first:
+                    log.settle()
+                    State(step, flatten(linear, average, optimiser, kept), best).save(folder)
+                saved = step
     finally:
         log.close()
     share.wait()
@@ -152,9 +159,22 @@ def _begin(
     linear.to(model.device)
     average = {name: p.detach().clone() for name, p in linear.named_parameters()}
     optimiser = torch.optim.AdamW(
-        linear.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        linear.parameters(),
+        lr=recipe.learning_rate,
+        betas=recipe.betas,
+        weight_decay=recipe.weight_decay,
     )
     return linear, average, optimiser
+
+
+def _require_finite(what: str, value: float, step: int, saved: int, recipe: Recipe) -> None:
+    """Refuse to go on from a number that says nothing; every process sees the same one."""
+    if not math.isfinite(value):
+        since = f"the last checkpoint is step {saved}'s" if saved else "there is no checkpoint yet"
+        raise RunError(
+            f"the {what} of step {step} is {value}, and {since}; give a --learning-rate below "
+            f"{recipe.learning_rate:g}, or --dtype float32, and another --out"
+        )
 
 
 def _step(
@@ -185,7 +205,9 @@ def _step(
                 index = part.patches[:, :, None].expand(-1, -1, features.shape[2])
                 features = features.gather(1, index)
             prompts = drop_out(module(features.to(model.device)), part, recipe)
-            captions = caption_ids(model, part.captions)[:, : recipe.caption_tokens]
+            captions = caption_ids(model, part.captions, recipe.end_token)[
+                :, : recipe.caption_tokens
+            ]
             nats = caption_nats(
                 model, layout, prompts, captions, part.patches, data.features.shape[1]
             ).sum()

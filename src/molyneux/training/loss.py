@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -16,12 +17,33 @@ from molyneux.vision.layout import Layout, lay_out
 IGNORED = -100
 
 
-def caption_ids(model: LanguageModel, captions: list[str]) -> Int[Tensor, "batch caption"]:
-    """Return captions as token ids, each after a space, padded at the end with `IGNORED`."""
+def caption_ids(
+    model: LanguageModel, captions: list[str], end_token: bool = False
+) -> Int[Tensor, "batch caption"]:
+    """Return captions as token ids, each after a space, padded at the end with `IGNORED`.
+
+    Args:
+        end_token: whether the tokenizer's own end of text follows each (see `require_end_token`).
+    """
+    end = [model.tokenizer.eos_token_id] if end_token else []
     ids = [
-        torch.tensor(model.encode(" " + caption.strip()), dtype=torch.long) for caption in captions
+        torch.tensor(model.encode(" " + caption.strip()) + end, dtype=torch.long)
+        for caption in captions
     ]
     return torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=IGNORED)
+
+
+def require_end_token(tokenizer: Any, called: str) -> None:
+    """Refuse a tokenizer that has no token for the end of a text.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if getattr(tokenizer, "eos_token_id", None) is None:
+        raise UsageError(
+            f"the tokenizer of {called} has no token that ends a text, which captions are to be "
+            "trained with; give --no-end-token"
+        )
 
 
 def count_tokens(captions: Int[Tensor, "batch caption"]) -> Int[Tensor, " batch"]:

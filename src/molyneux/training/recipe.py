@@ -10,6 +10,7 @@ from types import MappingProxyType
 from molyneux.errors import UsageError
 
 SCHEDULES = ("cosine", "linear")
+RISES = ("linear", "logarithmic")
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,12 @@ class Recipe:
 
     Attributes:
         batch: examples in a step, over all processes and accumulated parts together.
-        warmup: share of the steps over which the learning rate rises; then it falls.
+        warmup: share of the steps over which the learning rate rises; then it falls, to 0 at the
+            last one.
+        warmup_steps: number of steps over which it rises, whatever `steps` is, instead.
+        rise: the shape of the rise, one of `RISES`.
         schedule: the shape of the fall, one of `SCHEDULES`.
-        fall_steps: the step at which it would reach 0; the last one if None.
+        betas: AdamW's, of the running means of gradients and of their squares.
         dropout: of the projection's output, as in LiMBeR.
         patches_kept: share of the patches shown in a step, drawn for each photo; fewer patches
             cost less and regularise. The last `whole` share of the steps shows all.
@@ -29,6 +33,8 @@ class Recipe:
         clip: the gradient's norm is cut to this.
         every: steps between evaluations on the held-out photos.
         caption_tokens: captions are trained on up to this many tokens.
+        end_token: whether the token that ends a text is trained after each caption, so that
+            captions end which have no full stop; of one that is cut, it is not.
         name: of the ready-made recipe it began from.
     """
 
@@ -37,7 +43,6 @@ class Recipe:
     learning_rate: float = 8e-4
     warmup: float = 0.05
     schedule: str = "cosine"
-    fall_steps: int | None = None
     weight_decay: float = 0.01
     dropout: float = 0.1
     patches_kept: float = 1 / 3
@@ -48,6 +53,10 @@ class Recipe:
     seed: int = 0
     caption_tokens: int = 10
     name: str = "default"
+    warmup_steps: int | None = None
+    rise: str = "linear"
+    betas: tuple[float, float] = (0.9, 0.999)
+    end_token: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained.
@@ -59,15 +68,19 @@ class Recipe:
             raise UsageError(
                 f"there is no schedule {self.schedule!r}; take {' or '.join(SCHEDULES)}"
             )
+        if self.rise not in RISES:
+            raise UsageError(f"there is no rise {self.rise!r}; take {' or '.join(RISES)}")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"a dropout of {self.dropout} leaves nothing; give one from 0 to 0.9")
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of a step."""
-        rise = max(1, round(self.warmup * self.steps))
+        rise = self.warmup_steps or max(1, round(self.warmup * self.steps))
         if step < rise:
+            if self.rise == "logarithmic":
+                return self.learning_rate * math.log(step + 1) / math.log(max(2, rise))
             return self.learning_rate * (step + 1) / rise
-        done = min(1.0, (step - rise) / max(1, (self.fall_steps or self.steps) - rise))
+        done = min(1.0, (step - rise) / max(1, self.steps - rise))
         left = 0.5 * (1 + math.cos(math.pi * done)) if self.schedule == "cosine" else 1 - done
         return self.learning_rate * left
 
@@ -76,23 +89,27 @@ class Recipe:
         return step >= self.steps * (1 - self.whole)
 
 
-# LiMBeR (Merullo et al. 2022, arXiv 2209.15162): batch 256 accumulated 8 times, 15,000 steps,
-# learning rate 8e-4, dropout 0.1 on the projection's output, gradient clipped to norm 1. Its
-# published configuration adds AdamW without weight decay (which is Adam), 100 steps of warm-up and
-# a linear fall that would end at step 300,000. All patches are shown and no average is kept.
+# LiMBeR (Merullo et al. 2022, arXiv 2209.15162), as its published code trains on several GPUs:
+# batch 256 accumulated 8 times, 15,000 steps, AdamW without weight decay (which is Adam), gradient
+# cut to norm 1, dropout 0.1 on the projection's output, and DeepSpeed's WarmupDecayLR: 100 steps of
+# logarithmic rise to 8e-4, then a linear fall to 0. The fall's end is given twice, as 300,000 and
+# then as "auto", for which transformers puts the number of steps. Captions are padded with the
+# end-of-text token, the first of which counts. All patches are shown and no average is kept.
 _LIMBER = Recipe(
     steps=15_000,
     batch=2048,
     learning_rate=8e-4,
-    warmup=100 / 15_000,
+    warmup_steps=100,
+    rise="logarithmic",
     schedule="linear",
-    fall_steps=300_000,
+    betas=(0.9, 0.95),
     weight_decay=0.0,
     dropout=0.1,
     patches_kept=1.0,
     average=0.0,
     every=500,
     caption_tokens=64,
+    end_token=True,
     name="limber",
 )
 

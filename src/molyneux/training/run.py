@@ -22,9 +22,16 @@ from molyneux.training.curve import draw_loss_curve
 from molyneux.training.evaluation import Backbone, Evaluator
 from molyneux.training.examples import Example, Examples
 from molyneux.training.features import cache_features
-from molyneux.training.folder import MANIFEST, SHA256, taken_back
+from molyneux.training.folder import (
+    MANIFEST,
+    SHA256,
+    keep_unreadable,
+    read_unreadable,
+    taken_back,
+)
 from molyneux.training.live import LiveFeatures
 from molyneux.training.loop import train
+from molyneux.training.loss import require_end_token
 from molyneux.training.processes import together
 from molyneux.training.publish import WEIGHTS
 from molyneux.training.recipe import Recipe
@@ -116,6 +123,7 @@ def train_projection(
     *,
     data_name: str,
     views: int = 8,
+    licence: str | None = None,
     record: Mapping[str, Any] | None = None,
     conduct: Conduct | None = None,
 ) -> tuple[Projection, list[dict[str, Any]]]:
@@ -125,12 +133,15 @@ def train_projection(
     the folder again where this fails before anything was computed.
 
     Args:
+        licence: of the projection, for its record and card; they name none if None.
         record: what else the provenance record says of the data.
 
     Raises:
-        UsageError: the begin token is not the tokenizer's, no photo could be read, the batch
-            cannot be split, or live features or recomputed layers are not to be had here.
-        RunError: the folder holds a run with other settings, or another process has ended.
+        UsageError: the begin token is not the tokenizer's or it has no end token, no photo could be
+            read, the batch cannot be split, or live features or recomputed layers are not to be had
+            here.
+        RunError: the folder holds a run with other settings, another process has ended, or the loss
+            is no finite number any more.
     """
     conduct = conduct or Conduct()
     record = dict(record or {})
@@ -140,16 +151,27 @@ def train_projection(
     live: LiveFeatures | None = None
     with taken_back(run, share), together(share), ExitStack() as after:
         counts = views_needed(training, recipe, views)
+        before = read_unreadable(run.folder)
         require_begin(model.tokenizer, layout.begin, parts.names["language_model"])
+        if recipe.end_token:
+            require_end_token(model.tokenizer, parts.names["language_model"])
         require_split(recipe.batch, share, conduct.accumulate)
         if conduct.features == "live":
             live = LiveFeatures(parts.encoder, training, counts, recipe.seed, conduct.workers)
             after.callback(live.close)
             drawn_from = TrainingSet(live, live.first, counts, training)
         else:
-            drawn_from, refused = _cached(parts, training, counts, recipe, run, conduct)
-        watched, bad = _cached(parts, held_out, [1] * len(held_out), recipe, run, conduct)
-        evaluator = Evaluator(model, layout, watched, share)
+            drawn_from, refused = _cached(
+                parts, training, counts, recipe, run, conduct, before.get("training")
+            )
+        watched, bad = _cached(
+            parts, held_out, [1] * len(held_out), recipe, run, conduct, before.get("held_out")
+        )
+        if share.is_first and not before:
+            keep_unreadable(
+                run, training=(drawn_from.first, refused), held_out=(watched.first, bad)
+            )
+        evaluator = Evaluator(model, layout, watched, share, recipe.end_token)
 
         def told(linear: Any) -> dict[str, Any]:
             scores = evaluator.brief(linear)
@@ -212,7 +234,7 @@ def train_projection(
         "evaluation": evaluation,
         "dtype": str(model.dtype).removeprefix("torch."),
         "versions": {k: v for k, v in versions().items() if k in ("torch", "transformers")},
-        "licence": "MIT",
+        **({} if licence is None else {"licence": licence}),
         **record,
     }
     projection = Projection(linear.cpu(), provenance)
@@ -230,6 +252,7 @@ def _cached(
     recipe: Recipe,
     run: Run,
     conduct: Conduct,
+    left_out: Mapping[int, str] | None,
 ) -> tuple[TrainingSet, list[str]]:
     """Return examples with their features on disk, and which photos could not be read."""
     features, first, refused = cache_features(
@@ -241,6 +264,7 @@ def _cached(
         encoder_hash=parts.hashes.get("encoder", ""),
         share=conduct.share,
         on_photo=conduct.on_photo,
+        left_out=left_out,
     )
     for line in refused:
         conduct.note(f"left out: {line}")

@@ -93,7 +93,9 @@ class Log:
         self.entries.append(entry)
         if self._file is not None:
             with Run.writing():
-                self._file.write((json.dumps(entry, ensure_ascii=False) + "\n").encode("utf-8"))
+                # A photo's name that is no UTF-8 is kept as JSON's own escapes.
+                line = json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n"
+                self._file.write(line.encode("utf-8", "backslashreplace"))
                 self._file.flush()
 
     def settle(self) -> None:

@@ -1,0 +1,145 @@
+"""Caption lists and COCO's caption files, read as examples."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from molyneux.data.coco import Coco
+from molyneux.data.texts import read_texts
+from molyneux.errors import UsageError
+from molyneux.training.examples import Example
+
+
+def read_examples(data: Path) -> tuple[list[Example], list[Example]]:
+    """Return all examples of a place (see `load_examples`) and those `held_out.jsonl` sets aside.
+
+    Raises:
+        UsageError: no captions are found, or a line names no photo.
+    """
+    try:
+        return _load(data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"the captions of {data} do not read ({type(error).__name__}: {error}); "
+            "see the formats in the training documentation"
+        ) from error
+
+
+def _load(data: Path) -> tuple[list[Example], list[Example]]:
+    if data.is_file():
+        named = data
+        data = data.parent
+    else:
+        named = next(
+            (data / n for n in ("captions.jsonl", "captions.csv") if (data / n).exists()),
+            data / "captions.json",
+        )
+        if not named.exists():
+            official = sorted((data / "annotations").glob("captions_train*.json"))
+            if not official:
+                raise UsageError(
+                    f"no captions in {data}: it needs captions.jsonl, captions.csv (file,caption), "
+                    "COCO's captions.json, or annotations/captions_train*.json"
+                )
+            return [e for path in official for e in _coco(path)], []
+    if named.suffix == ".jsonl":
+        held_out = data / "held_out.jsonl"
+        aside = held_out.exists() and held_out != named
+        return _jsonl(named), _jsonl(held_out) if aside else []
+    return _csv(named) if named.suffix == ".csv" else _coco(named), []
+
+
+def coco_root(captions: Path) -> Path:
+    """Return the folder of a COCO caption file's data set."""
+    folder = captions.absolute().parent
+    return folder.parent if folder.name == "annotations" else captions.parent
+
+
+def training_splits(dataset: Coco) -> list[str]:
+    """Return the splits that are for training, of which alone COCO's photos are trained on.
+
+    None: the set names no such split, and all of it is trained on.
+    """
+    return sorted({i.split for i in dataset if i.split and i.split.startswith("train")})
+
+
+def _example(row: dict[str, Any], folder: Path, where: str) -> Example:
+    captions = read_texts(row.get("captions"), "captions", where)
+    captions = captions or read_texts(row.get("caption"), "caption", where)
+    file = row.get("file") or row.get("file_name")
+    if not file or not captions:
+        raise UsageError(f"{where} names no photo or no caption; give `file` and `captions`")
+    return Example(
+        file=folder / file,
+        captions=tuple(captions),
+        crop=_crop(row.get("crop"), where),
+        weight=_weight(row.get("weight", 1.0), where),
+        source=str(row.get("source", "")),
+        categories=tuple(
+            category.lower() for category in read_texts(row.get("categories"), "categories", where)
+        ),
+    )
+
+
+def _weight(given: object, where: str) -> float:
+    number = isinstance(given, (int, float)) and not isinstance(given, bool)
+    if number and 0 < given < math.inf:  # type: ignore[operator]
+        return float(given)  # type: ignore[arg-type]
+    raise UsageError(
+        f"{where}: the weight {json.dumps(given)[:60]} is not a number above 0; mend it, or leave "
+        "it out for 1"
+    )
+
+
+def _crop(given: object, where: str) -> tuple[int, int, int, int] | None:
+    """Return a crop as it is kept; whether the photo is that large is seen when it is read."""
+    match given:
+        case None:
+            return None
+        case [int(left), int(top), int(right), int(bottom)] if not any(
+            isinstance(edge, bool) for edge in (left, top, right, bottom)
+        ):
+            if 0 <= left < right and 0 <= top < bottom:
+                return left, top, right, bottom
+    raise UsageError(
+        f"{where}: the crop {json.dumps(given)[:60]} is not four whole numbers of pixels from 0 "
+        "on: left, top, right (beyond left), bottom (beyond top); mend it, or leave it out"
+    )
+
+
+def _jsonl(path: Path) -> list[Example]:
+    examples = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UsageError(f"{path} line {number} is not JSON ({error}); mend it") from error
+            examples.append(_example(row, path.parent, f"{path} line {number}"))
+    return examples
+
+
+def _csv(path: Path) -> list[Example]:
+    import csv
+
+    grouped: dict[str, list[str]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for number, row in enumerate(csv.DictReader(file), start=2):
+            name, caption = row.get("file") or row.get("image"), row.get("caption")
+            if not name or not caption:
+                raise UsageError(f"{path} line {number} needs the columns `file` and `caption`")
+            grouped.setdefault(name, []).append(caption)
+    return [Example(path.parent / name, tuple(texts)) for name, texts in grouped.items()]
+
+
+def _coco(path: Path) -> list[Example]:
+    dataset = Coco(coco_root(path), path)
+    splits = training_splits(dataset)
+    return [
+        Example(item.source, item.captions, categories=item.categories)
+        for item in dataset
+        if item.captions and (not splits or item.split in splits) and isinstance(item.source, Path)
+    ]

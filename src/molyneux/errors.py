@@ -6,6 +6,17 @@ prints it as it is, without a traceback.
 
 from __future__ import annotations
 
+import re
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+LONGEST_QUOTE = 160
+
+
+def quote(error: BaseException | str) -> str:
+    """Return another library's words in one line, without colours, cut to what a line can hold."""
+    words = " ".join(_COLOURS.sub("", str(error)).split()) or type(error).__name__
+    return words if len(words) <= LONGEST_QUOTE else words[: LONGEST_QUOTE - 1] + "…"
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out, on a GPU or beside the CPU."""

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from molyneux.errors import WeightsError
-from molyneux.models.quoting import quote
+from molyneux.errors import WeightsError, quote
 from molyneux.models.weight_files import weight_files
 
 _LAYER = re.compile(r"\.\d+\.")

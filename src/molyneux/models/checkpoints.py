@@ -6,10 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from molyneux.errors import MolyneuxError, WeightsError
+from molyneux.errors import MolyneuxError, WeightsError, quote
 from molyneux.models.fetch import Note
 from molyneux.models.hub import download_command, hub_answers
-from molyneux.models.quoting import quote
 from molyneux.models.smollm2 import quiet_progress_bars
 from molyneux.models.weight_files import CONFIG, ONE_FILE, parts_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from molyneux.errors import WeightsError
+from molyneux.errors import WeightsError, quote
 from molyneux.models.cache import verify_folder
 from molyneux.models.fetch import Note
 from molyneux.models.weight_files import tensors_sha256
@@ -69,7 +69,7 @@ def load_efficientnet_lite0(folder: Path) -> nn.Module:
     try:
         network.load_state_dict(load_file(folder / FILE), strict=True)
     except (OSError, RuntimeError, SafetensorError) as error:
-        why = " ".join(str(error).split())[:160]
+        why = quote(error)
         raise WeightsError(
             f"cannot load {folder / FILE} ({why}); delete the folder {folder} and run again to "
             "have it made anew"

@@ -12,13 +12,12 @@ from molyneux.adapters.encoder_families import (
     EncoderFamily,
     find_encoder_family,
 )
-from molyneux.errors import AdapterError, WeightsError
+from molyneux.errors import AdapterError, WeightsError, quote
 from molyneux.models.checkpoint_size import require_all_layers, require_room_for
 from molyneux.models.checkpoints import require_no_adapter
 from molyneux.models.encoder_files import find_encoder_files, name_of
 from molyneux.models.fetch import Note, silent
 from molyneux.models.pretrained import quantisation, quiet_transformers, require_plain
-from molyneux.models.quoting import quote
 from molyneux.models.weight_files import (
     CONFIG,
     hash_weights,

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from molyneux.errors import WeightsError
+from molyneux.errors import LONGEST_QUOTE, WeightsError, quote
 from molyneux.models.cache import (
     PARTIAL,
     cache_dir,
@@ -25,7 +25,6 @@ from molyneux.models.cache import (
 
 Note = Callable[[str], None]
 _NOTE_EVERY_SECONDS = 5.0
-_LONGEST_QUOTE = 160
 
 
 def silent(_: str) -> None:
@@ -175,12 +174,10 @@ def _refusal(name: str, version: str, sha256: str, said: str, needs_mb: int) -> 
             "choose another index (PIP_INDEX_URL), and run again"
         )
     errors = re.findall(r"^ERROR: (.*)$", said, flags=re.MULTILINE)
-    words = " ".join((errors[0] if errors else said[-_LONGEST_QUOTE:]).split())
-    if len(words) > _LONGEST_QUOTE:
-        words = words[: _LONGEST_QUOTE - 1] + "…"
+    words = (errors[0] if errors else said[-LONGEST_QUOTE:]).strip()
     return WeightsError(
         f"{name} {version} is needed once, and pip could not fetch it "
-        f"({words or 'it said nothing'}); {_from_elsewhere(name, version)}"
+        f"({quote(words) if words else 'it said nothing'}); {_from_elsewhere(name, version)}"
     )
 
 

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molyneux.errors import WeightsError
-from molyneux.models.quoting import quote
+from molyneux.errors import WeightsError, quote
 
 Settings = dict[str, Any]
 _REMEDY = (

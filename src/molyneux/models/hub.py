@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from molyneux.errors import WeightsError
-from molyneux.models.quoting import quote
+from molyneux.errors import WeightsError, quote
 from molyneux.models.weight_files import CONFIG, weight_files
 
 

@@ -13,7 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from molyneux.errors import WeightsError
+from molyneux.errors import WeightsError, quote
 from molyneux.models.cache import Source, cache_dir, seal_folder, verify_folder, write_folder
 from molyneux.models.fetch import Note, silent
 from molyneux.models.limber_checkpoints import (
@@ -155,7 +155,7 @@ def _read(checkpoint: Checkpoint, url: str, opener: Opener) -> bytes:
         if promised is not None and len(content) < min(int(promised), _most_bytes(checkpoint)):
             raise OSError(f"cut off after {len(content)} of {promised} bytes; run it again")
     except (OSError, ValueError, HTTPException) as error:  # urllib's own errors are OSErrors
-        why = " ".join(str(error).split())[:160] or type(error).__name__
+        why = quote(error)
         raise WeightsError(f"cannot fetch {url} ({why}); {_elsewhere(checkpoint)}") from error
     if len(content) > _most_bytes(checkpoint):
         raise WeightsError(
@@ -188,7 +188,7 @@ def read_checkpoint(
     try:
         found: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        why = " ".join(str(error).split())[:120] or type(error).__name__
+        why = quote(error)
         raise WeightsError(
             f"{checkpoint.path} does not hold tensors alone ({why}); it was not used; give the "
             "published file"

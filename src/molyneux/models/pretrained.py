@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from molyneux.errors import AdapterError, MolyneuxError, UsageError, WeightsError
+from molyneux.errors import AdapterError, MolyneuxError, UsageError, WeightsError, quote
 from molyneux.models.checkpoint_size import require_all_layers, require_room_for
 from molyneux.models.gguf_files import GgufFile, gguf_weights
-from molyneux.models.quoting import quote
 from molyneux.models.smollm2 import quiet_progress_bars
 
 # What quantisers and unmerged adapters keep beside a weight. A logit_scale is CLIP's temperature.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molyneux.errors import WeightsError
+from molyneux.errors import WeightsError, quote
 from molyneux.models.cache import verify_folder
 from molyneux.models.fetch import Note
 from molyneux.models.wheels import PinnedWheel
@@ -125,7 +125,7 @@ def load_smollm2(
             )
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
-        why = " ".join(str(error).split())[:160]
+        why = quote(error)
         raise WeightsError(f"cannot load {folder} ({why}); {remedy}") from error
     model, loaded = both
     wrong = [key for key, names in loaded.items() if key.endswith("_keys") and names]

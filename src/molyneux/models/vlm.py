@@ -22,10 +22,9 @@ from molyneux.adapters.vlm_families import (
     find_vision_family,
     text_family,
 )
-from molyneux.errors import AdapterError, MolyneuxError, UsageError, is_out_of_memory
+from molyneux.errors import AdapterError, MolyneuxError, UsageError, is_out_of_memory, quote
 from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
-from molyneux.models.quoting import quote
 from molyneux.models.seeing import Photo
 from molyneux.models.vlm_eye import OwnEye
 from molyneux.neurons.reference import Reference

@@ -8,10 +8,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from molyneux.errors import WeightsError
+from molyneux.errors import WeightsError, quote
 from molyneux.models.cache import sha256_of
 from molyneux.models.fetch import Note
-from molyneux.models.quoting import quote
 
 if TYPE_CHECKING:
     from torch import nn

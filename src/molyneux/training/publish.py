@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from molyneux.errors import RunError, UsageError
+from molyneux.errors import RunError, UsageError, quote
 from molyneux.training.card import NAME
 
 WEIGHTS = "projection.safetensors"
@@ -49,7 +49,7 @@ def push(folder: Path, repo: str, api: Any) -> str:
                 repo_id=repo, folder_path=staging, commit_message="A projection made with molyneux"
             )
         except Exception as error:  # the hub's client passes on whatever its network layer raises
-            said = " ".join(str(error).split())[:160] or type(error).__name__
+            said = quote(error)
             raise RunError(
                 f"{repo} could not be pushed ({said}); the run is whole in {folder}: give the "
                 "same command again to try once more"

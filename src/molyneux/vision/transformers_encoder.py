@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from molyneux.adapters.encoder_families import EncoderFamily
-from molyneux.errors import AdapterError, UsageError
+from molyneux.errors import AdapterError, UsageError, quote
 from molyneux.vision.encoder import PatchGrid, Preprocessing
 
 _ELSEWHERE = 1e-3  # of the change at the patch itself: what other batching may alter by rounding
@@ -124,7 +124,7 @@ class TransformersEncoder:
                 )
             return states, self._pick(output, layer)
         except (ValueError, RuntimeError, AttributeError, TypeError) as error:
-            why = " ".join(str(error).split())[:160]
+            why = quote(error)
             raise AdapterError(
                 f"the {name} network does not take {size} x {size} pixels as its row says ({why}); "
                 "take the preprocessor_config.json of these weights, or mend the row"

@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from source import source_record
+
 from molyneux.data.samples import sample_photos
 
 SAMPLES = list(sample_photos().values())
@@ -76,6 +78,7 @@ def main() -> None:
     results = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU",
+        "source": source_record(),
         "import": process(sys.executable, "-c", "import molyneux"),
         "help": process(*molyneux, "--help"),
         "caption": process(*molyneux, "caption", one),

@@ -15,6 +15,10 @@ import torch
 
 from molyneux.store import versions
 
+sys.path.append(str(Path(__file__).parents[1]))
+
+from source import source_record
+
 Result = TypeVar("Result")
 
 
@@ -84,14 +88,16 @@ def peak_memory(device: torch.device) -> dict[str, float]:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Return what the numbers depend on: processor, GPU, threads and versions."""
+    """Return what the numbers depend on: processor, GPU, threads, versions and commit."""
     found: dict[str, Any] = {"cpu": _processor(), "threads": torch.get_num_threads()}
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         found |= {"gpu": properties.name, "gpu_gb": round(properties.total_memory / 1e9, 1)}
         found["cuda"] = torch.version.cuda
         found["float32_matmul"] = torch.get_float32_matmul_precision()
-    return {**found, "versions": versions()}
+    source = source_record()
+    found["versions"] = versions() | {"molyneux": source.pop("molyneux")}
+    return found | source
 
 
 def _processor() -> str:

@@ -216,6 +216,77 @@ def test_reference_measures_a_folder(
 
     table = load_reference(Path(json.loads(out)["reference"]))
     assert table.provenance["projection"] == tiny.projection.hash()
+    assert table.provenance["data"] == folder.name
+
+
+def test_reference_takes_a_part_of_any_data_set(tiny: Any, folder: Path, capsys: Any) -> None:
+    photos = folder / "set"
+    for number, photo in enumerate(tiny_photos(6)):
+        split = photos / "val" / ("cat", "dog")[number % 2]
+        split.mkdir(parents=True, exist_ok=True)
+        photo.save(split / f"{number}.png")
+    (photos / "train" / "cat").mkdir(parents=True)
+    tiny_photos(1)[0].save(photos / "train" / "cat" / "other.png")
+
+    def measured(*more: object) -> dict[str, Any]:
+        out = folder / f"table-{len(list(folder.iterdir()))}"
+        status, text, err = run(capsys, "reference", photos, "--out", out, "--json", *more)
+        assert status == 0, err
+        found: dict[str, Any] = json.loads(text)
+        manifest = json.loads((out / "manifest.json").read_text())
+        assert manifest["data"]["chosen"] == found["photos"] + len(found["left_out"])
+        return found | {"ids": manifest["data"]["ids_sha256"]}
+
+    every, part = measured(), measured("--where", "split=val")
+    assert every["photos"] + len(every["left_out"]) == 7
+    assert part["photos"] + len(part["left_out"]) == 6
+    draws = [measured("--images", 3, "--seed", seed) for seed in (0, 0, 1)]
+    assert all(draw["photos"] + len(draw["left_out"]) == 3 for draw in draws)
+    assert draws[0]["ids"] == draws[1]["ids"] != draws[2]["ids"]
+    listed = folder / "list.txt"
+    listed.write_text("0.png\n2.png\n", encoding="utf-8")
+    status, text, _ = run(capsys, "reference", listed, "--out", folder / "of-list", "--json")
+    assert status == 0
+    assert json.loads(text)["photos"] == 2
+
+
+def test_a_reference_without_usable_photos_says_why(tiny: Any, tmp_path: Path, capsys: Any) -> None:
+    photos = tmp_path / "bad"
+    photos.mkdir()
+    for number in range(5):
+        (photos / f"{number}.jpg").write_bytes(b"")
+    status, out, err = run(capsys, "reference", photos, "--out", tmp_path / "table")
+    said = err.strip().splitlines()[-1]
+    assert status == 1
+    assert out == ""
+    assert said.startswith("molyneux: only 0 of 5 photos gave a noun; a reference table takes 2 or")
+    assert "200 to be steady" in said
+    assert said.count("the file is empty") == 3
+    assert said.endswith("and 2 more")
+    assert not (tmp_path / "table").exists()
+
+
+def test_a_copy_is_held_against_the_full_set(tmp_path: Path, capsys: Any) -> None:
+    for number, photo in enumerate(tiny_photos(4)):
+        place = tmp_path / "val" / ("n01443537", "n02124075")[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        photo.save(place / f"{number}.png")
+    status, out, _ = run(capsys, "data", "tiny-imagenet", tmp_path)
+    assert status == 0
+    assert "  photos: 4; the full set has 100,000 train, 10,000 val\n" in out
+    assert "  without a file: 0 of the 4\n" in out
+    assert "  val: 4 of 10,000 photos\n" in out
+    document = json.loads(run(capsys, "data", "tiny-imagenet", tmp_path, "--json")[1])
+    assert document["full"] == {"train": 100_000, "val": 10_000}
+    assert document["splits"] == {"val": 4}
+
+
+def test_models_say_what_they_keep(capsys: Any) -> None:
+    status, out, _ = run(capsys, "models")
+    assert status == 0
+    heads = [line for line in out.splitlines() if line and not line.startswith(" ")]
+    assert heads
+    assert all("; keeps " in line and line.count("in the cache") == 1 for line in heads)
 
 
 def test_models_states_the_limits(capsys: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -50,6 +51,8 @@ def test_it_runs_and_says_what_it_measured(tmp_path: Path) -> None:
     assert found["shape"]["patches"] == 196
     assert found["machine"]["threads"] == 1
     assert found["machine"]["versions"]["torch"] == torch.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", found["machine"]["versions"]["molyneux"])
+    assert found["machine"]["commit"] is None or len(found["machine"]["commit"]) == 40
     assert found["memory"]["peak_gb"] > 0.1
     steps = found["steps"]
     # 196 patches and three words of text, as in the paper.

@@ -129,6 +129,23 @@ def test_what_clip_lacks_is_said_before_the_folder_is_made(
     assert found == {"folder": False}
 
 
+def test_photos_that_could_not_be_read_are_not_counted_as_done(
+    photos: Path, tmp_path: Path, loaded: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "empty.jpg").write_bytes(b"")
+    (tmp_path / "set" / "good.png").write_bytes(next(photos.glob("*.png")).read_bytes())
+    out = tmp_path / "run"
+    assert said(capsys, *study(tmp_path / "set", out, *NOTHING, experiments="E3"))[0] == 0
+    _, text, _ = said(capsys, "runs", tmp_path)
+    assert "finished, 1 photo, 1 could not be read" in text
+    for path in (out / "results").iterdir():
+        path.unlink()
+    _, text, _ = said(capsys, "runs", tmp_path, "--json")
+    (found,) = json.loads(text)["runs"]
+    assert found["state"] == "1 of 2 photos, 1 could not be read"
+
+
 def test_units_of_an_unfinished_study_and_of_one_without_e2(
     photos: Path, tmp_path: Path, loaded: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -292,7 +292,7 @@ def test_the_command_line_studies_what_it_explains(
     status, _, err = said(capsys, *asked)
     assert status == 1
     assert len(err.strip().splitlines()) == 1
-    assert f"`molyneux reference PHOTOS --out TABLE --vlm '{folder}' --prompt '{CHAT}'`" in err
+    assert f"`molyneux reference DATA --out TABLE --vlm '{folder}' --prompt '{CHAT}'`" in err
     assert not out.exists()
 
     status, text, _ = said(capsys, "reference", images, "--out", table, "--json", *vlm)
@@ -400,7 +400,7 @@ def test_the_other_verbs_take_a_vision_language_model(
         (["study", "photos", "--vlm", "x", "--centre", "64"], "TABLE --vlm x --centre 64`"),
         (["study", "photos", "--vlm", "x", "--encoder", "y"], "give it without"),
         (["decode", "L1.u1", "--vlm", "x", "--language-model", "y"], "give it without"),
-        (["study", "photos", "--vlm", "x"], "`molyneux reference PHOTOS --out TABLE --vlm x`"),
+        (["study", "photos", "--vlm", "x"], "`molyneux reference DATA --out TABLE --vlm x`"),
         (["study", "photos", "--preset", "gptj-beit"], "TABLE --preset gptj-beit`"),
         (
             ["study", "photos", "--language-model", "a", "--encoder", "b", "--projection", "c",

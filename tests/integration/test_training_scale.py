@@ -405,10 +405,14 @@ def test_processes_agree_on_what_is_left_while_another_run_writes(
 
     monkeypatch.setattr(features_module, "gather", gather, raising=False)
     first = threading.Thread(
-        target=counted, args=(folder, Counting(), tmp_path), kwargs={"share": Meets(0, 2)}
+        target=counted,
+        args=(folder, Counting(), tmp_path),
+        kwargs={"share": Meets(0, 2)},
+        daemon=True,
     )
     first.start()
     while not barrier.n_waiting:
+        assert first.is_alive()
         time.sleep(0.01)
     other = Counting()
     other.stop_after = 4

@@ -179,16 +179,55 @@ def test_a_word_that_was_not_ablated_says_so(tmp_path: Path) -> None:
     assert "The caption, written once more" not in page.text
 
 
-def test_without_reference_photos_there_is_no_claim_but_a_reason(tmp_path: Path) -> None:
+def write_alone(run: Path, **settings: str) -> Page:
+    """Write the page of a run whose model has no reference table."""
     alone = word("house")
     alone["specific_units"] = {"patches": [], "last": []}
+    for unit in (unit for view in alone["units"].values() for unit in view):
+        unit |= {"specific": None, "sink": None}
+    missing = ("specific", "other_specific", "other", "matched", "interpretable")
     for name in ("ablation", "ablation_last"):
-        for curve in ("specific", "other_specific", "other", "matched"):
-            alone[name][curve] = [None] * 5
-    page = write(tmp_path / "run", image("a.jpg", "a house.", [alone]))
+        alone[name] |= {curve: [None] * 5 for curve in (*missing, "unrelated_specific")}
+        alone[name]["other_noun"] = None
+    alone["ablated_caption"] |= {"specific": None, "other_specific": None}
+    write_run(run, [image("a.jpg", "a house.", [alone])])
+    document = json.loads((run / "explain.json").read_text())
+    document["model"]["reference"] = None
+    rewrite(run, model=document["model"], settings=document["settings"] | settings)
+    return Page(write_report(run))
+
+
+def test_without_reference_photos_there_is_no_claim_but_a_reason(tmp_path: Path) -> None:
+    page = write_alone(tmp_path / "run")
     assert "most specific units leaves" not in page.text
     assert "The run has no reference photos" in page.text
     assert "What is left of “house”" in page.text
+    other_site = write_alone(tmp_path / "site", site="preactivation")
+    assert "reference tables hold for --of logit --site activation" in other_site.text
+    assert "make a table with" not in other_site.text
+
+
+def test_without_reference_photos_nothing_of_them_is_drawn_or_offered(
+    tmp_path: Path, run: Path
+) -> None:
+    whole, alone = Page(write_report(run)), write_alone(tmp_path / "alone")
+    for panel, there in (("specific", 2), ("raw", 2)):
+        charts = {"class": "chart", "data-panel": panel}
+        assert len(whole.all("div", **charts)) == there
+        assert len(alone.all("div", **charts)) == (0 if panel == "specific" else there)
+    assert whole.all("input", value="specific")
+    assert not alone.all("input", value="specific")
+    assert not alone.all("input", value="top")
+    assert alone.all("input", value="patches")
+    for text in ("Matched: of the same layers", "as many units of another photo", "Specific units"):
+        assert text in whole.text
+        assert text not in alone.text
+    rows = alone.text.partition("The curves as tables")[2].partition("The caption, written")[0]
+    assert "raw top, this photo's 100 %" in rows
+    assert "random (mean)" in rows
+    for gone in ("specific", "another photo's", "matched", "interpretable"):
+        assert gone not in rows
+    assert (whole.data["compared"], alone.data["compared"]) == (True, False)
 
 
 def test_values_missing_inside_a_curve_are_dashes_and_move_the_claim(tmp_path: Path) -> None:

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from molyneux.cli.app import app
 from molyneux.cli.options import AsJson, show, show_json
+
+if TYPE_CHECKING:
+    from molyneux.data.catalogue import KnownSet
+
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        help="Which photos: split=val2017, masks, captions, category=dog, listed=FILE, ...; "
+        "may be given several times.",
+    ),
+]
+Kind = Annotated[
+    str | None, typer.Option("--kind", help="The data set's layout, where it is not clear.")
+]
 
 
 @app.command()
@@ -30,22 +45,22 @@ def data(
             show_json([known.record() for known in CATALOGUE.values()])
         else:
             for known in CATALOGUE.values():
-                show(f"{known.name}  {known.title} ({known.photos})")
+                show(f"{known.name}  {known.title} ({known.size})")
         return 0
     known = known_set(name)
     if path is not None:
         found = {"set": known.name, **check_copy(path, known.kind)}
         missing = _missing(known.has, found)
         if as_json:
-            show_json({**found, "lacks": missing})
+            show_json({**found, "full": dict(known.photos), "lacks": missing})
         else:
-            _show_copy(found, missing)
+            _show_copy(known, found, missing)
         return 1 if found["missing"] else 0
     if as_json:
         show_json(known.record())
         return 0
     show(f"{known.name}: {known.title}")
-    show(f"photos: {known.photos}")
+    show(f"photos: {known.size}")
     show(f"licence: {known.licence}")
     show("get:")
     for download in known.downloads:
@@ -60,11 +75,13 @@ def _missing(has: tuple[str, ...], found: dict[str, Any]) -> list[str]:
     return [what for what in has if not found[what]]
 
 
-def _show_copy(found: dict[str, Any], lacks: list[str]) -> None:
+def _show_copy(known: KnownSet, found: dict[str, Any], lacks: list[str]) -> None:
     show(f"{found['set']} at {found['data']['where']}")
-    show(f"  photos: {found['photos']}, {found['missing']} of them missing")
+    show(f"  photos: {found['photos']:,}; the full set has {known.size}")
+    show(f"  without a file: {found['missing']:,} of the {found['photos']:,}")
     for split, number in found["splits"].items():
-        show(f"  {split}: {number} photos")
+        of = f" of {known.photos[split]:,}" if split in known.photos else ""
+        show(f"  {split}: {number:,}{of} photos")
     show(f"  captions: {found['captions']}, on {found['with_captions']} photos")
     show(f"  categories: {found['categories']}, on {found['with_categories']} photos")
     show(f"  masks (a category in a photo): {found['masks']}, on {found['with_masks']} photos")

@@ -250,7 +250,7 @@ class ModelChoice:
 
     def _measuring(self) -> str:
         """Return the command that measures a reference table of this model."""
-        words = ["molyneux", "reference", "PHOTOS", "--out", "TABLE"]
+        words = ["molyneux", "reference", "DATA", "--out", "TABLE"]
         for field in fields(self):
             value = getattr(self, field.name)
             if value != field.default:

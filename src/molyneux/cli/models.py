@@ -46,7 +46,8 @@ def models(
 
 
 def _list(as_json: bool) -> int:
-    from molyneux.models.presets import PRESETS, pieces_of
+    from molyneux.models.pieces import pieces_of
+    from molyneux.models.presets import PRESETS
 
     rows: list[dict[str, Any]] = []
     for preset in PRESETS.values():
@@ -73,8 +74,8 @@ def _list(as_json: bool) -> int:
         show_json(rows)
         return 0
     for row in rows:
-        where = "in the cache" if row["cached"] else f"{row['missing_mb']:,} MB to fetch"
-        show(f"{row['preset']}  ({where}; {row['cache_mb']} MB in the cache)")
+        where = "here" if row["cached"] else f"{row['missing_mb']:,} MB to fetch"
+        show(f"{row['preset']}  ({where}; keeps {row['cache_mb']:,} MB in the cache)")
         for name in ("language_model", "encoder", "layout"):
             show(f"  {name.replace('_', ' ')}: {row[name]}")
         for piece in row["pieces"] if len(row["pieces"]) > 1 else ():
@@ -90,7 +91,8 @@ def _list(as_json: bool) -> int:
 def _fetch(name: str, file: Path | None, random_encoder: bool, as_json: bool) -> int:
     from molyneux.errors import UsageError
     from molyneux.models.limber import fetch_projection
-    from molyneux.models.presets import find_preset, pieces_of
+    from molyneux.models.pieces import pieces_of
+    from molyneux.models.presets import find_preset
 
     preset = find_preset(name)
     published = preset.control if random_encoder else preset.published

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from molyneux.cli.app import app
+from molyneux.cli.data import Kind, Where
 from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
 from molyneux.cli.options import AsJson, Out, note, show, show_json
 
@@ -16,36 +17,49 @@ from molyneux.cli.options import AsJson, Out, note, show, show_json
 @takes_model(*SEES)
 def reference(
     data: Annotated[
-        Path, typer.Argument(help="A folder of photos, or a .txt that lists them.", metavar="DATA")
+        str,
+        typer.Argument(
+            help="A data set, a folder of photos or a .txt that lists them.", metavar="DATA"
+        ),
     ],
     model: ModelChoice,
-    photos: Annotated[int, typer.Option("--photos", min=2, help="At most this many.")] = 200,
+    where: Where = None,
+    images: Annotated[
+        int, typer.Option("--images", min=2, help="At most this many of them, drawn by --seed.")
+    ] = 200,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draw.")] = 0,
+    kind: Kind = None,
     name: Annotated[str | None, typer.Option("--name", help="What the photos are.")] = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> int:
-    """Measure a reference table. Specific scores, controls and studies need one."""
+    """Measure a reference table. Specific scores, controls and studies need one.
+
+    Take photos that will not be explained or studied: those score themselves too low.
+    """
     import shutil
 
     from tqdm import tqdm
 
-    from molyneux.data.folder import photos_in
+    from molyneux.data.open import open_dataset
+    from molyneux.data.selection import select
     from molyneux.explain.curves import ablation_grid
     from molyneux.neurons.measure_reference import measure_reference
     from molyneux.neurons.reference import MIN_PHOTOS, save_reference
     from molyneux.store import Run
 
-    found = photos_in(data)[:photos]
+    selection = select(open_dataset(data, kind=kind), where or [], images, seed)
     captioner = model.load()
-    if len(found) < MIN_PHOTOS:
-        note(f"molyneux: {len(found)} photos; {MIN_PHOTOS} or more make a steadier table")
-    run = Run.create(out, "reference", hashes=captioner.hashes)
+    if len(selection) < MIN_PHOTOS:
+        note(f"molyneux: {len(selection)} photos; {MIN_PHOTOS} or more make a steadier table")
+    record = {**selection.dataset.record(), **selection.record()}
+    run = Run.create(out, "reference", hashes=captioner.hashes, data=record)
     try:
-        with tqdm(total=len(found), unit="photo") as bar:
+        with tqdm(total=len(selection), unit="photo") as bar:
             table, left_out = measure_reference(
                 captioner,
-                found,
-                data=name or data.name,
+                (item for _, item in selection.items()),
+                data=name or Path(data).name or selection.dataset.name,
                 n_listed=max(
                     *ablation_grid("full", captioner.language_model.n_units),
                     *ablation_grid("short", captioner.language_model.n_units),

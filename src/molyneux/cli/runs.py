@@ -57,9 +57,18 @@ def _describe(manifest: Path) -> dict[str, Any] | None:
 def _state(folder: Path, document: dict[str, Any]) -> str:
     if document["kind"] != "study":
         return "with a page" if (folder / "report.html").is_file() else ""
-    from molyneux.studies.parts import finished_parts
+    import pyarrow as pa
 
-    done, total = len(finished_parts(folder, "photos")), document["data"]["photos"]
+    from molyneux.errors import RunError
+    from molyneux.studies.parts import PHOTO, read_parts
+
+    try:
+        parts = read_parts(folder, "photos", pa.schema([PHOTO.field("error")]))
+    except RunError:
+        return "a photo's part is damaged"
+    bad = parts.num_rows - parts["error"].null_count
+    good = parts.num_rows - bad
+    unread = f", {bad} could not be read" if bad else ""
     if any((folder / "results").glob("*.json")):
-        return f"finished, {done} photos"
-    return f"{done} of {total} photos"
+        return f"finished, {good} photo{'s' if good != 1 else ''}{unread}"
+    return f"{good} of {document['data']['photos']} photos{unread}"

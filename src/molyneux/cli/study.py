@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molyneux.cli.app import app
+from molyneux.cli.data import Kind, Where
 from molyneux.cli.model_choice import COMPARES, ModelChoice, takes_model
 from molyneux.cli.options import AsJson, note, show, show_json
 
@@ -17,15 +18,6 @@ if TYPE_CHECKING:
 
     from molyneux.studies.phases import Progress
     from molyneux.studies.study import Outcome
-
-Where = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--where",
-        help="Which photos: split=val2017, masks, captions, category=dog, listed=FILE, ...; "
-        "may be given several times.",
-    ),
-]
 
 
 @app.command()
@@ -77,9 +69,7 @@ def study(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if a photo could not be read.")
     ] = False,
-    kind: Annotated[
-        str | None, typer.Option("--kind", help="The data set's layout, where it is not clear.")
-    ] = None,
+    kind: Kind = None,
     out: Annotated[
         Path | None,
         typer.Option(

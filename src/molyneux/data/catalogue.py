@@ -6,6 +6,7 @@ Sizes and addresses are the publishers' own and were not checked by downloading.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class KnownSet:
         name: what `molyneux data NAME` takes.
         kind: the loader, one of `molyneux.data.open.KINDS`.
         title: one line.
-        photos: their number, split by split.
+        photos: their number, by split.
         has: which of captions, categories, masks, labels it has.
         licence: of annotations and photos.
         downloads: what to fetch.
@@ -42,11 +43,16 @@ class KnownSet:
     name: str
     kind: str
     title: str
-    photos: str
+    photos: Mapping[str, int]
     has: tuple[str, ...]
     licence: str
     downloads: tuple[Download, ...]
     layout: str
+
+    @property
+    def size(self) -> str:
+        """The number of photos of each split, as a person would say it."""
+        return ", ".join(f"{number:,} {split}" for split, number in self.photos.items())
 
     def record(self) -> dict[str, Any]:
         """Return the set as plain data."""
@@ -64,7 +70,7 @@ CATALOGUE: dict[str, KnownSet] = {
             "coco",
             "coco",
             "COCO 2017: everyday scenes, five captions each, 80 categories with outlines",
-            "118,287 train2017, 5,000 val2017",
+            {"train2017": 118_287, "val2017": 5_000},
             ("captions", "categories", "masks"),
             coco.LICENCE,
             (
@@ -78,7 +84,7 @@ CATALOGUE: dict[str, KnownSet] = {
             "coco2014",
             "coco",
             "COCO 2014: the same photos as 2017, split otherwise",
-            "82,783 train2014, 40,504 val2014",
+            {"train2014": 82_783, "val2014": 40_504},
             ("captions", "categories", "masks"),
             coco.LICENCE,
             (
@@ -91,8 +97,8 @@ CATALOGUE: dict[str, KnownSet] = {
         KnownSet(
             "flickr30k",
             "flickr30k",
-            "Flickr30k: people and animals in action, five captions each",
-            "31,014 with Karpathy's splits: 29,000 train, 1,014 val, 1,000 test",
+            "Flickr30k: people and animals in action, five captions each; Karpathy's splits",
+            {"train": 29_000, "val": 1_014, "test": 1_000},
             ("captions",),
             flickr30k.LICENCE,
             (
@@ -113,7 +119,7 @@ CATALOGUE: dict[str, KnownSet] = {
             "open-images",
             "open-images",
             "Open Images: boxes of 600 classes, masks of 350, spoken narratives as captions",
-            "41,620 validation, 125,436 test",
+            {"validation": 41_620, "test": 125_436},
             ("captions", "categories", "masks"),
             open_images.LICENCE,
             (
@@ -145,7 +151,7 @@ CATALOGUE: dict[str, KnownSet] = {
             "imagenet",
             "imagenet",
             "ImageNet (ILSVRC 2012): 1,000 classes",
-            "1,281,167 train, 50,000 validation",
+            {"train": 1_281_167, "val": 50_000},
             ("labels",),
             imagenet.LICENCE,
             (
@@ -162,7 +168,7 @@ CATALOGUE: dict[str, KnownSet] = {
             "tiny-imagenet",
             "imagenet",
             "Tiny ImageNet: 200 classes at 64 x 64 pixels",
-            "100,000 train, 10,000 val",
+            {"train": 100_000, "val": 10_000},
             ("labels",),
             imagenet.LICENCE,
             (Download("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "237 MB", "all"),),

@@ -19,7 +19,7 @@ _PHOTO_COLUMNS = ("image", "img", "photo", "jpg", "png")
 _CAPTION_COLUMN = re.compile(r"(caption|sentence|text|description)s?(_?\d+|_text|_raw)?")
 _NEEDS_DATASETS = (
     "this data set needs the package datasets, which is not installed; "
-    "run `pip install 'molyneux[hub]'`"
+    "run `pip install 'datasets>=4'`"
 )
 
 

@@ -154,16 +154,16 @@ def find_writers(
     mean = unembedding.mean(dim=0)
     centred = unembedding - mean
     covariance = centred.T @ centred / len(unembedding)
-    standard = []
+    standard, d_mlp = [], model.d_mlp
     for layer in range(model.n_layers):
-        units = [Unit(layer, k) for k in range(model.d_mlp)]
+        units = [Unit(layer, k) for k in range(d_mlp)]
         written = directions(model, units, [1] * len(units), final_norm)
         spread = ((written @ covariance) * written).sum(dim=1).clamp(min=0).sqrt()
         z = written @ (unembedding[token_id] - mean) / spread.clamp(min=1e-12)
         standard += [z, -z]
     best = torch.cat(standard).topk(min(2000, 2 * model.n_units)).indices.tolist()
     # Layer by layer, every unit as written positively, then every unit negatively.
-    places = [(i // model.d_mlp, i % model.d_mlp) for i in best]
+    places = [divmod(i, d_mlp) for i in best]
     chosen = [(Unit(place // 2, unit), -1 if place % 2 else 1) for place, unit in places]
     ranks = token_ranks(
         model, [u for u, _ in chosen], [s for _, s in chosen], token_id, final_norm=final_norm

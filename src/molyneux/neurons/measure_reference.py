@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
+from molyneux.data.dataset import Item
 from molyneux.errors import PhotoError, UsageError
 from molyneux.explain.words import read_sentence
 from molyneux.models.seeing import SeeingModel
@@ -20,6 +21,9 @@ from molyneux.neurons.decoding import CHUNK, unit_logits
 from molyneux.neurons.reference import MIN_PHOTOS, Reference, ReferenceBuilder
 from molyneux.neurons.unit import Unit
 from molyneux.words.dictionary import NEEDED, TOP, is_word
+
+_AT_LEAST = 2  # for a standard deviation
+_SHOWN = 3  # of the photos left out, where too few remain
 
 
 @torch.no_grad()
@@ -60,7 +64,7 @@ def interpretable_table(
 
 def measure_reference(
     captioner: SeeingModel,
-    photos: Sequence[Path],
+    photos: Iterable[Path | Item],
     *,
     data: str,
     n_listed: int,
@@ -75,20 +79,22 @@ def measure_reference(
         on_photo: told after each photo what became of it.
 
     Raises:
-        UsageError: fewer than two photos gave a noun.
+        UsageError: fewer than two photos gave a noun; the first ones left out are named, each with
+            its reason.
     """
     builder = ReferenceBuilder(n_listed)
     model, left_out = captioner.language_model, []
-    for number, path in enumerate(photos):
+    for number, photo in enumerate(photos):
+        name = photo.id if isinstance(photo, Item) else photo
         try:
-            prompt = captioner.see([path])
+            prompt = captioner.see([photo.read() if isinstance(photo, Item) else photo])
         except PhotoError as error:
             left_out.append(str(error))
             on_photo(number, str(error))
             continue
         sentence = read_sentence(model, prompt, captioner.write(prompt)[0])
         if not sentence.words:
-            left_out.append(f"{path}: the caption has no noun ({sentence.caption!r})")
+            left_out.append(f"{name}: the caption has no noun ({sentence.caption!r})")
             on_photo(number, sentence.caption)
             continue
         word = sentence.words[0]
@@ -96,9 +102,13 @@ def measure_reference(
         builder.add(word.lemma, attribute_units(model, until, [word.target]))
         on_photo(number, sentence.caption)
     found = builder.moments["patches"].count
-    if found < 2:
+    if found < _AT_LEAST:
+        more = len(left_out) - _SHOWN
+        reasons = [*left_out[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
         raise UsageError(
-            f"only {found} photos gave a noun; a reference table takes {MIN_PHOTOS} or more"
+            f"only {found} of {found + len(left_out)} photos gave a noun; a reference table takes "
+            f"{_AT_LEAST} or more, and {MIN_PHOTOS} to be steady: name other photos"
+            + (f". Left out: {'; '.join(reasons)}" if reasons else "")
         )
     provenance: dict[str, Any] = {
         **captioner.names,

@@ -94,7 +94,7 @@ class Claim:
         )
         return (
             f"Own minus other, over {len(found['others'])} other photos: {middle} points, "
-            f"95 % interval over those photos {low} to {high}."
+            f"95 % interval over those photos {low} to {high}, too narrow where they are few."
         )
 
     @property
@@ -130,6 +130,7 @@ def curve_table(ablation: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     """Return the curves as rows of text: name, then a percentage for each number of units."""
     rows = []
     for key, name in CURVES.items():
-        if values := ablation.get(key):
+        values = ablation.get(key) or []
+        if any(value is not None for value in values):
             rows.append((name, [percent(value) for value in values]))
     return rows

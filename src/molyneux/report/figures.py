@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import textwrap
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from molyneux.studies.tables import Figure
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _INK, _SOFT, _RULE = "#17181c", "#5a5c64", "#dcdcd5"
 _SERIES = ("#0062a3", "#c04a00", "#00775a", "#8a5fb0", "#a8780c", "#b0366e", "#4a7f8c", "#74767d")
 _DASHES = ("-", "--", "-.", ":")
+_DASH_ARRAYS = ("none", "4 2", "5 2 1 2", "1 2")
 _VARIABLES = {
     _INK: "var(--ink)",
     _SOFT: "var(--soft)",
@@ -28,6 +30,32 @@ _VARIABLES = {
 _MATRIX_SIDE = 0.42
 _LONGEST = 28
 _LABEL = 38
+# Pixels an inch of the drawing: letters of 9 points are 11 to 14 pixels high, on a phone too, where
+# the page scrolls a figure sideways.
+_LEAST, _MOST = 90, 115
+
+
+@dataclass(frozen=True)
+class Key:
+    """What one colour of a figure stands for: CSS values of `stroke` and `stroke-dasharray`."""
+
+    label: str
+    colour: str
+    dash: str
+
+
+def keys(figure: Figure) -> list[Key]:
+    """Return a figure's legend, which the page writes below it; none where one series is drawn."""
+    if figure.kind == "matrix" or len(figure.series) < 2:
+        return []
+    return [
+        Key(
+            series.label,
+            _VARIABLES.get(_colour(number), _colour(number)),
+            _DASH_ARRAYS[_dash(number)] if figure.kind == "lines" else "none",
+        )
+        for number, series in enumerate(figure.series)
+    ]
 
 
 def as_svg(figure: Figure) -> str:
@@ -51,7 +79,6 @@ def as_svg(figure: Figure) -> str:
         "ytick.color": _SOFT,
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "legend.frameon": False,
     }
     with matplotlib.rc_context(style):
         canvas = Canvas(figsize=_size(figure), layout="constrained")
@@ -68,23 +95,25 @@ def as_svg(figure: Figure) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
-    return re.sub(
-        r'(<svg[^>]*?) width="[^"]*"',
-        r"\1",
-        re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1),
-        count=1,
-    )
+    width = _size(figure)[0]
+    limits = f'style="min-width: {_LEAST * width:.0f}px; max-width: {_MOST * width:.0f}px"'
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    return re.sub(r'(<svg[^>]*?) width="[^"]*"', rf"\1 {limits}", text, count=1)
 
 
 def _size(figure: Figure) -> tuple[float, float]:
     if figure.kind != "matrix":
-        return 8.4, 3.8
+        return 6.6, 3.4
     rows, columns = len(figure.series), len(figure.series[0].x) if figure.series else 1
     return 3.2 + _MATRIX_SIDE * columns, 1.6 + _MATRIX_SIDE * rows
 
 
 def _colour(number: int) -> str:
     return _SERIES[number % len(_SERIES)]
+
+
+def _dash(number: int) -> int:
+    return (number // len(_SERIES)) % len(_DASHES)
 
 
 def _numbers(values: tuple[float | None, ...]) -> list[float]:
@@ -96,8 +125,8 @@ def _lines(axes: Axes, figure: Figure) -> None:
     for number, series in enumerate(figure.series):
         x: Any = [str(value) for value in series.x] if named else _numbers(series.x)  # type: ignore[arg-type]
         colour = _colour(number)
-        dash = _DASHES[(number // len(_SERIES)) % len(_DASHES)]
-        axes.plot(x, _numbers(series.y), dash, color=colour, label=series.label, marker=".", lw=1.5)
+        dash = _DASHES[_dash(number)]
+        axes.plot(x, _numbers(series.y), dash, color=colour, marker=".", lw=1.5)
         if series.low is not None and series.high is not None:
             low, high = _numbers(series.low), _numbers(series.high)
             axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
@@ -108,7 +137,6 @@ def _lines(axes: Axes, figure: Figure) -> None:
         else:
             axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
-    _legend(axes, figure)
 
 
 def _bars(axes: Axes, figure: Figure) -> None:
@@ -119,7 +147,7 @@ def _bars(axes: Axes, figure: Figure) -> None:
             places.index(str(x)) + (number - (len(figure.series) - 1) / 2) * width for x in series.x
         ]
         height = _numbers(series.y)
-        axes.bar(at, height, width, color=_colour(number), label=series.label)
+        axes.bar(at, height, width, color=_colour(number))
         if series.low is not None and series.high is not None:
             low, high = _numbers(series.low), _numbers(series.high)
             below = [max(0.0, y - a) for y, a in zip(height, low, strict=True)]
@@ -133,7 +161,6 @@ def _bars(axes: Axes, figure: Figure) -> None:
         rotation=45 if crowded else 0,
         ha="right" if crowded else "center",
     )
-    _legend(axes, figure)
 
 
 def _matrix(axes: Axes, figure: Figure) -> None:
@@ -149,15 +176,10 @@ def _matrix(axes: Axes, figure: Figure) -> None:
             if value == value:
                 dark = value > 0.6 * largest
                 axes.text(
-                    x, y, f"{value:.2f}", ha="center", va="center", fontsize=7,
+                    x, y, f"{value:.2f}", ha="center", va="center", fontsize=8,
                     color="#ffffff" if dark else "#222222",
                 )  # fmt: skip
 
 
 def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-
-
-def _legend(axes: Axes, figure: Figure) -> None:
-    if len(figure.series) > 1:
-        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))

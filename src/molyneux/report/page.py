@@ -233,7 +233,12 @@ def _data(document: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
         grid, sinks = image.get("grid") or [0, 0], image.get("sink_patches") or []
         photos.append({"grid": grid, "sinkPatches": sinks, "words": words})
     settings = document["settings"]
-    return {"top": settings["top"], "of": settings["of"], "photos": photos}
+    return {
+        "top": settings["top"],
+        "of": settings["of"],
+        "compared": document["model"]["reference"] is not None,
+        "photos": photos,
+    }
 
 
 def _packed(units: np.ndarray, whole_set: np.ndarray | None) -> dict[str, Any]:

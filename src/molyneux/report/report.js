@@ -309,8 +309,9 @@ function setUpPhoto(article, photo) {
   const overlay = find(".overlay");
   if (!photo.words.length) return;
   if (!photo.words.some((word) => word.units["specific.patches"].length)) {
-    state.ranking = "top"; // without reference photos there is no specific ranking
-    section.querySelector('input[value="top"]').checked = true;
+    state.ranking = "top"; // without reference photos there is no specific ranking, nor a choice
+    const choice = section.querySelector('input[value="top"]');
+    if (choice) choice.checked = true;
   }
 
   const word = () => photo.words[state.word];
@@ -394,7 +395,7 @@ function setUpPhoto(article, photo) {
         html("button", { type: "button", class: "unit" }, unitName(unit)),
         unit.sink ? html("span", { class: "badge sink", title: "near the top for at least half of the reference photos" }, "sink") : null,
         unit.interpretable ? html("span", { class: "badge interpretable", title: "at least 7 of its 10 tokens are dictionary words" }, "interpretable") : null),
-      number("specific", "specific", significant(unit.specific)),
+      DATA.compared ? number("specific", "specific", significant(unit.specific)) : null,
       number("score", "score", significant(unit.score)),
       number("share", "share", known(unit.share) ? `${significant(100 * unit.share, 2)} %` : "–"),
       html("td", { class: "sign", role: "cell", "data-label": "sign" }, unit.sign > 0 ? "+" : unit.sign < 0 ? "−" : "0"),
@@ -411,9 +412,7 @@ function setUpPhoto(article, photo) {
     find(".ranked").hidden = !ranked.length;
     const empty = section.querySelector(".empty");
     empty.hidden = Boolean(ranked.length);
-    empty.textContent = state.ranking === "specific"
-      ? "No unit ranks here: the run had no reference photos for this model. Make a table with molyneux reference."
-      : "The run lists no units here.";
+    empty.textContent = "The run lists no units here.";
     const more = section.querySelector(".more");
     more.hidden = ranked.length <= FIRST_ROWS;
     more.textContent = state.all ? `Show the first ${FIRST_ROWS}` : `Show all ${ranked.length}`;

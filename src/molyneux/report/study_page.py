@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from molyneux.report.figures import as_svg
+from molyneux.report.figures import as_svg, keys
 from molyneux.report.files import PAGE, packaged, write_page
 from molyneux.report.results import read_results
 from molyneux.report.text import brief, digits
@@ -57,5 +57,5 @@ def _drawn(result: Any) -> dict[str, Any]:
         "title": result.title,
         "notes": result.notes,
         "tables": result.tables,
-        "figures": [(figure, Markup(as_svg(figure))) for figure in result.figures],
+        "figures": [(figure, Markup(as_svg(figure)), keys(figure)) for figure in result.figures],
     }

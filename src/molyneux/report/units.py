@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molyneux.errors import RunError, UsageError
-from molyneux.neurons.unit import Unit
 from molyneux.parquet import read_parquet
 from molyneux.report.results import read_results
 from molyneux.studies.begin import read_manifest
@@ -61,4 +60,5 @@ def list_units(run: Path, passing: str, top: int) -> tuple[list[dict[str, Any]],
 def _named(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row that begins with the unit's name, in the direction it writes."""
     layer, unit, sign = row.pop("layer"), row.pop("unit"), row["sign"]
-    return {"unit": f"{Unit(layer, unit)}{'-' if sign < 0 else ''}", **row}
+    # As `Unit` prints, whose module loads torch, which no reading of a run needs.
+    return {"unit": f"L{layer}.u{unit}{'-' if sign < 0 else ''}", **row}

@@ -16,12 +16,17 @@ from molyneux.errors import RunError
 from molyneux.parquet import parquet_bytes
 from molyneux.studies.begin import read_manifest
 from molyneux.studies.finished import Finished, ModelTables
-from molyneux.studies.measure import PHASE as MEASURED
-from molyneux.studies.parts import PHOTO, flatten_rows, part_schema, read_parts
+from molyneux.studies.parts import (
+    MEASURED,
+    PHOTO,
+    SCORED,
+    SCORERS,
+    flatten_rows,
+    part_schema,
+    read_parts,
+)
 from molyneux.studies.registry import load_experiments
 from molyneux.studies.settings import StudySettings
-from molyneux.studies.texts import PHASE as SCORED
-from molyneux.studies.texts import SCORERS
 
 if TYPE_CHECKING:
     from molyneux.models.seeing import SeeingModel

@@ -9,9 +9,9 @@ import numpy as np
 
 from molyneux.metrics.bootstrap import mean
 from molyneux.metrics.distributions import kolmogorov_smirnov
-from molyneux.metrics.equivalence import paired_tost
 from molyneux.studies.e1_depth_summary import depth_figures, depth_table
-from molyneux.studies.estimates import NONE, difference, over_photos, ratio
+from molyneux.studies.e1_equivalence import Compared, equivalence_table
+from molyneux.studies.estimates import NONE, over_photos
 from molyneux.studies.finished import Columns, Finished, per_photo
 from molyneux.studies.tables import Cell, Number, Result, ResultTable
 
@@ -126,7 +126,7 @@ def summarise_prompts(title: str, study: Finished) -> Result:
     tables = [
         *(_agreement_table(study, found) for found in texts),
         _distance_table(texts),
-        _equivalence_table(texts),
+        equivalence_table([_compared(found) for found in texts]),
         _geometry_table(study),
         _tokens_table(study),
         depth_table(study),
@@ -216,53 +216,15 @@ def _distance_table(texts: list[_Texts]) -> ResultTable:
     )
 
 
-def _equivalence_table(texts: list[_Texts]) -> ResultTable:
-    rows: list[dict[str, Cell]] = []
-    for found in texts:
-        metric = found.metric
-        own, nouns = found.each("prompts"), found.each("human_nouns")
-        for control in ("random", "other"):
-            other = found.each(control)
-            row: dict[str, Cell] = {
-                "metric": metric.name,
-                "image prompts minus": SOURCES[control],
-                "difference": difference(own, other, why=found.why),
-                "margin": f"±{metric.margin:g}",
-            }
-            values = own - other
-            values = values[~np.isnan(values)]
-            if len(values) >= 2:
-                test = paired_tost(values, metric.margin)
-                row["90 % interval"] = Number(test.mean, test.low90, test.high90, test.n)
-                row["p"] = f"{test.p:.2g}"
-                row["verdict"] = "equivalent" if test.equivalent else "not shown equivalent"
-                row["of the way to human nouns"] = ratio(
-                    own - other, nouns - found.each("random"), why=found.why
-                )
-            rows.append(row)
-    return ResultTable(
-        "E1.equivalence",
-        "Are image prompts equivalent to their controls?",
-        (
-            "metric",
-            "image prompts minus",
-            "difference",
-            "90 % interval",
-            "margin",
-            "p",
-            "verdict",
-            "of the way to human nouns",
-        ),
-        tuple(rows),
-        (
-            "Paired two one-sided tests on each photo's difference of means over patches. The "
-            "margin was fixed beforehand: 10 % of (human nouns - random vectors) in the paper's "
-            "numbers, .012 BERTScore and .87 CLIPScore.",
-            "Last column: the difference as a share of (human nouns - random vectors) in this "
-            "study's own numbers, for another backbone may have another range.",
-            "'Not shown equivalent' is not 'different': for that see whether the interval of the "
-            "difference leaves out 0.",
-        ),
+def _compared(found: _Texts) -> Compared:
+    return Compared(
+        found.metric.name,
+        found.metric.margin,
+        prompts=found.each("prompts"),
+        random=found.each("random"),
+        nouns=found.each("human_nouns"),
+        controls={SOURCES[control]: found.each(control) for control in ("random", "other")},
+        why=found.why,
     )
 
 

@@ -8,11 +8,10 @@ from typing import Any
 from molyneux.data.dataset import Item
 from molyneux.models.seeing import SeeingModel
 from molyneux.studies.experiment import Experiment
+from molyneux.studies.parts import MEASURED
 from molyneux.studies.phases import Phase
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
-
-PHASE = "photos"
 
 
 def photo_phase(
@@ -33,4 +32,4 @@ def photo_phase(
             row |= experiment.measure(subject)
         return row
 
-    return Phase(PHASE, tables, measure)
+    return Phase(MEASURED, tables, measure)

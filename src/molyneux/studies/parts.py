@@ -21,6 +21,10 @@ from molyneux.parquet import parquet_bytes, read_parquet
 from molyneux.store import Run
 
 FOLDER = "parts"
+MEASURED, SCORED = "photos", "texts"
+"""The phase in which the model works, and the one in which texts are compared."""
+SCORERS = "scorers.json"
+"""What texts were compared with, beside the parts."""
 
 PHOTO = pa.schema(
     [

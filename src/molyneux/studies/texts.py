@@ -10,13 +10,11 @@ from molyneux.data.dataset import Item
 from molyneux.errors import PhotoError, WeightsError
 from molyneux.metrics.chance import derangement
 from molyneux.studies.experiment import Experiment, PhotoRecord, Scorers
-from molyneux.studies.measure import PHASE as MEASURED
-from molyneux.studies.parts import read_part
+from molyneux.studies.parts import MEASURED, SCORED, read_part
+from molyneux.studies.parts import SCORERS as SCORERS
 from molyneux.studies.phases import Phase
 from molyneux.studies.settings import NO_SCORER, StudySettings
 
-PHASE = "texts"
-SCORERS = "scorers.json"
 NOT_ASKED_FOR = "not asked for"
 
 
@@ -75,4 +73,4 @@ def text_phase(
             row |= experiment.score(own, other, photo, scorers)
         return row
 
-    return Phase(PHASE, tables, measure)
+    return Phase(SCORED, tables, measure)

@@ -35,6 +35,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("kind", KINDS, indirect=True, scope="session")
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_fetched(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Only tests marked `real` find weights, or an index to fetch them from."""
+    if request.node.get_closest_marker("real") is None:
+        monkeypatch.setenv("MOLYNEUX_CACHE", str(tmp_path_factory.getbasetemp() / "no-weights"))
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+
+
 @pytest.fixture(scope="session")
 def kind(request: pytest.FixtureRequest) -> str:
     """One of `tiny_models.KINDS`: a test that takes it runs once for every family."""

@@ -12,8 +12,8 @@ import pytest
 from tiny_models import tiny_photos
 
 from molyneux.cli import main
-from molyneux.models.captioner import Captioner, Parts
-from molyneux.neurons.measure_reference import measure_reference
+from molyneux.explain.measure_reference import measure_reference
+from molyneux.models.captioner import Captioner
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def tiny(make_captioner: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     files = sorted(folder.glob("*.png"))
     table, _ = measure_reference(captioner, files, data="drawings", n_listed=100)
     captioner = captioner.with_reference(table)
-    parts = Parts(captioner.language_model, captioner.encoder, captioner.names, {})
+    language = (captioner.language_model, "tiny", "")
     monkeypatch.setattr(Captioner, "load", lambda *args, **options: captioner)
-    monkeypatch.setattr(Parts, "load", lambda *args, **options: parts)
+    monkeypatch.setattr("molyneux.models.parts.load_language", lambda *args, **options: language)
     return captioner
 
 

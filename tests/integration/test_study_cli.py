@@ -85,9 +85,11 @@ def test_texts_are_not_compared_where_none_is_asked_for(
 
     # The same again goes on; with a backbone it is another study.
     assert said(capsys, *asked)[0] == 0
+    loaded.clear()
     status, _, err = said(capsys, *study(photos, out, "--clip", "none", experiments="E1,E2,E6"))
     assert status == 1
     assert 'settings.bertscore: "none" in the folder, null now' in err
+    assert loaded == []  # nor was a backbone fetched: the tests have no network
 
 
 def test_a_wrong_backbone_costs_nothing(

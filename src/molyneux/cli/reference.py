@@ -44,7 +44,7 @@ def reference(
     from molyneux.data.open import open_dataset
     from molyneux.data.selection import select
     from molyneux.explain.curves import ablation_grid
-    from molyneux.neurons.measure_reference import measure_reference
+    from molyneux.explain.measure_reference import measure_reference
     from molyneux.neurons.reference import MIN_PHOTOS, save_reference
     from molyneux.store import Run
 

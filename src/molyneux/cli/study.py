@@ -80,7 +80,7 @@ def study(
     as_json: AsJson = False,
 ) -> int:
     """Run the paper's experiments on a data set. Run it again to resume."""
-    from dataclasses import replace
+    from dataclasses import asdict, replace
 
     import torch
 
@@ -90,7 +90,7 @@ def study(
     from molyneux.explain.curves import ablation_grid
     from molyneux.report import write_report
     from molyneux.share import Share
-    from molyneux.studies.begin import MANIFEST, read_manifest
+    from molyneux.studies.begin import MANIFEST, read_manifest, require_settings
     from molyneux.studies.registry import SELECTIVITY, parse_names
     from molyneux.studies.settings import StudySettings
     from molyneux.studies.study import begin, load_needed_scorers, run_study
@@ -125,6 +125,8 @@ def study(
         bertscore=bertscore,
         clip=clip,
     )
+    # Only the grid hangs on the model, which is not loaded for a folder of another study.
+    require_settings(out, {k: v for k, v in asdict(settings).items() if k != "grid"})
     scorers = load_needed_scorers(settings, speaks)
     captioner = model.load()
     grid = ablation_grid("full", captioner.language_model.n_units)

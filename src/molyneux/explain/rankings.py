@@ -28,8 +28,8 @@ class Rankings:
         interpretable: `top` without the units whose tokens are not words.
         other: another photo's `top`.
         other_specific: another photo's `specific`.
-        matched: for each specific unit, one of its layer nearest in |activation| x row norm, in
-            neither this photo's specific list nor its top list.
+        matched: for each specific unit, one of its layer nearest in |activation| x norm of what
+            it writes, in neither this photo's specific list nor its top list.
         random: for each top unit, one of its layer that is never a top unit; one list a seed.
     """
 
@@ -43,9 +43,16 @@ class Rankings:
 
 
 def row_norms(model: LanguageModel) -> Float[Tensor, "layers d_mlp"]:
-    """Return the norm of every unit's output row."""
-    layers = range(model.n_layers)  # which may lie on several devices
-    return torch.stack([model.output_rows(layer).float().norm(dim=1).cpu() for layer in layers])
+    """Return the norm of what every unit writes at activation 1.
+
+    That is its output row's, through the scale of a norm after the MLP where there is one.
+    """
+    found = []
+    for layer in range(model.n_layers):  # which may lie on several devices
+        rows, scale = model.output_rows(layer).float(), model.write_scale(layer)
+        written = rows if scale is None else rows * scale.float().to(rows.device)
+        found.append(written.norm(dim=1).cpu())
+    return torch.stack(found)
 
 
 def rank_for(

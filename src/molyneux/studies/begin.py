@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,32 @@ def begin_study(out: Path | None, manifest: Mapping[str, Any]) -> tuple[Run, lis
                 path.unlink()
         return Run.create(out, KIND, **wanted), []
     found = read_manifest(out)
+    _require_same(out, found, wanted, FIXED)
+    then, now = found.get("versions", {}), versions()
+    changed = [f"{k} {then.get(k)} -> {now[k]}" for k in now if then.get(k) != now[k]]
+    return Run(out), changed
+
+
+def require_settings(out: Path | None, settings: Mapping[str, Any]) -> None:
+    """Refuse a folder whose study has other settings, before anything is loaded for it.
+
+    Args:
+        settings: those that are known already.
+
+    Raises:
+        RunError: it has, or its manifest cannot be read.
+    """
+    if out is not None and (out / MANIFEST).exists():
+        wanted = json.loads(json.dumps({"settings": dict(settings)}))
+        names = [f"settings.{name}" for name in settings]
+        _require_same(out, read_manifest(out), wanted, names)
+
+
+def _require_same(
+    out: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], names: Iterable[str]
+) -> None:
     differences = [
-        line for name in FIXED for line in _differences(_at(found, name), _at(wanted, name), name)
+        line for name in names for line in _differences(_at(found, name), _at(wanted, name), name)
     ]
     if differences:
         shown = "; ".join(differences[:_MOST_SHOWN])
@@ -85,9 +109,6 @@ def begin_study(out: Path | None, manifest: Mapping[str, Any]) -> tuple[Run, lis
             f"{out} was begun otherwise: {shown}{more}; go on with the same settings, or give "
             "--out another folder"
         )
-    then, now = found.get("versions", {}), versions()
-    changed = [f"{k} {then.get(k)} -> {now[k]}" for k in now if then.get(k) != now[k]]
-    return Run(out), changed
 
 
 def _only_beginnings(folder: Path) -> bool:

@@ -17,7 +17,8 @@ import numpy as np
 
 from molyneux.data.folder import photos_in
 from molyneux.explain.words import read_sentence
-from molyneux.models.captioner import Captioner, Parts
+from molyneux.models.captioner import Captioner
+from molyneux.models.parts import Parts
 from molyneux.models.presets import find_preset
 from molyneux.neurons.attribution import VIEWS, attribute_units
 from molyneux.neurons.sinks import patch_norms, sink_patches

@@ -106,7 +106,7 @@ def photo_files(folder: Path, n: int = 6) -> list[Path]:
 
 def facts_over(captioner: Any, files: list[Path], n_listed: int = 10) -> ModelFacts:
     """Return what a study keeps of a captioner, with a reference table over photos."""
-    from molyneux.neurons.measure_reference import measure_reference
+    from molyneux.explain.measure_reference import measure_reference
 
     table, _ = measure_reference(captioner, files, data="drawings", n_listed=n_listed)
     return ModelFacts.of(captioner.with_reference(table))

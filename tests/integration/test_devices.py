@@ -22,15 +22,15 @@ from molyneux.adapters.proof import prove
 from molyneux.cli.model_choice import ModelChoice
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import select
+from molyneux.explain.measure_reference import measure_reference
 from molyneux.explain.photo import Settings
 from molyneux.explain.run import explain_photos
-from molyneux.models.captioner import Captioner, Parts
+from molyneux.models.captioner import Captioner
 from molyneux.models.encoders import load_encoder
-from molyneux.models.language_models import load_language_model
+from molyneux.models.parts import Parts
 from molyneux.models.vlm_proof import prove_patches
 from molyneux.neurons.attribution import Target, attribute_units
 from molyneux.neurons.decoding import decode_units, find_writers, token_ranks
-from molyneux.neurons.measure_reference import measure_reference
 from molyneux.neurons.prompts import nearest_tokens
 from molyneux.neurons.reference import Reference, load_reference, save_reference
 from molyneux.neurons.unit import Unit

@@ -13,12 +13,12 @@ from tiny_models import count_hooks, tiny_photos, weights_hash
 
 from molyneux.explain import words
 from molyneux.explain.curves import ablation_grid, exact_effects
+from molyneux.explain.measure_reference import measure_reference
 from molyneux.explain.photo import Settings, explain_photo
 from molyneux.explain.run import explain_photos
 from molyneux.explain.words import ask_for, read_sentence, unrelated_nouns
 from molyneux.neurons.ablation import ablate_units
 from molyneux.neurons.attribution import attribute_units
-from molyneux.neurons.measure_reference import measure_reference
 from molyneux.neurons.unit import Unit
 from molyneux.store import Run
 

@@ -47,6 +47,7 @@ from torch import Tensor
 
 from molyneux.adapters import LanguageModel, find_family, register_family
 from molyneux.adapters.families import FAMILIES, Family
+from molyneux.adapters.proof import prove
 from molyneux.errors import AdapterError
 from molyneux.hooks import capture, edit
 from molyneux.models.captioner import Captioner
@@ -111,11 +112,21 @@ def test_what_is_claimed_of_every_family(kind: str, claim: Claim) -> None:
     assert claim.holds(found), found
 
 
+# Projections of attention, which write to the stream as an MLP does; of GPT-J's kind on, beside it.
+ATTENTION = [
+    ("llama", "self_attn.o_proj"),
+    ("gpt2", "attn.c_proj"),
+    ("opt", "self_attn.out_proj"),
+    ("gptj", "attn.out_proj"),
+    ("gpt_neox", "attention.dense"),
+    ("phi", "self_attn.dense"),
+    ("falcon", "self_attention.dense"),
+    ("falcon_7b", "self_attention.dense"),
+]
+
+
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.title)
-@pytest.mark.parametrize(
-    ("square", "wrong"),
-    [("llama", "self_attn.o_proj"), ("gpt2", "attn.c_proj"), ("opt", "self_attn.out_proj")],
-)
+@pytest.mark.parametrize(("square", "wrong"), ATTENTION)
 def test_of_a_wrong_row_nothing_claimed_holds(
     monkeypatch: pytest.MonkeyPatch, square: str, wrong: str, claim: Claim
 ) -> None:
@@ -127,6 +138,37 @@ def test_of_a_wrong_row_nothing_claimed_holds(
     found = claim.measure(subject.with_row(row))
     assert not claim.holds(found)
     assert found > 100 * claim.bound
+
+
+@pytest.mark.parametrize(
+    ("square", "wrong"),
+    [
+        *((kind, {"down": path}) for kind, path in ATTENTION),
+        # Values come as one unit each; but attention carries them to later positions.
+        ("gptj", {"down": "attn.out_proj", "preactivation": "attn.v_proj"}),
+        ("phi", {"down": "self_attn.dense", "preactivation": "self_attn.v_proj"}),
+        ("opt", {"down": "self_attn.out_proj", "preactivation": "self_attn.v_proj"}),
+        (
+            "gemma2",
+            {"down": "self_attn.o_proj", "after_mlp_norm": "post_attention_layernorm"},
+        ),
+    ],
+)
+def test_a_row_of_attention_is_disproved_and_refused(
+    monkeypatch: pytest.MonkeyPatch, square: str, wrong: dict[str, str]
+) -> None:
+    """Where all is square: no shape tells a projection of attention from the MLP's."""
+    monkeypatch.setattr(tiny_models, "D_MLP", D_MODEL)
+    right = tiny_language_model(square)
+    assert all(check.holds for check in prove(right))
+    row = dataclasses.replace(right.family, **wrong)
+    checks = prove(LanguageModel(right.model, right.tokenizer, row))
+    claim = "a value of the pre-activation makes one unit, at its position"
+    of_it = [check for check in checks if check.claim.endswith(claim)]
+    assert len(of_it) == N_LAYERS
+    assert not any(check.holds for check in of_it)
+    with pytest.raises(AdapterError, match=rf"not true that layer 2: {claim}.*correct `down`"):
+        LanguageModel.adapt(right.model, right.tokenizer, row, check=True)
 
 
 def test_totals_of_log_probabilities_agree_with_central_differences(kind: str) -> None:

@@ -27,8 +27,9 @@ from tiny_models import (
 from tiny_vlms import tiny_vlm_parts
 from torch import Tensor
 
-from molyneux.adapters import LanguageModel, proof
+from molyneux.adapters import LanguageModel
 from molyneux.adapters.proof import prove
+from molyneux.adapters.unit_proof import silencing
 from molyneux.errors import AdapterError, UsageError, WeightsError
 from molyneux.models.captioner import Captioner
 from molyneux.models.language_models import load_language_model, load_tokenizer
@@ -166,9 +167,7 @@ def test_weights_that_accelerate_keeps_elsewhere_are_read(
 
     plain, offloaded = tiny_captioner(kind), tiny_captioner(kind)
     cpu_offload(offloaded.language_model.model, execution_device=torch.device("cpu"))
-    model = LanguageModel.adapt(
-        offloaded.language_model.model, offloaded.language_model.tokenizer, check=True
-    )
+    model = LanguageModel.adapt(offloaded.language_model.model, offloaded.language_model.tokenizer)
     assert model.model.get_input_embeddings().weight.is_meta
     assert model.device == torch.device("cpu")
     prompt = offloaded.see(photos[:1])
@@ -230,7 +229,7 @@ def test_silencing_is_checked_on_what_stays_on_the_disk(
     assert all(check.holds for check in prove(model))
     rows = LanguageModel.output_rows
     monkeypatch.setattr(LanguageModel, "output_rows", lambda *args: rows(*args).roll(1, 0))
-    found = proof._silencing(model, N_LAYERS - 1, model.embed(IDS), torch.arange(8))
+    found = silencing(model, N_LAYERS - 1, model.embed(IDS), torch.arange(8))
     assert not found.holds, found
 
 
@@ -279,6 +278,61 @@ def test_without_a_network_the_line_says_how_to_bring_the_model(
         weights.unlink()
     with pytest.raises(WeightsError, match=r"not there whole.*hf download someone/tiny"):
         load_language_model("someone/tiny")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_the_parts_that_an_index_names_are_fetched(
+    name: str, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However they are called: BLOOM's are `model_00001-of-00072.safetensors`."""
+    from huggingface_hub.utils import filter_repo_objects
+    from safetensors.torch import save_file
+
+    source, cache = tmp_path / "published", tmp_path / "cache"
+    shutil.copytree(llama, source)
+    (source / "model.safetensors").unlink()
+    stem, ending = name.split(".")
+    weights = tiny_model("llama").state_dict()
+    names = {key: f"{stem}_0000{1 + ('layers' in key)}-of-00002.{ending}" for key in weights}
+    for part in set(names.values()):
+        tensors = {key: value for key, value in weights.items() if names[key] == part}
+        if ending == "bin":
+            torch.save(tensors, source / part)
+        else:
+            save_file(tensors, source / part, {"format": "pt"})
+    index = {"metadata": {}, "weight_map": names}
+    (source / f"{name}.index.json").write_text(json.dumps(index))
+    (source / "flax_model.msgpack").write_bytes(b"another framework's")
+
+    def snapshot(repository: str, allow_patterns: list[str], **options: Any) -> str:
+        files = [path.name for path in source.iterdir()]
+        cache.mkdir(exist_ok=True)
+        for file in filter_repo_objects(files, allow_patterns=allow_patterns):
+            shutil.copy(source / file, cache / file)
+        return str(cache)
+
+    monkeypatch.setattr("molyneux.models.checkpoints.hub_answers", lambda: True)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    loaded = load_language_model("someone/bloom")
+    assert set(loaded.files) == set(names.values())
+    assert not (cache / "flax_model.msgpack").exists()
+    assert torch.equal(logits(loaded.language_model), logits(tiny_language_model("llama")))
+    shutil.rmtree(cache)
+    (source / sorted(names.values())[0]).unlink()
+    with pytest.raises(WeightsError, match="not there whole"):
+        load_language_model("someone/bloom")
+
+
+def test_a_float16_that_overflows_is_named(tmp_path: Path) -> None:
+    model: Any = tiny_model("gemma3")
+    with torch.no_grad():
+        model.model.layers[1].post_feedforward_layernorm.weight.fill_(60_000)
+    model.save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    for dtype in ("float32", "bfloat16"):
+        load_language_model(tmp_path, dtype=dtype)
+    with pytest.raises(AdapterError, match=r"overflows in float16.*load it in bfloat16 or float32"):
+        load_language_model(tmp_path, dtype="float16")
 
 
 def test_a_hub_that_has_no_address_is_not_asked(

@@ -12,7 +12,7 @@ import torch
 from tiny_models import tiny_photos
 
 from molyneux.data.dataset import Item
-from molyneux.neurons.measure_reference import measure_reference
+from molyneux.explain.measure_reference import measure_reference
 from molyneux.studies.e3_layers import LISTS, Layers
 from molyneux.studies.e3_layers_summary import band
 from molyneux.studies.finished import Finished, ModelTables

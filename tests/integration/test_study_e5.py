@@ -13,8 +13,8 @@ from PIL import Image
 from tiny_models import count_hooks, tiny_photos, weights_hash
 
 from molyneux.data.dataset import Item
+from molyneux.explain.measure_reference import measure_reference
 from molyneux.hooks import edit
-from molyneux.neurons.measure_reference import measure_reference
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.unit import Unit
 from molyneux.studies import e5_confirmation

@@ -13,11 +13,11 @@ from tiny_models import count_hooks, tiny_photos, weights_hash
 
 from molyneux.data.dataset import Item
 from molyneux.explain.curves import exact_effects
+from molyneux.explain.measure_reference import measure_reference
 from molyneux.explain.words import EVERYDAY, Sentence
 from molyneux.models.generation import continue_greedily
 from molyneux.neurons.ablation import ablate_units, ablated_logits, silenced
 from molyneux.neurons.attribution import attribute_units
-from molyneux.neurons.measure_reference import measure_reference
 from molyneux.neurons.unit import Unit, unit_mask
 from molyneux.studies import e6_causality, e6_sets
 from molyneux.studies.e6_causality import Causality, single_units

@@ -266,7 +266,7 @@ def test_bad_photos_warn_and_fail_only_if_asked_to(
     page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
     assert "1 photo could not be read" in page
     assert main(["runs", str(tmp_path)]) == 0
-    assert "finished, 10 photos" in capsys.readouterr().out
+    assert "finished, 9 photos, 1 could not be read" in capsys.readouterr().out
 
 
 def test_nothing_but_bad_photos_is_an_error(seeing: Any, tmp_path: Path) -> None:

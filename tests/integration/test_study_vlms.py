@@ -22,8 +22,8 @@ from molyneux.cli import main
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import select
 from molyneux.errors import RunError
+from molyneux.explain.measure_reference import measure_reference
 from molyneux.models.vlm import VisionLanguageModel
-from molyneux.neurons.measure_reference import measure_reference
 from molyneux.report import write_report
 from molyneux.report.results import find_tables, read_results
 from molyneux.share import Share
@@ -315,7 +315,8 @@ def test_the_command_line_studies_what_it_explains(
 
     # Again, all is done; with the family's own prompt the table is another's.
     assert said(capsys, *asked, *reference, "--experiments", "E3")[0] == 0
-    status, _, err = said(capsys, "study", data, "--out", out, "--vlm", folder, *reference)
+    own = ["study", data, "--out", tmp_path / "own", "--vlm", folder, *reference]
+    status, _, err = said(capsys, *own, "--experiments", "E3")
     assert status == 1
     assert "another prompt (USER: {image}" in err.strip().splitlines()[-1]
     status, _, err = said(

@@ -14,7 +14,8 @@ from tiny_models import tiny_photos, weights_hash
 
 from molyneux.cli import main
 from molyneux.errors import RunError, UsageError
-from molyneux.models.captioner import Captioner, Parts
+from molyneux.models.captioner import Captioner
+from molyneux.models.parts import Parts
 from molyneux.training.caption_files import read_examples
 from molyneux.training.examples import Example, load_examples
 from molyneux.training.features import cache_features

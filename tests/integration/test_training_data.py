@@ -18,8 +18,9 @@ from tiny_models import D_MODEL, ToyEncoder, tiny_photos, tiny_projection
 
 from molyneux.cli import main
 from molyneux.errors import RunError, UsageError, WeightsError
-from molyneux.models.captioner import Captioner, Parts
+from molyneux.models.captioner import Captioner
 from molyneux.models.generation import MAX_TOKENS
+from molyneux.models.parts import Parts
 from molyneux.training.batches import TrainingSet
 from molyneux.training.data import Wanted, open_data
 from molyneux.training.evaluation import BATCH, Evaluator

@@ -13,8 +13,9 @@ import torch
 from tiny_models import tiny_photos
 
 from molyneux.errors import RunError, UsageError
-from molyneux.models.captioner import Captioner, Parts
+from molyneux.models.captioner import Captioner
 from molyneux.models.generation import continue_greedily
+from molyneux.models.parts import Parts
 from molyneux.training import run as run_module
 from molyneux.training.evaluation import Evaluator
 from molyneux.training.examples import load_examples

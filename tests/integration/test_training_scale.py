@@ -21,7 +21,7 @@ import torch
 from tiny_models import ToyEncoder, tiny_captioner, tiny_photos
 
 from molyneux.errors import RunError, UsageError
-from molyneux.models.captioner import Parts
+from molyneux.models.parts import Parts
 from molyneux.share import Share
 from molyneux.store import Run
 from molyneux.training import features as features_module

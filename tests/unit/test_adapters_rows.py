@@ -13,8 +13,11 @@ from tiny_models import (
     GATED,
     KINDS,
     N_LAYERS,
+    ToyEncoder,
+    count_hooks,
     tiny_language_model,
     tiny_model,
+    tiny_projection,
     tiny_tokenizer,
     weights_hash,
 )
@@ -22,11 +25,12 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, silu
 from transformers import LlamaForCausalLM, OPTConfig
 
-from molyneux.adapters import FAMILIES, LanguageModel, find_family
+from molyneux.adapters import FAMILIES, LanguageModel, find_family, register_family
 from molyneux.adapters.language_model import _takes_logits_to_keep
 from molyneux.adapters.proof import prove
 from molyneux.errors import AdapterError
 from molyneux.hooks import capture
+from molyneux.models.captioner import Captioner
 from molyneux.neurons.decoding import decode_units, directions, token_ranks
 from molyneux.neurons.unit import Unit
 
@@ -39,6 +43,34 @@ DIRECTION = "a unit's write moves the head's output along its decoded direction"
 HEAD_NORM = "the norm before the head scales by what the row says"
 MLP_NORM = "the norm after the MLP scales by what the row says"
 CONSERVED = "the units' writes sum to the MLP's output"
+ONE_EACH = "a value of the pre-activation makes one unit, at its position"
+FINITE = "the residual stream, and what the head reads of it, are finite"
+
+# Rows that are wrong, by the claims of `prove` that find them out.
+WRONG: list[tuple[str, dict[str, Any], set[str]]] = [
+    ("gemma", {"norm_offset": 0.0}, {DIRECTION, HEAD_NORM}),
+    ("llama", {"norm_offset": 1.0}, {DIRECTION, HEAD_NORM}),
+    ("llama", {"final_norm": None}, {DIRECTION}),
+    ("gemma2", {"norm_offset": 0.0}, {DIRECTION, HEAD_NORM, MLP_NORM}),
+    ("gemma2", {"after_mlp_norm": None}, {DIRECTION}),
+    ("gemma2", {"after_mlp_norm": "post_attention_layernorm"}, {DIRECTION}),
+    ("gemma3", {"after_mlp_norm": "pre_feedforward_layernorm"}, {DIRECTION}),
+    ("opt_350m", {"stream_norms": ()}, {DIRECTION}),
+    ("opt_350m", {"stream_norms": ("self_attn_layer_norm",)}, {DIRECTION}),
+    ("opt_350m", {"project_out": None}, {DIRECTION}),
+    ("opt", {"final_norm": None}, {DIRECTION}),
+    ("gpt_neox", {"final_norm": "gpt_neox.layers.0.input_layernorm"}, {DIRECTION}),
+    ("gpt2", {"rows_stored": False}, {CONSERVED}),
+    ("llama", {"rows_stored": True}, {CONSERVED}),
+    ("llama", {"down": "mlp.up_proj"}, {CONSERVED}),
+    ("bloom", {"down": "self_attention.dense"}, {ONE_EACH}),
+    ("gptj", {"down": "attn.out_proj"}, {ONE_EACH}),
+    ("llama", {"preactivation": "mlp.up_proj"}, {ONE_EACH}),
+    ("phi3", {"preactivation_part": (1, 2)}, {ONE_EACH}),
+    ("llama", {"preactivation": "self_attn.q_proj"}, {ONE_EACH}),
+    ("llama", {"gated": False}, {ONE_EACH}),
+    ("gpt2", {"gated": True}, {ONE_EACH}),
+]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -47,28 +79,12 @@ def test_every_row_is_proved(kind: str, dtype: torch.dtype) -> None:
     before = [parameter.clone() for parameter in model.model.parameters()]
     checks = prove(model)
     assert [check for check in checks if not check.holds] == []
-    assert len(checks) >= 7
+    assert len(checks) >= 11
     for old, new in zip(before, model.model.parameters(), strict=True):
         assert torch.equal(old, new)
 
 
-@pytest.mark.parametrize(
-    ("kind", "wrong", "claims"),
-    [
-        ("gemma", {"norm_offset": 0.0}, {DIRECTION, HEAD_NORM}),
-        ("llama", {"norm_offset": 1.0}, {DIRECTION, HEAD_NORM}),
-        ("gemma2", {"after_mlp_norm": None}, {DIRECTION}),
-        ("gemma3", {"after_mlp_norm": "pre_feedforward_layernorm"}, {DIRECTION}),
-        ("opt_350m", {"stream_norms": ()}, {DIRECTION}),
-        ("opt_350m", {"stream_norms": ("self_attn_layer_norm",)}, {DIRECTION}),
-        ("opt", {"final_norm": None}, {DIRECTION}),
-        ("gpt_neox", {"final_norm": "gpt_neox.layers.0.input_layernorm"}, {DIRECTION}),
-        ("gpt2", {"rows_stored": False}, {CONSERVED}),
-        ("llama", {"rows_stored": True}, {CONSERVED}),
-        ("llama", {"down": "mlp.up_proj"}, {CONSERVED}),
-        ("bloom", {"down": "self_attention.dense"}, {DIRECTION}),
-    ],
-)
+@pytest.mark.parametrize(("kind", "wrong", "claims"), WRONG)
 def test_a_wrong_row_is_found_out(kind: str, wrong: dict[str, Any], claims: set[str]) -> None:
     model = tiny_language_model(kind)
     row = dataclasses.replace(model.family, **wrong)
@@ -76,19 +92,108 @@ def test_a_wrong_row_is_found_out(kind: str, wrong: dict[str, Any], claims: set[
     assert found & claims == claims
 
 
-def test_the_check_on_loading_names_the_row() -> None:
-    model = tiny_model("gpt2")
-    row = dataclasses.replace(find_family("gpt2"), rows_stored=False)
-    LanguageModel.adapt(model, tiny_tokenizer(), row)
-    with pytest.raises(AdapterError, match=r"the row 'GPT-2' does not describe this GPT2LMHead"):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("kind", "wrong", "claims"), WRONG)
+def test_a_wrong_row_is_refused_on_loading(
+    kind: str, wrong: dict[str, Any], claims: set[str], dtype: torch.dtype
+) -> None:
+    """In one line, which names the row, what is not true of the model, and what to correct."""
+    model = tiny_model(kind, dtype=dtype)
+    family = find_family(model.config.model_type, model.config)
+    before = weights_hash(tiny_model(kind)) if dtype == torch.float32 else ""
+    row = dataclasses.replace(family, **wrong)
+    with pytest.raises(AdapterError) as caught:
         LanguageModel.adapt(model, tiny_tokenizer(), row, check=True)
+    said = str(caught.value)
+    assert said.startswith(f"the row {family.name!r} does not describe this {type(model).__name__}")
+    assert "\n" not in said
+    assert any(claim in said for claim in claims) or "to the head, which reads" in said
+    corrected = said.split("correct", 1)[1]
+    assert any(f"`{field}`" in corrected for field in wrong)
+    assert not before or weights_hash(model) == before
+
+
+def test_a_row_that_is_found_is_proved_and_one_that_is_given_if_asked() -> None:
+    model, tokenizer = tiny_model("llama"), tiny_tokenizer()
+    row = dataclasses.replace(find_family("llama"), preactivation="mlp.up_proj")
+    assert LanguageModel.adapt(model, tokenizer, row).family is row
+    known = list(FAMILIES)
+    try:
+        register_family(row)
+        with pytest.raises(AdapterError, match="the row 'Llama' does not describe this"):
+            LanguageModel.adapt(model, tokenizer)
+        with pytest.raises(AdapterError, match="the row 'Llama' does not describe this"):
+            Captioner.from_parts(model, tokenizer, ToyEncoder(), tiny_projection())
+        assert LanguageModel.adapt(model, tokenizer, check=False).family is row
+    finally:
+        FAMILIES[:] = known
+    assert LanguageModel.adapt(model, tokenizer).family.preactivation == "mlp.gate_proj"
 
 
 def test_the_check_on_loading_passes_for_every_family(kind: str) -> None:
     model = tiny_model(kind)
-    before = weights_hash(model)
-    LanguageModel.adapt(model, tiny_tokenizer(), check=True)
+    before, hooks = weights_hash(model), count_hooks(model)
+    LanguageModel.adapt(model, tiny_tokenizer())
     assert weights_hash(model) == before
+    assert count_hooks(model) == hooks
+
+
+@torch.no_grad()
+def outlying(dtype: torch.dtype) -> Any:
+    """A GPT-2 with what trained ones have: one huge coordinate, and logits about -80."""
+    model: Any = tiny_model("gpt2")
+    model.transformer.wpe.weight[:, 5] += 100
+    model.transformer.wpe.weight[0, 5] += 2000
+    model.transformer.ln_f.bias[3] += 100
+    model.lm_head.weight[:, 3] = -0.8  # the embedding's too
+    return model.to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_right_row_of_an_outlying_model_is_not_refused(dtype: torch.dtype) -> None:
+    model = LanguageModel.adapt(outlying(dtype), tiny_tokenizer())
+    assert model.run(input_ids=torch.arange(9)[None]).logits.mean() < -60
+    assert failed(model) == set()
+
+
+def overflowing(dtype: torch.dtype) -> Any:
+    """A Gemma 3 whose norm after the MLP writes large values, as published ones do."""
+    model: Any = tiny_model("gemma3")
+    with torch.no_grad():
+        model.model.layers[1].post_feedforward_layernorm.weight.fill_(60_000)
+    return model.to(dtype)
+
+
+def test_a_model_that_overflows_is_not_blamed_on_its_row() -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        LanguageModel.adapt(overflowing(dtype), tiny_tokenizer())
+    with pytest.raises(
+        AdapterError, match=r"^Gemma3ForCausalLM overflows in float16, .* bfloat16 or float32$"
+    ):
+        LanguageModel.adapt(overflowing(torch.float16), tiny_tokenizer())
+    unchecked = LanguageModel.adapt(overflowing(torch.float16), tiny_tokenizer(), check=False)
+    assert failed(unchecked) == {FINITE}
+    damaged = tiny_model("llama")
+    with torch.no_grad():
+        damaged.get_input_embeddings().weight[:] = torch.nan
+    with pytest.raises(AdapterError, match=r"^LlamaForCausalLM gives numbers that are not finite"):
+        LanguageModel.adapt(damaged, tiny_tokenizer())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_scale_of_one_plus_weight_is_not_rounded(dtype: torch.dtype) -> None:
+    """Hugging Face adds the 1 in float32."""
+    model = tiny_language_model("gemma2", dtype=dtype)
+    norm: Any = model.norms_of_write(1)[0]
+    scale = model.scale_of(norm)
+    assert torch.equal(scale, 1 + norm.weight.float())
+    assert not torch.equal(scale, (1 + norm.weight).float())
+    ones = torch.ones(1, model.d_stream)  # their root mean square is 1
+    torch.testing.assert_close(copy.deepcopy(norm).float()(ones)[0], scale)
+    written = decode_units(model, [Unit(1, 3)], top=model.d_vocab, final_norm=False)[0].tokens
+    row = model.output_rows(1)[3].float() * (1 + norm.weight.float())
+    order = (row @ model.unembedding().float().T).argsort(descending=True).tolist()
+    assert written == [model.token_text(token) for token in order]
 
 
 class Int8Linear(nn.Module):
@@ -98,6 +203,9 @@ class Int8Linear(nn.Module):
         super().__init__()
         weight = (linear.weight * 16).round().to(torch.int8)
         self.weight = nn.Parameter(weight, requires_grad=False)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values @ (self.weight.float() / 16).T
 
 
 class Packed(nn.Module):

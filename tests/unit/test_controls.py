@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import torch
+from tiny_models import KINDS, tiny_language_model
 
+from molyneux.explain.rankings import row_norms
 from molyneux.neurons.controls import complete_prefix, matched_units, random_units
 from molyneux.neurons.unit import Unit
 
@@ -97,6 +99,20 @@ def test_matched_units_match_better_than_random_ones() -> None:
     matched = matched_units(units, strength, excluded)
     assert len({*matched} - excluded) == len(units)
     assert distance(matched) < 0.7 * distance(random_units(units, 200, excluded, 0))
+
+
+def test_what_is_matched_is_the_norm_of_what_a_unit_writes() -> None:
+    """Gemma 2 and 3 write through the scale of a norm after the MLP."""
+    for kind in KINDS:
+        model = tiny_language_model(kind)
+        found = row_norms(model)
+        for layer in range(model.n_layers):
+            (norm,) = model.norms_of_write(layer) or [None]
+            scale = 1 if norm is None else 1 + norm.weight
+            expected = (model.output_rows(layer) * scale).norm(dim=1)
+            torch.testing.assert_close(found[layer], expected)
+            bare = model.output_rows(layer).norm(dim=1)
+            assert (norm is None) == torch.allclose(found[layer], bare, rtol=1e-3)
 
 
 def test_a_prefix_is_whole_or_nothing() -> None:

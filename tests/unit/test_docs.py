@@ -199,7 +199,7 @@ def trained_record(
 ) -> dict[str, Any]:
     """The record that `molyneux train` writes, of a caption list and a set in COCO's layout."""
     from molyneux.cli import main
-    from molyneux.models.captioner import Parts
+    from molyneux.models.parts import Parts
     from molyneux.vision.projection import load_projection
 
     captioner = make_captioner("llama")

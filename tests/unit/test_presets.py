@@ -18,8 +18,9 @@ from molyneux.cli import main
 from molyneux.cli.model_choice import ModelChoice
 from molyneux.errors import UsageError, WeightsError
 from molyneux.models import limber, parts, presets
-from molyneux.models.captioner import Captioner, Parts
+from molyneux.models.captioner import Captioner
 from molyneux.models.limber import CHECKPOINTS, blob_id, projection_path
+from molyneux.models.parts import Parts
 from molyneux.models.pieces import pieces_of
 from molyneux.models.placement import device_named, dtype_named
 from molyneux.models.presets import DEFAULT, PRESETS, find_preset

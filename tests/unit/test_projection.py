@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from tiny_models import ToyEncoder, tiny_model, tiny_projection, tiny_tokenizer
 
 from molyneux.errors import WeightsError
-from molyneux.models.captioner import Captioner, Parts
+from molyneux.models.captioner import Captioner
+from molyneux.models.parts import Parts
 from molyneux.vision.layout import Layout
 from molyneux.vision.projection import (
     Projection,

@@ -17,7 +17,6 @@ from molyneux.studies.e5_discovery import (
     SELECTED_TABLES,
     SelectedUnit,
     distinct_directions,
-    read_selected,
     select_units,
     selected_rows,
 )
@@ -33,7 +32,6 @@ from molyneux.studies.e5_statistics import (
     shuffled_dominance,
     shuffled_p,
 )
-from molyneux.studies.finished import as_columns
 from molyneux.studies.tables import Number, Result, read_result
 
 CLASSES = ("bus", "cat", "dog")
@@ -157,7 +155,7 @@ def test_selected_units_survive_their_table() -> None:
     ]
     rows = selected_rows(units)["e5_selected"]
     table = pa.Table.from_pylist(rows, schema=SELECTED_TABLES["e5_selected"])
-    assert read_selected(as_columns(table)) == units
+    assert [SelectedUnit(**row) for row in table.to_pylist()] == units
 
 
 # --- statistics

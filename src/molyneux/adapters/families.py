@@ -29,7 +29,8 @@ class Family:
             has none.
         rows_stored: True where the weight is kept as (d_mlp, d_model), so that unit k's output
             row is `weight[k]` (GPT-2's `Conv1D`); False for `nn.Linear`, whose column it is.
-        gated: whether the activation is multiplied by a second branch, so that both signs act.
+        gated: whether the activation is multiplied by a second branch, so that both signs act;
+            the proof alone reads it.
         preactivation_part: (which, of how many) equal parts of that module's output is Z, where
             one matrix makes gate and input together (Phi-3).
         after_mlp_norm: path of a norm between the MLP and the residual stream, from a layer:
@@ -39,6 +40,8 @@ class Family:
         norm_offset: what is added to a norm's weight to give its scale: 1 in Gemma.
         project_out: path of the linear map from the residual stream to the width of the head,
             from the causal LM (OPT-350m).
+        placeholders: pattern of tokens at the end of the tokenizer's list that only name padding
+            rows of the embedding: no text holds them, and none is decoded or written (GPT-J).
         may_lack: fields whose module some of the family's configurations leave out.
         where: values a configuration must have, beside `model_type`, to belong to this row.
     """
@@ -56,6 +59,7 @@ class Family:
     stream_norms: tuple[str, ...] = ()
     norm_offset: float = 0.0
     project_out: str | None = None
+    placeholders: str | None = None
     may_lack: tuple[str, ...] = ()
     where: Mapping[str, Any] = field(default_factory=dict)
 
@@ -86,6 +90,9 @@ FAMILIES: list[Family] = [
         down="mlp.fc_out",
         preactivation="mlp.fc_in",
         final_norm="transformer.ln_f",
+        # Ids 50257 to 50399 are <|extratoken_1|> and so on, which no training touched. LiMBeR cut
+        # the embedding to 50258 rows, the last of them a token of its own.
+        placeholders=r"<\|extratoken_\d+\|>|<\|image\|>",
     ),
     Family(
         name="GPT-Neo",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -66,18 +68,21 @@ class LanguageModel:
         tokenizer: PreTrainedTokenizerBase,
         family: Family | None = None,
         *,
-        check: bool = False,
+        check: bool | None = None,
     ) -> LanguageModel:
         """Return the model with its family's row resolved, frozen and in evaluation mode.
 
         Args:
             family: another row than the one found by the configuration.
-            check: prove the row in brief: one forward pass of four tokens.
+            check: prove the row in brief (`molyneux.adapters.proof.require_row`): three forward
+                passes of four tokens. If not given, a row found by the configuration is proved,
+                and one that is given is not: `molyneux.adapters.proof.prove` tells all its faults.
 
         Raises:
-            AdapterError: the architecture has no row, the row does not fit the model, or the
-                weights of the down projection are quantised.
+            AdapterError: the architecture has no row, the row does not fit the model, the weights
+                of the down projection are quantised, or the model overflows in its dtype.
         """
+        check = family is None if check is None else check
         family = family or find_family(model.config.model_type, model.config)
         model.eval()
         model.requires_grad_(False)
@@ -88,10 +93,11 @@ class LanguageModel:
             adapted.norms_of_write(layer)
         adapted.norms_of_stream(0)
         adapted._optional("project_out")
+        adapted._require_width_of_head()
         if check:
-            from molyneux.adapters.proof import require_conservation
+            from molyneux.adapters.proof import require_row
 
-            require_conservation(adapted)
+            require_row(adapted)
         return adapted
 
     @property
@@ -119,8 +125,20 @@ class LanguageModel:
 
     @property
     def d_vocab(self) -> int:
-        """Tokens that can be decoded: padding rows of the embedding beyond them are left out."""
-        return min(int(self._embedding_table.shape[0]), len(self.tokenizer))
+        """Tokens that can be decoded: padding rows of the embedding are left out, named or not."""
+        return min(int(self._embedding_table.shape[0]), len(self.tokenizer) - self._n_placeholders)
+
+    @cached_property
+    def _n_placeholders(self) -> int:
+        """Tokens at the end of the tokenizer's list that only name padding rows."""
+        if self.family.placeholders is None:
+            return 0
+        size, pattern = len(self.tokenizer), re.compile(self.family.placeholders)
+        for n in range(size):
+            token: Any = self.tokenizer.convert_ids_to_tokens(size - 1 - n)
+            if not isinstance(token, str) or not pattern.fullmatch(token):
+                return n
+        return size
 
     @property
     def n_units(self) -> int:
@@ -207,12 +225,16 @@ class LanguageModel:
         return norms if final is None else [*norms, final]
 
     def scale_of(self, norm: nn.Module) -> Float[Tensor, " d_stream"]:
-        """Return a norm's elementwise scale; ones where it has none."""
+        """Return a norm's elementwise scale; ones where it has none.
+
+        A sum with the row's `norm_offset` is in float32, as Hugging Face adds them: bfloat16 and
+        float16 would round it.
+        """
         weight = parameter_of(norm, "weight")
         if weight is None:
             return torch.ones(self.d_stream, device=self.device)
         offset = self.family.norm_offset
-        return weight + offset if offset else weight
+        return weight.float() + offset if offset else weight
 
     def write_scale(self, layer: int) -> Float[Tensor, " d_stream"] | None:
         """Return the scale that what a layer's units write passes before the residual stream."""
@@ -306,7 +328,51 @@ class LanguageModel:
 
     def token_text(self, token_id: int) -> str:
         """Return one token as text, its leading space kept."""
-        return str(self.tokenizer.decode([token_id]))
+        ahead, text = self._ahead
+        both = self._plain([*ahead, token_id])
+        return both[len(text) :] if both.startswith(text) else self._plain([token_id])
+
+    @cached_property
+    def _ahead(self) -> tuple[list[int], str]:
+        """Token ids, and their text, to read others behind.
+
+        At the start of a text, tokenizers of SentencePiece's kind drop a space.
+        """
+        ids = self.encode("a")
+        return ids, self._plain(ids)
+
+    def _plain(self, token_ids: list[int]) -> str:
+        return str(self.tokenizer.decode(token_ids, clean_up_tokenization_spaces=False))
+
+    def _require_width_of_head(self) -> None:
+        """Refuse a row that does not lead to the head.
+
+        Raises:
+            AdapterError: the width in which the head is given directions is not the one it reads.
+        """
+        projection = self._optional("project_out")
+        given = self.d_stream if projection is None else int(_weight(projection).shape[0])
+        reads = int(self.unembedding().shape[1])
+        if given != reads:
+            raise AdapterError(
+                f"the row {self.family.name!r} does not describe this {type(self.model).__name__}: "
+                f"it leads {given} values to the head, which reads {reads}; correct `down`, "
+                "`rows_stored` or `project_out` of the row in molyneux.adapters.families"
+            )
+
+
+def require_finite(model: LanguageModel, *tensors: Tensor) -> None:
+    """Refuse numbers that overflowed: of them nothing can be ranked, and nothing is.
+
+    Raises:
+        AdapterError: one is not finite.
+    """
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        dtype = str(model.dtype).removeprefix("torch.")
+        raise AdapterError(
+            f"the model gives numbers that are not finite in {dtype}: it overflows, or its weights "
+            "are damaged; give --dtype bfloat16 or float32"
+        )
 
 
 def is_token(tokenizer: Any, text: str) -> bool:

@@ -13,9 +13,9 @@ def known_as_another(model_type: str, wanted: str) -> str | None:
     Args:
         wanted: which of the three kinds it was given as.
     """
+    from molyneux.adapters.encoder_families import ENCODER_FAMILIES
     from molyneux.adapters.families import FAMILIES
     from molyneux.adapters.vlm_families import VISION_FAMILIES
-    from molyneux.vision.encoder_families import ENCODER_FAMILIES
 
     rows = {LANGUAGE_MODEL: FAMILIES, ENCODER: ENCODER_FAMILIES, VISION_LANGUAGE: VISION_FAMILIES}
     where = {

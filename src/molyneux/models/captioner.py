@@ -16,9 +16,9 @@ from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.fetch import Note, silent
 from molyneux.models.fitting import require_patches, require_room, require_shown
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
-from molyneux.models.parts import Parts, load_language, require_encoder
+from molyneux.models.parts import Parts, require_encoder
 from molyneux.models.placement import dtype_named, place_named
-from molyneux.models.presets import DEFAULT, PRESETS, decoding_of, find_preset
+from molyneux.models.presets import DEFAULT, decoding_of, find_preset
 from molyneux.models.seeing import Photo
 from molyneux.neurons.reference import Reference, load_reference
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels
@@ -262,6 +262,3 @@ class Captioner:
     def caption_all(self, photos: Sequence[Photo]) -> list[str]:
         """Return the greedy captions of several photos, in one batch."""
         return [self.language_model.decode(ids).strip() for ids in self.write(self.see(photos))]
-
-
-__all__ = ["PRESETS", "Captioner", "Parts", "load_language"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from molyneux.adapters.language_model import LanguageModel
+from molyneux.adapters.language_model import LanguageModel, require_finite
 from molyneux.vision.layout import ImagePrompt
 
 MAX_TOKENS = 20
@@ -30,6 +30,9 @@ def continue_greedily(
     A row ends with its first full stop, before a line break or a token that ends a text, or at
     `max_tokens`.
     Padding rows of the vocabulary are never chosen. Edits that are active act on every step.
+
+    Raises:
+        AdapterError: the model overflows in its dtype.
     """
     rows = len(prompt.embeddings)
     written: list[list[int]] = [[] for _ in range(rows)]
@@ -39,7 +42,9 @@ def continue_greedily(
         inputs_embeds=prompt.embeddings, beside=prompt.given(), use_cache=True, keep=1
     )
     for step in range(max_tokens):
-        chosen = output.logits[:, -1, : model.d_vocab].argmax(dim=-1)
+        logits = output.logits[:, -1, : model.d_vocab]
+        require_finite(model, logits)
+        chosen = logits.argmax(dim=-1)
         for row in sorted(open_rows):
             token = int(chosen[row])
             text = model.token_text(token)

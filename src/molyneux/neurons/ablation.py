@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from molyneux.adapters.language_model import LanguageModel
+from molyneux.adapters.language_model import LanguageModel, require_finite
 from molyneux.hooks import edit
 from molyneux.neurons.unit import Unit, unit_mask
 from molyneux.vision.layout import ImagePrompt
@@ -79,6 +79,9 @@ def ablated_logits(
 
     An empty set gives the intact model's. The prompt holds one photo and ends where the token
     is predicted. Padding rows of the vocabulary are included.
+
+    Raises:
+        AdapterError: the model overflows in its dtype.
     """
     rows: list[Tensor] = []
     for part in batches(sets, prompt.n_positions):
@@ -87,7 +90,9 @@ def ablated_logits(
             batch = prompt.repeated(len(part))
             output = model.run(inputs_embeds=batch.embeddings, beside=batch.given(), keep=1)
         rows.append(output.logits[:, -1].float().cpu())
-    return torch.cat(rows)
+    found = torch.cat(rows)
+    require_finite(model, found[:, : model.d_vocab])
+    return found
 
 
 def ablate_units(

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from molyneux.adapters.language_model import LanguageModel
+from molyneux.adapters.language_model import LanguageModel, require_finite
 from molyneux.errors import UsageError
 from molyneux.hooks import capture
 from molyneux.neurons.offloading import weights_by_reference
@@ -163,6 +163,7 @@ def attribute_units(
 
     Raises:
         UsageError: there is no target, or the prompt holds more than one photo.
+        AdapterError: the model overflows in its dtype.
     """
     if not targets or len(prompt.embeddings) != 1:
         raise UsageError("attribution takes one photo and at least one target token")
@@ -184,6 +185,7 @@ def attribute_units(
         logits = output.logits[0, rows].float()
         logprobs = logits.log_softmax(dim=-1)
         at_token = (torch.arange(len(tokens)), torch.tensor(tokens))
+        require_finite(model, logits)
         objective = (logits if of == "logit" else logprobs)[at_token]
         seen = written if site == "activation" else preactivation
         gradients = list(
@@ -222,10 +224,13 @@ def attribute_units(
             in_others.append(_over_patches(product, at_patches[layer], ~sinks))
         product = factor[positions] * gradient[each, positions]
         in_last.append(_over_patches(product.unsqueeze(-2), at_last[-1].unsqueeze(-2)))
+    patch_scores, last_scores = _stacked(in_patches), _stacked(in_last)
+    # A gradient may overflow where no logit does.
+    require_finite(model, patch_scores.total, last_scores.total)
     return Attribution(
         targets=tuple(targets),
-        patches=_stacked(in_patches),
-        last=_stacked(in_last),
+        patches=patch_scores,
+        last=last_scores,
         logit=logits.detach()[at_token],
         probability=logprobs.detach()[at_token].exp(),
         activation=at_patches,

@@ -20,7 +20,7 @@ _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
 
 
 def digits(value: float) -> str:
-    """Return a number with three digits that matter, never in powers of ten from 0.001 up."""
+    """Return three digits that matter, at most four decimals; below 0.001 a power of ten."""
     if value == 0 or not math.isfinite(value):
         return str(value) if value else "0"
     size = abs(value)

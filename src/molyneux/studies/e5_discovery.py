@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -199,10 +199,3 @@ def distinct_directions(selected: Iterable[SelectedUnit]) -> list[Direction]:
 def selected_rows(selected: Iterable[SelectedUnit]) -> Rows:
     """Return the sets as rows of `e5_selected`."""
     return {"e5_selected": [asdict(unit) for unit in selected]}
-
-
-def read_selected(columns: Mapping[str, np.ndarray]) -> list[SelectedUnit]:
-    """Return the sets from the columns of `e5_selected`."""
-    names = SELECTED_TABLES["e5_selected"].names
-    values = zip(*(columns[name].tolist() for name in names), strict=True)
-    return [SelectedUnit(**dict(zip(names, row, strict=True))) for row in values]

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import norm, rankdata
 
-STATISTICS = ("largest", "rank", "contrast")
 DRAWS = 2000
 SHUFFLES = 999
 _NUMBERS_AT_ONCE = 1 << 21

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,19 +70,6 @@ class Finished:
             KeyError: no experiment of this study measured it.
         """
         return as_columns(self.measured[name])
-
-    def subset(self, rows: Sequence[int] | Int[np.ndarray, " photos"]) -> Finished:
-        """Return the same study with some of its photos, renumbered in the order given."""
-        place = np.full(self.n_photos, -1)
-        place[np.asarray(rows)] = np.arange(len(rows))
-        measured = {}
-        for name, table in self.measured.items():
-            new = place[table["photo"].to_numpy()]
-            kept = pa.array(np.flatnonzero(new >= 0))
-            column = pa.array(new[new >= 0].astype(np.int32))
-            measured[name] = table.take(kept).set_column(0, "photo", column)
-        photos = self.photos.take(pa.array(np.asarray(rows)))
-        return replace(self, photos=photos, measured=measured)
 
 
 def as_columns(table: pa.Table) -> Columns:

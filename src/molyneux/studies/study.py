@@ -14,6 +14,7 @@ from molyneux.studies import measure, texts
 from molyneux.studies.begin import begin_study
 from molyneux.studies.collect import MODEL, bad_photos, good_photos, write_model_tables
 from molyneux.studies.conclude import conclude
+from molyneux.studies.parts import SCORERS
 from molyneux.studies.phases import Progress, run_phase
 from molyneux.studies.registry import SELECTIVITY, load_experiments
 from molyneux.studies.selectivity_phases import run_selectivity
@@ -138,7 +139,7 @@ def run_study(
         if scorers is not None:
             if share.is_first:
                 run.write_json(
-                    texts.SCORERS,
+                    SCORERS,
                     {
                         "bert": None if scorers.bert is None else scorers.bert.name,
                         "no_bert": scorers.no_bert,

@@ -11,7 +11,6 @@ from molyneux.errors import PhotoError, WeightsError
 from molyneux.metrics.chance import derangement
 from molyneux.studies.experiment import Experiment, PhotoRecord, Scorers
 from molyneux.studies.parts import MEASURED, SCORED, read_part
-from molyneux.studies.parts import SCORERS as SCORERS
 from molyneux.studies.phases import Phase
 from molyneux.studies.settings import NO_SCORER, StudySettings
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from molyneux.errors import UsageError
-from molyneux.models.captioner import Parts
+from molyneux.models.parts import Parts
 from molyneux.share import Share
 from molyneux.store import Run, versions
 from molyneux.training.batches import TrainingSet, require_split

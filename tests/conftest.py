@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -37,15 +37,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_is_fetched(
-    request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """Only tests marked `real` find weights, or an index to fetch them from."""
-    if request.node.get_closest_marker("real") is None:
-        monkeypatch.setenv("MOLYNEUX_CACHE", str(tmp_path_factory.getbasetemp() / "no-weights"))
-        monkeypatch.setenv("PIP_NO_INDEX", "1")
-        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    # Of its own, so that a test's own changes end before what else surrounds that test.
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("real") is None:
+            patch.setenv("MOLYNEUX_CACHE", str(tmp_path_factory.getbasetemp() / "no-weights"))
+            patch.setenv("PIP_NO_INDEX", "1")
+            patch.setenv("PIP_CONFIG_FILE", os.devnull)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -62,8 +62,8 @@ def test_decode_says_what_it_ranked(
     monkeypatch.setattr(ModelChoice, "load_language", lambda self: (spaced, DEFAULT_DECODING))
     assert main(["decode", "--word", "zebra", "--json", "--top", "3"]) == 0
     out, err = capsys.readouterr()
-    assert "'zebra' is no token of this model, which writes it as 'ze' + 'bra'" in err
-    assert "ranked are the units that write its first piece, 'ze'" in err
+    assert "'zebra' is no token of this model, which writes it as ' ze' + 'bra'" in err
+    assert "ranked are the units that write its first piece, ' ze'" in err
     (first, *_) = find_writers(spaced, spaced.tokenizer.get_vocab()["▁ze"], top=3)
     row = json.loads(out)[0]
     assert (row["layer"], row["unit"]) == (first[0].layer, first[0].unit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,8 @@ def test_photos_are_dealt_into_disjoint_subsets_by_their_hashes() -> None:
     groups = deal_photos(study, 5)
     assert sorted(np.concatenate(groups).tolist()) == list(range(23))
     assert sorted(len(group) for group in groups) == [4, 4, 5, 5, 5]
-    turned = study.subset(range(22, -1, -1))
-    again = deal_photos(turned, 5)
+    turned = study.photos.take(pa.array(range(22, -1, -1)))
+    again = deal_photos(replace(study, photos=turned), 5)
     assert [sorted((22 - group).tolist()) for group in again] == [g.tolist() for g in groups]
     other = deal_photos(finished(23, seed=1), 5)
     assert any(a.tolist() != b.tolist() for a, b in zip(groups, other, strict=True))

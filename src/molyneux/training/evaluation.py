@@ -176,7 +176,9 @@ class Evaluator:
             ids = caption_ids(self.model, texts, self.end_token)
             nats = caption_nats(self.model, self.layout, prompts, ids)
             written: list[str] = []
-            if captions:
+            if captions and not nats.isfinite().all():
+                written = [""] * len(part)  # it has diverged: the loss says so, and ends the run
+            elif captions:
                 prompt = lay_out(self.model, self.layout, prompts)
                 rows_written = continue_greedily(self.model, prompt)
                 written = [self.model.decode(row).strip() for row in rows_written]

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import stats
+from source import source_record
 
 from molyneux.explain.curves import SETS, ablation_curves, exact_effects
 from molyneux.explain.rankings import rank_for
@@ -259,7 +260,7 @@ def main() -> None:
                 file.write(json.dumps(rows[-1]) + "\n")
             elapsed = time.monotonic() - started
             note(f"{number + 1}/{len(photos)} {elapsed:.0f} s {rows[-1]['caption']}")
-    provenance = {"hashes": captioner.hashes, "date": time.strftime("%Y-%m-%d")}
+    provenance = {"hashes": captioner.hashes, "date": time.strftime("%Y-%m-%d"), **source_record()}
     summary = {**provenance, **summarise(rows)}
     (arguments.out / "summary.json").write_text(json.dumps(summary, indent=1))
     print(json.dumps(summary, indent=1))

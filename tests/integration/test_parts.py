@@ -23,6 +23,7 @@ from tiny_models import (
 
 from molyneux.cli import main
 from molyneux.errors import MolyneuxError, UsageError, WeightsError
+from molyneux.explain.measure_reference import measure_reference
 from molyneux.models import presets
 from molyneux.models.captioner import Captioner
 from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
@@ -466,3 +467,62 @@ def test_a_model_with_too_few_positions_is_refused(
     with pytest.raises(WeightsError, match=r"has 96 positions, and 144 patches .* take 1[67]") as e:
         Captioner.load("gptj-clip", encoder=Pooled("RN50x16", 144))
     assert "\n" not in str(e.value)
+
+
+def test_another_decoding_than_the_preset_s_goes_without_its_table(
+    gptj: Path, beit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """As with the default preset, which ships a table: `reference` can measure another."""
+    stand_in("gptj-beit", gptj, beit, monkeypatch, N_PATCHES)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, photo in enumerate(tiny_photos(4)):
+        photo.save(folder / f"{number}.png")
+    preset = ["--preset", "gptj-beit"]
+    assert run(capsys, "reference", folder, "--out", tmp_path / "own", *preset)[0] == 0
+    table = tmp_path / "own" / "reference.safetensors"
+    with_table = replace(presets.PRESETS["gptj-beit"], reference=table)
+    monkeypatch.setattr(presets, "PRESETS", {**PRESETS, "gptj-beit": with_table})
+    assert Captioner.load("gptj-beit").reference is not None
+    asked = [*preset, "--decoding", "final_norm,written"]
+    status, _, err = run(capsys, "caption", folder / "0.png", *asked)
+    assert status == 0, err
+    assert Captioner.load("gptj-beit", decoding=DEFAULT_DECODING).reference is None
+    study = ["study", folder, "--out", tmp_path / "study", "--experiments", "E3"]
+    status, _, err = run(capsys, *study, *asked)
+    assert status == 1
+    assert "--decoding final_norm,written` measures one" in err
+    status, _, err = run(capsys, "reference", folder, "--out", tmp_path / "other", *asked)
+    assert status == 0, err
+
+
+def test_a_table_that_does_not_record_its_decoding_was_measured_with_the_preset_s(
+    gptj: Path, beit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    stand_in("gptj-beit", gptj, beit, monkeypatch, N_PATCHES)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, photo in enumerate(tiny_photos(4)):
+        photo.save(folder / f"{number}.png")
+    captioner = Captioner.load("gptj-beit")
+    table, _ = measure_reference(captioner, sorted(folder.iterdir()), data="x", n_listed=5)
+    silent = {k: v for k, v in table.provenance.items() if k != "decoding"}
+    older = replace(table, provenance=silent)
+    assert captioner.with_reference(older).reference is older
+    with pytest.raises(WeightsError, match="another final_norm"):
+        replace(captioner, decoding=DEFAULT_DECODING).with_reference(older)
+
+
+def test_a_projection_of_one_s_own_has_its_own_pixels(
+    gptj: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = stand_in("gptj-nfrn50", gptj, "nf_resnet50", monkeypatch, 1)
+    shown = CHECKPOINTS["nfrn50_4096_linear"].shown
+    own = replace(presets.PRESETS["gptj-nfrn50"], published=replace(checkpoint, shown=shown))
+    monkeypatch.setattr(presets, "PRESETS", {**PRESETS, "gptj-nfrn50": own})
+    mine = tmp_path / "mine.safetensors"
+    save_projection(mine, made("tiny-gptj", "nf_resnet50"))
+    encoder = Pooled("nf_resnet50")
+    with pytest.raises(WeightsError, match="384 x 384"):
+        Captioner.load("gptj-nfrn50", encoder=encoder)
+    assert Captioner.load("gptj-nfrn50", projection=mine, encoder=encoder).preset == "gptj-nfrn50"

@@ -101,6 +101,27 @@ def test_links_to_a_photo_are_that_photo(training: Wanted, tmp_path: Path) -> No
         open_data(training, Wanted(str(held)))
 
 
+@pytest.mark.parametrize("where", [(), ("captions",)], ids=["a list", "a data set"])
+def test_a_photo_of_two_names_falls_on_one_side(tmp_path: Path, where: tuple[str, ...]) -> None:
+    folder = tmp_path / "twice"
+    folder.mkdir()
+    rows = []
+    for number, photo in enumerate(tiny_photos(30)):
+        photo.save(folder / f"{number}.png")
+        (folder / f"also-{number}.png").symlink_to(folder / f"{number}.png")
+        rows += [{"file": f"{n}{number}.png", "caption": "a dog."} for n in ("", "also-")]
+    write_list(folder / "captions.jsonl", rows)
+    data = open_data(Wanted(str(folder), where), None)
+    trained, held = (
+        {Path(str(example.file)).resolve().name for example in part}
+        for part in (data.training, data.validation)
+    )
+    assert len(trained) + len(held) == 30
+    assert 0 < len(held) < len(trained)
+    assert not trained & held
+    assert len(data.training) + len(data.validation) == 60
+
+
 @pytest.mark.parametrize("ending", ["tar", "tar.gz"])
 def test_shards_that_both_sets_name_are_noticed(tmp_path: Path, ending: str) -> None:
     photos = tiny_photos(6)

@@ -498,3 +498,15 @@ def test_a_turn_ends_where_the_model_s_own_generation_ends_it() -> None:
             **inputs, max_new_tokens=20, do_sample=False, suppress_tokens=padding
         )[0]
     assert theirs[inputs["input_ids"].shape[1] :].tolist() == [*written[:3], stop]
+
+
+@pytest.mark.parametrize("vlm_kind", ["gemma3", "idefics3", "internvl", "llava", "qwen2_vl"])
+def test_another_family_s_image_processor_is_called_so(vlm_kind: str) -> None:
+    other = "qwen2_vl" if vlm_kind == "llava" else "llava"
+    model, tokenizer, _ = tiny_vlm_parts(vlm_kind)
+    centre = CENTRE if vlm_kind.startswith("qwen2") else None
+    with pytest.raises(AdapterError, match="image processor") as error:
+        VisionLanguageModel.from_parts(
+            model, tokenizer, tiny_vlms.tiny_image_processor(other), centre=centre, name="mine"
+        )
+    assert "\n" not in str(error.value)

@@ -69,8 +69,9 @@ def _unforeseen(error: Exception) -> str:
         return "the disk is full; free some space, or give --out or MOLYNEUX_CACHE another place"
     if is_out_of_memory(error):
         return (
-            "memory ran out; give --dtype bfloat16, a smaller model, or on several GPUs --device "
-            "split; explain takes less with --ablate none"
+            "memory ran out; give --dtype bfloat16 or a smaller model; explain takes less with "
+            "--ablate none, train with --accumulate and --recompute, all but train with --device "
+            "split on several GPUs"
         )
     said = " ".join(str(error).split())[:300]
     return (

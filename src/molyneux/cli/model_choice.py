@@ -237,11 +237,13 @@ class ModelChoice:
         from molyneux.models.presets import find_preset
 
         self.require_one()
-        is_preset = self.vlm is None and self.projection is None
-        if self.reference is not None or (
-            is_preset and find_preset(self.preset or DEFAULT_PRESET).reference is not None
-        ):
+        if self.reference is not None:
             return
+        if self.vlm is None and self.projection is None:
+            preset = find_preset(self.preset or DEFAULT_PRESET)
+            # Its own table was measured with its own decoding.
+            if preset.reference is not None and self._decoding() in (None, preset.decoding):
+                return
         raise UsageError(
             "a study needs a reference table, and this model brings none: "
             f"`{self._measuring()}` measures one on 200 photos or more; then give it with "

@@ -18,7 +18,7 @@ from molyneux.models.fitting import require_patches, require_room, require_shown
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.parts import Parts, require_encoder
 from molyneux.models.placement import dtype_named, place_named
-from molyneux.models.presets import DEFAULT, decoding_of, find_preset
+from molyneux.models.presets import DEFAULT, decoding_of, find_preset, published_with
 from molyneux.models.seeing import Photo
 from molyneux.neurons.reference import Reference, load_reference
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels
@@ -107,8 +107,9 @@ class Captioner:
         if encoder is not None:
             require_match(joined, {"encoder": encoder.name}, None)
             require_patches(joined, encoder)
-            if chosen.published is not None and chosen.published.shown is not None:
-                require_shown(chosen.published.shown, encoder)
+            published = published_with(joined.provenance)
+            if published is not None and published.shown is not None:
+                require_shown(published.shown, encoder)
             control = None
         parts = Parts.load(
             chosen, number, note, encoder=control, seeing=encoder, device_map=place.device_map
@@ -116,7 +117,9 @@ class Captioner:
         require_patches(joined, parts.encoder)
         rule = decoding or chosen.decoding
         captioner = replace(cls.join(parts, joined, preset=preset), decoding=rule)
-        table = reference or (chosen.reference if projection is None else None)
+        # The preset's own table goes with its own projection and decoding.
+        is_own = projection is None and rule == chosen.decoding
+        table = reference or (chosen.reference if is_own else None)
         return captioner if table is None else captioner.with_reference(load_reference(table))
 
     @classmethod
@@ -216,12 +219,14 @@ class Captioner:
         Raises:
             WeightsError: the table was measured on others.
         """
+        usual = find_preset(self.preset).decoding if self.preset else DEFAULT_DECODING
         reference.require(
             {
                 **self.names,
                 "projection": self.projection.hash(),
                 "decoding": asdict(self.decoding),
-            }
+            },
+            unsaid={"decoding": asdict(usual)},
         )
         return replace(self, reference=reference)
 

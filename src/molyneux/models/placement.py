@@ -12,6 +12,7 @@ from torch import nn
 
 from molyneux.errors import UsageError
 
+DEVICES = ("auto", "cpu", "cuda")
 DTYPES = {
     "float32": torch.float32,
     "fp32": torch.float32,
@@ -81,8 +82,8 @@ class Place:
         return "auto" if self.split else None
 
     def put(self, model: nn.Module) -> None:
-        """Move a model there, unless its layers have their places already."""
-        if not self.split:
+        """Move a model there, unless its layers were spread out already."""
+        if not self.split or getattr(model, "hf_device_map", None) is None:
             model.to(self.device)
 
 
@@ -92,6 +93,8 @@ def place_named(name: str) -> Place:
     Raises:
         UsageError: the name is none, or there is no such GPU.
     """
+    if name not in (SPLIT, *DEVICES):
+        raise UsageError(f"there is no device {name!r}; take auto, cpu, cuda or split")
     if name == SPLIT:
         return Place(device_named("auto"), split=True)
     return Place(device_named(name))

@@ -251,8 +251,15 @@ def decoding_of(provenance: Mapping[str, Any]) -> Decoding:
 
     The model is the preset's own, though it was given as parts; other projections have no say.
     """
-    blob = (provenance.get("source") or {}).get("git_blob")
+    published = published_with(provenance)
     for preset in PRESETS.values():
-        if blob in {each.blob for each in (preset.published, preset.control) if each is not None}:
+        if published is not None and published in (preset.published, preset.control):
             return preset.decoding
     return DEFAULT_DECODING
+
+
+def published_with(provenance: Mapping[str, Any]) -> Checkpoint | None:
+    """Return the published projection that a record is of; None for any other."""
+    blob = (provenance.get("source") or {}).get("git_blob")
+    every = (each for p in PRESETS.values() for each in (p.published, p.control))
+    return next((each for each in every if each is not None and each.blob == blob), None)

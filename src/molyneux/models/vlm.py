@@ -192,7 +192,8 @@ class VisionLanguageModel:
         digest = self.projection.hash()
         weights = {"projection": digest} if digest else self.names
         reference.require(
-            {**weights, "layout": self.layout.record(), "decoding": asdict(self.decoding)}
+            {**weights, "layout": self.layout.record(), "decoding": asdict(self.decoding)},
+            unsaid={"decoding": asdict(DEFAULT_DECODING)},
         )
         return replace(self, reference=reference)
 
@@ -350,7 +351,7 @@ def _going_together(name: str) -> Iterator[None]:
         yield
     except MolyneuxError:
         raise
-    except (ValueError, IndexError, KeyError, RuntimeError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise
         # Shapes that do not fit show in any layer.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -27,8 +28,6 @@ from molyneux.store import write_at_once
 SINK_TOP = 100
 SINK_SHARE = 0.5
 MIN_PHOTOS = 200
-_UNSAID = {"decoding": {"final_norm": True, "bias": False, "written": True}}
-"""How tables were measured that do not say so."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +98,19 @@ class Reference:
         """Return the first of `others_than`, or None."""
         return next(iter(self.others_than(nouns, seed)), None)
 
-    def require(self, expected: dict[str, Any]) -> None:
+    def require(
+        self, expected: dict[str, Any], unsaid: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         """Refuse to be used with parts it was not measured on.
+
+        Args:
+            unsaid: what holds of tables that do not record it.
 
         Raises:
             WeightsError: names the part that differs.
         """
         for key, value in expected.items():
-            recorded = self.provenance.get(key, _UNSAID.get(key))
+            recorded = self.provenance.get(key, unsaid.get(key))
             what, found, wanted = _difference(key, recorded, value)
             if found != wanted:
                 raise WeightsError(

@@ -18,7 +18,7 @@ from molyneux.training.caption_files import coco_root, read_examples, training_s
 from molyneux.training.examples import (
     Example,
     Examples,
-    held_out_names,
+    held_out_of,
     load_examples,
     some_photos,
 )
@@ -88,9 +88,9 @@ def open_data(wanted: Wanted, validation: Wanted | None, note: Note = lambda lin
             }
             return _apart(Data(Examples.of(training), Examples.of(aside), record))
         examples, about = _examples(wanted, note, training=True)
-        names = held_out_names({example.name for example in examples})
-        kept = examples.only(lambda example: example.name not in names)
-        held = examples.only(lambda example: example.name in names)
+        is_held = held_out_of(examples)
+        kept = examples.at([i for i, held in enumerate(is_held) if not held])
+        held = examples.at([i for i, held in enumerate(is_held) if held])
         if not len(kept):
             raise UsageError(
                 f"{wanted.spec} gives one captioned photo; at least one to train on and one to "

@@ -187,9 +187,9 @@ def some_photos(
 
     They are the first by the SHA-256 of `<seed>/<file>`, the file as it is named from `root`.
     """
-    names = [os.path.relpath(str(example.file), root) for example in examples]
     if images is None:
         return examples
+    names = [os.path.relpath(str(example.file), root) for example in examples]
 
     def drawn(name: str) -> bytes:
         return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
@@ -199,15 +199,25 @@ def some_photos(
 
 
 def split_by_hash(examples: list[Example]) -> tuple[list[Example], list[Example]]:
-    """Return (training, held-out): the photos with the lowest sha256 of their names are held out.
-
-    All crops of a photo fall on one side.
-    """
-    held = held_out_names({example.name for example in examples})
+    """Return (training, held-out), by the sha256 of the photos' names."""
+    held = held_out_of(Examples.of(examples))
     return (
-        [example for example in examples if example.name not in held],
-        [example for example in examples if example.name in held],
+        [example for example, aside in zip(examples, held, strict=True) if not aside],
+        [example for example, aside in zip(examples, held, strict=True) if aside],
     )
+
+
+def held_out_of(examples: Examples) -> list[bool]:
+    """Return of each example whether it is held out, where nobody says which are.
+
+    All crops of a photo, and all names that one file goes by, fall on one side.
+    """
+    origins = examples.origins()
+    called: dict[str, str] = {}
+    for origin, example in zip(origins, examples, strict=True):
+        called[origin] = min(called.get(origin, example.name), example.name)
+    held = held_out_names(set(called.values()))
+    return [called[origin] in held for origin in origins]
 
 
 def held_out_names(names: set[str]) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -64,7 +64,7 @@ class Preprocessing:
     rounding: Literal["nearest", "down"] = "nearest"
     rescale: float = 1 / 255
     offset: float = 0.0
-    covered: int | None = None
+    covered: int | None = field(default=None, repr=False)  # no pixel hangs on it
 
     @property
     def under_grid(self) -> int:

@@ -110,7 +110,7 @@ def test_a_photo_of_two_names_falls_on_one_side(tmp_path: Path, where: tuple[str
         photo.save(folder / f"{number}.png")
         (folder / f"also-{number}.png").symlink_to(folder / f"{number}.png")
         rows += [{"file": f"{n}{number}.png", "caption": "a dog."} for n in ("", "also-")]
-    write_list(folder / "captions.jsonl", rows)
+    (folder / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
     data = open_data(Wanted(str(folder), where), None)
     trained, held = (
         {Path(str(example.file)).resolve().name for example in part}

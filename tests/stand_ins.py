@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import D_MODEL, PADDING_ROWS, ToyEncoder, tiny_model, tiny_tokenizer
+from tiny_models import (
+    D_MODEL,
+    PADDING_ROWS,
+    ToyEncoder,
+    tiny_model,
+    tiny_photos,
+    tiny_tokenizer,
+)
 
 from molyneux.cli import main
 from molyneux.models import presets
@@ -34,6 +41,14 @@ def save_gptj(folder: Path, *, rows: str = "padded") -> Path:
         model.resize_token_embeddings(len(tokenizer))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def save_few(folder: Path) -> Path:
+    """Save four photos for a reference table."""
+    folder.mkdir()
+    for number, photo in enumerate(tiny_photos(4)):
+        photo.save(folder / f"{number}.png")
     return folder
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from stand_ins import N_PATCHES, Pooled, made, run, save_gptj, stand_in
+from stand_ins import N_PATCHES, Pooled, made, run, save_few, save_gptj, stand_in
 from tiny_models import (
     PADDING_ROWS,
-    tiny_photos,
     tiny_tokenizer,
 )
 
@@ -180,10 +179,7 @@ def test_another_decoding_than_the_preset_s_goes_without_its_table(
 ) -> None:
     """As with the default preset, which ships a table: `reference` can measure another."""
     stand_in("gptj-beit", gptj, beit, monkeypatch, N_PATCHES)
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number, photo in enumerate(tiny_photos(4)):
-        photo.save(folder / f"{number}.png")
+    folder = save_few(tmp_path / "photos")
     preset = ["--preset", "gptj-beit"]
     assert run(capsys, "reference", folder, "--out", tmp_path / "own", *preset)[0] == 0
     table = tmp_path / "own" / "reference.safetensors"
@@ -206,10 +202,7 @@ def test_a_table_that_does_not_record_its_decoding_was_measured_with_the_preset_
     gptj: Path, beit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     stand_in("gptj-beit", gptj, beit, monkeypatch, N_PATCHES)
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number, photo in enumerate(tiny_photos(4)):
-        photo.save(folder / f"{number}.png")
+    folder = save_few(tmp_path / "photos")
     captioner = Captioner.load("gptj-beit")
     table, _ = measure_reference(captioner, sorted(folder.iterdir()), data="x", n_listed=5)
     silent = {k: v for k, v in table.provenance.items() if k != "decoding"}

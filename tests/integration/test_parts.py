@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stand_ins import D_FEATURES, N_PATCHES, made, run
+from stand_ins import D_FEATURES, N_PATCHES, made, run, save_few
 from tiny_models import (
     ToyEncoder,
     tiny_model,
@@ -169,10 +169,7 @@ def test_a_reference_table_goes_with_the_decoding_it_was_measured_with(
     gptj: Path, beit: Path, projection: Path, tmp_path: Path, capsys: Any
 ) -> None:
     parts = ["--language-model", gptj, "--encoder", beit, "--projection", projection]
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number, photo in enumerate(tiny_photos(4)):
-        photo.save(folder / f"{number}.png")
+    folder = save_few(tmp_path / "photos")
     out = tmp_path / "table"
     made_with = ["--decoding", "plain"]
     status, _, err = run(capsys, "reference", folder, "--out", out, *parts, *made_with)

@@ -13,6 +13,8 @@ from torch import nn
 from molyneux.errors import UsageError
 
 DEVICES = ("auto", "cpu", "cuda")
+SPLIT = "split"
+"""Asks for the layers to be spread over all GPUs, and the memory beside them, by accelerate."""
 DTYPES = {
     "float32": torch.float32,
     "fp32": torch.float32,
@@ -58,10 +60,6 @@ def device_named(name: str) -> torch.device:
             "start that many processes, or give --device cpu"
         )
     return torch.device("cuda", local)
-
-
-SPLIT = "split"
-"""Asks for the layers to be spread over all GPUs, and the memory beside them, by accelerate."""
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ def main() -> int:
 
     from molyneux.data.open import open_dataset
     from molyneux.data.selection import select
-    from molyneux.share import Share
+    from molyneux.processes import Share
     from molyneux.studies.study import begin, run_study
 
     photos, out = Path(sys.argv[1]), Path(sys.argv[2])

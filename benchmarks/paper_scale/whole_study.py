@@ -12,7 +12,7 @@ from typing import Any
 from steps import Bench, declare_sink
 from timing import Clock
 
-from molyneux.share import Share
+from molyneux.processes import Share
 from molyneux.studies.experiment import Experiment, Rows
 from molyneux.studies.finished import Finished
 from molyneux.studies.measure import photo_phase

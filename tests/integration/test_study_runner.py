@@ -21,7 +21,7 @@ import torch
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import select
 from molyneux.errors import RunError, UsageError
-from molyneux.share import Share
+from molyneux.processes import Share
 from molyneux.studies import collect, conclude, study, texts
 from molyneux.studies.parts import finished_parts, part_path
 from molyneux.studies.settings import StudySettings

@@ -24,9 +24,9 @@ from molyneux.data.selection import select
 from molyneux.errors import RunError
 from molyneux.explain.measure_reference import measure_reference
 from molyneux.models.vlm import VisionLanguageModel
+from molyneux.processes import Share
 from molyneux.report import write_report
 from molyneux.report.results import find_tables, read_results
-from molyneux.share import Share
 from molyneux.studies import study, texts
 from molyneux.studies.e1_prompts import Prompts
 from molyneux.studies.e4_fields import Fields

@@ -15,12 +15,12 @@ from PIL import Image
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import select
 from molyneux.explain.curves import ablation_grid
+from molyneux.processes import Share
 from molyneux.report import write_report
 from molyneux.report.figures import as_svg
 from molyneux.report.results import find_tables, read_results
 from molyneux.report.text import as_text
 from molyneux.report.units import list_units
-from molyneux.share import Share
 from molyneux.store import Run
 from molyneux.studies import study, texts
 from molyneux.studies.conclude import conclude

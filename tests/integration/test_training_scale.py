@@ -22,7 +22,7 @@ from tiny_models import ToyEncoder, tiny_captioner, tiny_photos
 
 from molyneux.errors import RunError, UsageError
 from molyneux.models.parts import Parts
-from molyneux.share import Share
+from molyneux.processes import Share, join_processes
 from molyneux.store import Run
 from molyneux.training import features as features_module
 from molyneux.training.batches import Draws, TrainingSet, own_parts
@@ -30,7 +30,6 @@ from molyneux.training.examples import Example, Examples, load_examples
 from molyneux.training.features import cache_features
 from molyneux.training.folder import SETTINGS, open_training_run
 from molyneux.training.live import LiveFeatures
-from molyneux.training.processes import join_processes
 from molyneux.training.recipe import Recipe, find_recipe
 from molyneux.training.run import Conduct, train_projection
 from molyneux.training.state import LOG, STATE, Log

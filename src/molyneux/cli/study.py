@@ -88,8 +88,8 @@ def study(
     from molyneux.data.selection import select
     from molyneux.errors import UsageError
     from molyneux.explain.curves import ablation_grid
+    from molyneux.processes import Share
     from molyneux.report import write_report
-    from molyneux.share import Share
     from molyneux.studies.begin import MANIFEST, read_manifest, require_settings
     from molyneux.studies.registry import SELECTIVITY, parse_names
     from molyneux.studies.settings import StudySettings

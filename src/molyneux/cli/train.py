@@ -166,6 +166,7 @@ def train(
     from molyneux.models.parts import Parts, load_tokenizer, require_encoder
     from molyneux.models.placement import device_named
     from molyneux.models.presets import find_preset
+    from molyneux.processes import join_processes, together
     from molyneux.training.batches import require_split
     from molyneux.training.beginning import choose_begin, require_begin
     from molyneux.training.data import Wanted, open_data
@@ -178,7 +179,6 @@ def train(
     from molyneux.training.hold_out import leave_out, unseen_names
     from molyneux.training.loss import require_end_token
     from molyneux.training.precision import training_dtype
-    from molyneux.training.processes import join_processes, together
     from molyneux.training.publish import hub_api, push
     from molyneux.training.recipe import find_recipe
     from molyneux.training.run import Conduct, train_projection

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from molyneux.data.selection import Selection
-    from molyneux.share import Share
+    from molyneux.processes import Share
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from molyneux.data.dataset import Item, Streamed
 from molyneux.models.seeing import SeeingModel
-from molyneux.share import Share
+from molyneux.processes import Share
 from molyneux.studies.collect import read_model_tables, write_table
 from molyneux.studies.e5_classes import ClassSplit, choose_classes
 from molyneux.studies.e5_confirmation import CONFIRM_TABLES, confirm

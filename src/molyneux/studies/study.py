@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from molyneux.errors import UsageError
 from molyneux.models.seeing import SeeingModel
-from molyneux.share import Share
+from molyneux.processes import Share
 from molyneux.studies import measure, texts
 from molyneux.studies.begin import begin_study
 from molyneux.studies.collect import MODEL, bad_photos, good_photos, write_model_tables

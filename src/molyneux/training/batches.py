@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from molyneux.errors import UsageError
-from molyneux.share import Share
+from molyneux.processes import Share
 from molyneux.training.examples import Examples
 from molyneux.training.recipe import Recipe
 

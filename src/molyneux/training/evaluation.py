@@ -17,10 +17,9 @@ from molyneux.metrics.bootstrap import Estimate, bootstrap
 from molyneux.metrics.chance import derangement
 from molyneux.metrics.cider import CiderScorer
 from molyneux.models.generation import continue_greedily
-from molyneux.share import Share
+from molyneux.processes import Share, gather
 from molyneux.training.batches import TrainingSet
 from molyneux.training.loss import caption_ids, caption_nats, count_tokens
-from molyneux.training.processes import gather
 from molyneux.vision.layout import Layout, lay_out
 from molyneux.words.nouns import find_nouns
 

@@ -24,10 +24,9 @@ from PIL import Image
 from torch import Tensor
 
 from molyneux.errors import PhotoError, RunError, UsageError
-from molyneux.share import Share
+from molyneux.processes import Share, gather
 from molyneux.store import Run
 from molyneux.training.examples import Examples
-from molyneux.training.processes import gather
 from molyneux.training.views import views_of
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from molyneux.errors import RunError
-from molyneux.share import Share
+from molyneux.processes import Share
 from molyneux.store import DEFAULT_PARENT, Run, require_free
 from molyneux.training.recipe import Recipe
 from molyneux.training.state import LOG

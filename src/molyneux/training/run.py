@@ -13,7 +13,7 @@ from typing import Any
 
 from molyneux.errors import UsageError
 from molyneux.models.parts import Parts
-from molyneux.share import Share
+from molyneux.processes import Share, together
 from molyneux.store import Run, versions
 from molyneux.training.batches import TrainingSet, require_split
 from molyneux.training.beginning import require_begin
@@ -32,7 +32,6 @@ from molyneux.training.folder import (
 from molyneux.training.live import LiveFeatures
 from molyneux.training.loop import train
 from molyneux.training.loss import require_end_token
-from molyneux.training.processes import together
 from molyneux.training.publish import WEIGHTS
 from molyneux.training.recipe import Recipe
 from molyneux.vision.layout import Layout

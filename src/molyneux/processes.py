@@ -1,4 +1,8 @@
-"""What several training processes tell one another; with one process, nothing."""
+"""A process's share of the work: which photos are its own, and when to wait for the others.
+
+What training processes tell one another is here too; with one process, that is nothing. Starting
+processes and bringing them together is torchrun's work, through the environment it sets.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,60 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from molyneux.errors import MolyneuxError, RunError
-from molyneux.share import Share
 
-_LONGEST_WAIT = timedelta(days=2)
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+_LONGEST_TRAINING_WAIT = timedelta(days=2)
 _LONGEST_STEP = timedelta(minutes=30)
 _LOST = re.compile(r"gloo|NCCL|TCPStore|Broken pipe|[Cc]onnection (closed|reset)|[Tt]imed? ?out")
+_LONGEST_WAIT = timedelta(days=14)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Every `world`-th photo, beginning with photo `rank`."""
+
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def join(cls) -> Share:
+        """Return this process's share, after meeting the others that torchrun started, if any."""
+        world = int(os.environ.get("WORLD_SIZE", "1"))
+        if world == 1:
+            return cls()
+        import torch.distributed as dist
+
+        if not dist.is_initialized():
+            # A process that has finished its photos may wait long for one on a slower machine.
+            dist.init_process_group("gloo", timeout=_LONGEST_WAIT)
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes what there is one of."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Return once every process has come here."""
+        if self.world > 1:
+            import torch.distributed as dist
+
+            dist.barrier()
+
+    def leave(self) -> None:
+        """Part from the other processes."""
+        if self.world > 1:
+            import torch.distributed as dist
+
+            dist.destroy_process_group()
 
 
 def join_processes(device: torch.device) -> Share:
@@ -31,10 +77,12 @@ def join_processes(device: torch.device) -> Share:
         if not dist.is_initialized():
             on_gpu = device.type == "cuda"
             if on_gpu:
+                import torch
+
                 torch.cuda.set_device(device)
             # One process may wait long for another's photos to be encoded.
             dist.init_process_group(
-                "cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_LONGEST_WAIT
+                "cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_LONGEST_TRAINING_WAIT
             )
     return Share.join()
 

@@ -55,6 +55,7 @@ from transformers import (
     SmolLM3ForCausalLM,
 )
 
+from molyneux.adapters import adapt
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.models.captioner import Captioner
 from molyneux.vision.encoder import PatchGrid, Preprocessing
@@ -255,7 +256,7 @@ def tiny_model(
 
 def tiny_language_model(kind: str, **options: Any) -> LanguageModel:
     """Return a random model, adapted (see `tiny_model`)."""
-    return LanguageModel.adapt(tiny_model(kind, **options), tiny_tokenizer())
+    return adapt(tiny_model(kind, **options), tiny_tokenizer())
 
 
 class ToyEncoder:

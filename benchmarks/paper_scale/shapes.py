@@ -20,7 +20,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from molyneux.adapters.encoder_families import find_encoder_family
+from molyneux.adapters.registry import find_encoder_family
 from molyneux.explain.words import EVERYDAY
 from molyneux.models.captioner import Captioner
 from molyneux.vision.layout import Layout

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Family,
         LanguageModel,
         VisionFamily,
+        adapt,
         register_family,
         register_vision_family,
     )
@@ -39,6 +40,7 @@ _PLACES = {
     "VisionFamily": "adapters",
     "VisionLanguageModel": "models.vlm",
     "ablate_units": "neurons.ablation",
+    "adapt": "adapters",
     "attribute_units": "neurons.attribution",
     "decode_units": "neurons.decoding",
     "find_writers": "neurons.decoding",
@@ -61,6 +63,7 @@ __all__ = [
     "VisionFamily",
     "VisionLanguageModel",
     "ablate_units",
+    "adapt",
     "attribute_units",
     "decode_units",
     "find_writers",

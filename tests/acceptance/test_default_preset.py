@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_models import count_hooks, weights_hash
 
-from molyneux.adapters.proof import prove
+from molyneux.adapters.proof.prove import prove
 from molyneux.cli import main
 from molyneux.data.samples import sample_photos
 from molyneux.errors import WeightsError

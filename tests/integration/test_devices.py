@@ -18,7 +18,7 @@ from tiny_vlms import tiny_vlm
 from torch import Tensor
 
 from molyneux.adapters import language_model
-from molyneux.adapters.proof import prove
+from molyneux.adapters.proof.prove import prove
 from molyneux.cli.model_choice import ModelChoice
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import select

@@ -27,7 +27,8 @@ from tiny_encoders import (
 from tiny_models import count_hooks, weights_hash
 
 from molyneux.adapters import encoder_families
-from molyneux.adapters.encoder_families import ENCODER_FAMILIES, EncoderFamily, find_encoder_family
+from molyneux.adapters.encoder_families import ENCODER_FAMILIES, EncoderFamily
+from molyneux.adapters.registry import find_encoder_family
 from molyneux.errors import UsageError
 from molyneux.explain.photo import Settings, explain_photo
 from molyneux.explain.run import explain_photos

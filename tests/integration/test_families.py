@@ -45,9 +45,9 @@ from tiny_models import (
 )
 from torch import Tensor
 
-from molyneux.adapters import LanguageModel, find_family, register_family
+from molyneux.adapters import LanguageModel, adapt, find_family, register_family
 from molyneux.adapters.families import FAMILIES, Family
-from molyneux.adapters.proof import prove
+from molyneux.adapters.proof.prove import prove
 from molyneux.errors import AdapterError
 from molyneux.hooks import capture, edit
 from molyneux.models.captioner import Captioner
@@ -168,7 +168,7 @@ def test_a_row_of_attention_is_disproved_and_refused(
     assert len(of_it) == N_LAYERS
     assert not any(check.holds for check in of_it)
     with pytest.raises(AdapterError, match=rf"not true that layer 2: {claim}.*correct `down`"):
-        LanguageModel.adapt(right.model, right.tokenizer, row, check=True)
+        adapt(right.model, right.tokenizer, row, check=True)
 
 
 def test_totals_of_log_probabilities_agree_with_central_differences(kind: str) -> None:
@@ -244,7 +244,7 @@ def test_permuting_units_permutes_results(
     model: LanguageModel, prompt: ImagePrompt, kind: str
 ) -> None:
     order = torch.randperm(D_MLP, generator=torch.Generator().manual_seed(1)).tolist()
-    permuted = LanguageModel.adapt(
+    permuted = adapt(
         slow.permute_units(kind, model.model, 1, order),
         model.tokenizer,  # type: ignore[arg-type]
     )
@@ -471,7 +471,7 @@ def test_a_row_that_does_not_fit_is_refused() -> None:
         "Wrong", ("gpt2",), "transformer.h", "mlp.nowhere", "mlp.c_fc", "transformer.ln_f"
     )
     with pytest.raises(AdapterError, match=r"no module 'mlp\.nowhere'"):
-        LanguageModel.adapt(model.model, model.tokenizer, wrong)
+        adapt(model.model, model.tokenizer, wrong)
     try:
         register_family(wrong)
         assert find_family("gpt2") is wrong

@@ -17,7 +17,7 @@ from tiny_models import KINDS, tiny_language_model, tiny_tokenizer
 
 from molyneux.adapters import FAMILIES, LanguageModel, find_family
 from molyneux.adapters.families import Family
-from molyneux.adapters.proof import prove
+from molyneux.adapters.proof.prove import prove
 from molyneux.errors import AdapterError
 
 PAGE = DOCS / "families.md"

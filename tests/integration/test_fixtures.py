@@ -14,7 +14,7 @@ from huggingface_hub import constants
 from tiny_encoders import write_checkpoint
 from tiny_models import D_MODEL, tiny_captioner, tiny_model, tiny_photos, tiny_tokenizer
 
-from molyneux.adapters.language_model import LanguageModel
+from molyneux.adapters import adapt
 from molyneux.cli import main
 from molyneux.data.dataset import Item
 from molyneux.data.outlines import Shapes
@@ -115,7 +115,7 @@ def test_the_shipped_fixtures() -> None:
 def test_planted_units_pass_one_way_alone(option: Option, tmp_path: Path) -> None:
     model = distinct_gptj()
     fixtures = load_fixtures(write(tmp_path / "f.json", printed(model, option)))
-    adapted = LanguageModel.adapt(model, tiny_tokenizer())
+    adapted = adapt(model, tiny_tokenizer())
     outcomes = check_units(adapted, fixtures)
     assert len(outcomes) == 8
     in_order = [o.option for o in outcomes if o.n_in_order == len(UNITS)]
@@ -131,7 +131,7 @@ def test_what_no_option_gives_fails_and_names_the_nearest(tmp_path: Path) -> Non
     units = printed(model, DEFAULT)
     units[0]["tokens"] = ["swimming", "Swim"]
     fixtures = load_fixtures(write(tmp_path / "f.json", units))
-    outcomes = check_units(LanguageModel.adapt(model, tiny_tokenizer()), fixtures)
+    outcomes = check_units(adapt(model, tiny_tokenizer()), fixtures)
     passed, said = verdict(outcomes, DEFAULT)
     assert not passed
     assert said == (
@@ -142,13 +142,13 @@ def test_what_no_option_gives_fails_and_names_the_nearest(tmp_path: Path) -> Non
 
 
 def test_a_model_without_a_head_s_bias_has_half_the_options(tmp_path: Path) -> None:
-    model = LanguageModel.adapt(tiny_model("gpt2"), tiny_tokenizer())
+    model = adapt(tiny_model("gpt2"), tiny_tokenizer())
     fixtures = load_fixtures(write(tmp_path / "f.json", [{"unit": "L0.u3", "tokens": ["x"]}]))
     assert [o.option.bias for o in check_units(model, fixtures)] == [False] * 4
 
 
 def test_another_model_than_the_fixtures_is_refused() -> None:
-    model = LanguageModel.adapt(tiny_model("gptj"), tiny_tokenizer())
+    model = adapt(tiny_model("gptj"), tiny_tokenizer())
     with pytest.raises(UsageError, match="it is not EleutherAI/gpt-j-6b") as error:
         check_units(model, load_fixtures())
     assert len(str(error.value).splitlines()) == 1

@@ -20,7 +20,7 @@ from tiny_models import N_LAYERS, tiny_language_model, tiny_model, tiny_tokenize
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from molyneux.adapters.proof import prove
+from molyneux.adapters.proof.prove import prove
 from molyneux.errors import WeightsError
 from molyneux.models.gguf_files import read_gguf
 from molyneux.models.gguf_settings import GGUF_ARCHITECTURES, gguf_configuration

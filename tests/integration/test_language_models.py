@@ -27,9 +27,9 @@ from tiny_models import (
 from tiny_vlms import tiny_vlm_parts
 from torch import Tensor
 
-from molyneux.adapters import LanguageModel
-from molyneux.adapters.proof import prove
-from molyneux.adapters.unit_proof import silencing
+from molyneux.adapters import LanguageModel, adapt
+from molyneux.adapters.proof.prove import prove
+from molyneux.adapters.proof.units import silencing
 from molyneux.errors import AdapterError, UsageError, WeightsError
 from molyneux.models.captioner import Captioner
 from molyneux.models.language_models import load_language_model, load_tokenizer
@@ -167,7 +167,7 @@ def test_weights_that_accelerate_keeps_elsewhere_are_read(
 
     plain, offloaded = tiny_captioner(kind), tiny_captioner(kind)
     cpu_offload(offloaded.language_model.model, execution_device=torch.device("cpu"))
-    model = LanguageModel.adapt(offloaded.language_model.model, offloaded.language_model.tokenizer)
+    model = adapt(offloaded.language_model.model, offloaded.language_model.tokenizer)
     assert model.model.get_input_embeddings().weight.is_meta
     assert model.device == torch.device("cpu")
     prompt = offloaded.see(photos[:1])
@@ -480,7 +480,7 @@ def test_float8_blocks_are_dequantised_or_refused(copied: Path) -> None:
         load_language_model(copied)
     say_quantised(copied, "fp8", {"weight_block_size": [16, 16]})
     found = load_language_model(copied).language_model
-    assert torch.equal(logits(found), logits(LanguageModel.adapt(expected, tiny_tokenizer())))
+    assert torch.equal(logits(found), logits(adapt(expected, tiny_tokenizer())))
 
 
 def test_adapters_are_refused_in_one_line(copied: Path) -> None:

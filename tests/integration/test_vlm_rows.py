@@ -92,7 +92,7 @@ def test_a_row_that_contradicts_itself_is_refused_when_it_is_written(
 
 
 def test_an_unknown_architecture_is_told_how_to_be_described() -> None:
-    from molyneux.adapters.vlm_families import find_vision_family
+    from molyneux.adapters.registry import find_vision_family
 
     with pytest.raises(AdapterError, match="register_vision_family") as error:
         find_vision_family("llava_sextus")

@@ -30,8 +30,8 @@ from tiny_vlms import (
 )
 from torch import Tensor
 
-from molyneux.adapters.proof import prove
-from molyneux.adapters.vlm_families import find_vision_family
+from molyneux.adapters.proof.prove import prove
+from molyneux.adapters.registry import find_vision_family
 from molyneux.errors import AdapterError, UsageError, WeightsError
 from molyneux.explain.photo import Settings, explain_photo
 from molyneux.explain.run import explain_photos, seen_photo

@@ -15,7 +15,7 @@ from subjects import Subject, of_vlm
 from tiny_models import tiny_photos
 from tiny_vlms import VLM_KINDS, tiny_vlm
 
-from molyneux.adapters.proof import prove
+from molyneux.adapters.proof.prove import prove
 from molyneux.adapters.vlm_families import VISION_FAMILIES, VisionFamily
 from molyneux.models.vlm_proof import prove_patches
 

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, silu
 from transformers import LlamaForCausalLM, OPTConfig
 
-from molyneux.adapters import FAMILIES, LanguageModel, find_family, register_family
+from molyneux.adapters import FAMILIES, LanguageModel, adapt, find_family, register_family
 from molyneux.adapters.language_model import _takes_logits_to_keep
-from molyneux.adapters.proof import prove
+from molyneux.adapters.proof.prove import prove
 from molyneux.errors import AdapterError
 from molyneux.hooks import capture
 from molyneux.models.captioner import Captioner
@@ -103,7 +103,7 @@ def test_a_wrong_row_is_refused_on_loading(
     before = weights_hash(tiny_model(kind)) if dtype == torch.float32 else ""
     row = dataclasses.replace(family, **wrong)
     with pytest.raises(AdapterError) as caught:
-        LanguageModel.adapt(model, tiny_tokenizer(), row, check=True)
+        adapt(model, tiny_tokenizer(), row, check=True)
     said = str(caught.value)
     assert said.startswith(f"the row {family.name!r} does not describe this {type(model).__name__}")
     assert "\n" not in said
@@ -116,24 +116,24 @@ def test_a_wrong_row_is_refused_on_loading(
 def test_a_row_that_is_found_is_proved_and_one_that_is_given_if_asked() -> None:
     model, tokenizer = tiny_model("llama"), tiny_tokenizer()
     row = dataclasses.replace(find_family("llama"), preactivation="mlp.up_proj")
-    assert LanguageModel.adapt(model, tokenizer, row).family is row
+    assert adapt(model, tokenizer, row).family is row
     known = list(FAMILIES)
     try:
         register_family(row)
         with pytest.raises(AdapterError, match="the row 'Llama' does not describe this"):
-            LanguageModel.adapt(model, tokenizer)
+            adapt(model, tokenizer)
         with pytest.raises(AdapterError, match="the row 'Llama' does not describe this"):
             Captioner.from_parts(model, tokenizer, ToyEncoder(), tiny_projection())
-        assert LanguageModel.adapt(model, tokenizer, check=False).family is row
+        assert adapt(model, tokenizer, check=False).family is row
     finally:
         FAMILIES[:] = known
-    assert LanguageModel.adapt(model, tokenizer).family.preactivation == "mlp.gate_proj"
+    assert adapt(model, tokenizer).family.preactivation == "mlp.gate_proj"
 
 
 def test_the_check_on_loading_passes_for_every_family(kind: str) -> None:
     model = tiny_model(kind)
     before, hooks = weights_hash(model), count_hooks(model)
-    LanguageModel.adapt(model, tiny_tokenizer())
+    adapt(model, tiny_tokenizer())
     assert weights_hash(model) == before
     assert count_hooks(model) == hooks
 
@@ -151,7 +151,7 @@ def outlying(dtype: torch.dtype) -> Any:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_right_row_of_an_outlying_model_is_not_refused(dtype: torch.dtype) -> None:
-    model = LanguageModel.adapt(outlying(dtype), tiny_tokenizer())
+    model = adapt(outlying(dtype), tiny_tokenizer())
     assert model.run(input_ids=torch.arange(9)[None]).logits.mean() < -60
     assert failed(model) == set()
 
@@ -166,18 +166,18 @@ def overflowing(dtype: torch.dtype) -> Any:
 
 def test_a_model_that_overflows_is_not_blamed_on_its_row() -> None:
     for dtype in (torch.float32, torch.bfloat16):
-        LanguageModel.adapt(overflowing(dtype), tiny_tokenizer())
+        adapt(overflowing(dtype), tiny_tokenizer())
     with pytest.raises(
         AdapterError, match=r"^Gemma3ForCausalLM overflows in float16, .* bfloat16 or float32$"
     ):
-        LanguageModel.adapt(overflowing(torch.float16), tiny_tokenizer())
-    unchecked = LanguageModel.adapt(overflowing(torch.float16), tiny_tokenizer(), check=False)
+        adapt(overflowing(torch.float16), tiny_tokenizer())
+    unchecked = adapt(overflowing(torch.float16), tiny_tokenizer(), check=False)
     assert failed(unchecked) == {FINITE}
     damaged = tiny_model("llama")
     with torch.no_grad():
         damaged.get_input_embeddings().weight[:] = torch.nan
     with pytest.raises(AdapterError, match=r"^LlamaForCausalLM gives numbers that are not finite"):
-        LanguageModel.adapt(damaged, tiny_tokenizer())
+        adapt(damaged, tiny_tokenizer())
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -224,21 +224,21 @@ def test_quantised_down_projections_are_refused_and_ordinary_ones_not() -> None:
     plain = mlp.down_proj
     mlp.down_proj = Int8Linear(plain)
     with pytest.raises(AdapterError, match=r"layer 1's down projection \(Int8Linear\) .*int8"):
-        LanguageModel.adapt(model, tiny_tokenizer())
+        adapt(model, tiny_tokenizer())
     mlp.down_proj = Packed()
     with pytest.raises(AdapterError, match=r"holds no weight.*unquantised"):
-        LanguageModel.adapt(model, tiny_tokenizer())
+        adapt(model, tiny_tokenizer())
     mlp.down_proj = copy.deepcopy(plain)
     del mlp.down_proj.weight
     mlp.down_proj.weight = plain.weight.detach().as_subclass(Subclass)
     with pytest.raises(AdapterError, match="is a Subclass"):
-        LanguageModel.adapt(model, tiny_tokenizer())
+        adapt(model, tiny_tokenizer())
     mlp.down_proj.weight = plain.weight.detach().to(torch.float8_e4m3fn)
     with pytest.raises(AdapterError, match="float8_e4m3fn"):
-        LanguageModel.adapt(model, tiny_tokenizer())
+        adapt(model, tiny_tokenizer())
     mlp.down_proj = plain
     mlp.up_proj = Int8Linear(mlp.up_proj)  # what is not read may be quantised
-    LanguageModel.adapt(model, tiny_tokenizer())
+    adapt(model, tiny_tokenizer())
 
 
 def test_a_row_is_chosen_by_the_configurations_values() -> None:
@@ -259,7 +259,7 @@ def test_what_a_row_says_may_be_lacking_may_not_be_misspelt() -> None:
     assert model.to_head(torch.ones(2, model.d_stream)).tolist() == [[1.0] * model.d_model] * 2
     row = dataclasses.replace(model.family, project_out="model.decoder.projectout")
     with pytest.raises(AdapterError, match=r"no module 'model\.decoder\.projectout'"):
-        LanguageModel.adapt(model.model, model.tokenizer, row)
+        adapt(model.model, model.tokenizer, row)
 
 
 def test_opt_without_its_final_norm_reads_the_stream_as_it_is() -> None:
@@ -269,7 +269,7 @@ def test_opt_without_its_final_norm_reads_the_stream_as_it_is() -> None:
     settings = {**plain.config.to_dict(), "_remove_final_layer_norm": True}
     bare = OPTForCausalLM(OPTConfig(**settings))
     bare.load_state_dict(plain.state_dict(), strict=False)
-    model = LanguageModel.adapt(bare, tiny_tokenizer())
+    model = adapt(bare, tiny_tokenizer())
     assert model.read_scale(0) is None
     assert model.final_norm_scale().tolist() == [1.0] * model.d_stream
     assert failed(model) == set()
@@ -354,7 +354,7 @@ def test_a_model_that_cannot_keep_some_logits_gives_the_same() -> None:
     plain = tiny_language_model("llama")
     other = ShortSighted(plain.model.config)
     other.load_state_dict(plain.model.state_dict())
-    short = LanguageModel.adapt(other, tiny_tokenizer())
+    short = adapt(other, tiny_tokenizer())
     assert not _takes_logits_to_keep(type(short.model))
     ids = torch.arange(6)[None]
     found = short.run(inputs_embeds=short.embed(ids), keep=2).logits

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
-from molyneux.adapters import Family, LanguageModel
+from molyneux.adapters import Family, LanguageModel, adapt
 from molyneux.neurons.attribution import Target, attribute_units, score_units
 from molyneux.vision.layout import ImagePrompt
 
@@ -101,7 +101,7 @@ TOY = Family("Toy", ("toy",), layers="layers", down="down", preactivation="up", 
 
 @pytest.fixture(scope="module")
 def toy() -> LanguageModel:
-    return LanguageModel.adapt(ToyNetwork(), tiny_tokenizer(), TOY)
+    return adapt(ToyNetwork(), tiny_tokenizer(), TOY)
 
 
 @pytest.fixture

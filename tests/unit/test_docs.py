@@ -145,12 +145,12 @@ def test_the_example_on_one_screen_runs(
 
 
 def test_the_row_of_another_family_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from molyneux.adapters import families
+    from molyneux.adapters import families, find_family
 
     monkeypatch.setattr(families, "FAMILIES", list(families.FAMILIES))
     code = next(c for c in blocks(ROOT / "docs" / "python.md", "python") if "register_family" in c)
     exec(compile(code, "docs/python.md", "exec"), {})
-    assert families.find_family("stablelm").gated
+    assert find_family("stablelm").gated
 
 
 def provenance_rows() -> list[tuple[set[str], set[str]]]:

@@ -20,12 +20,8 @@ from tiny_encoders import write_checkpoint
 from tiny_models import weights_hash
 
 from molyneux.adapters import encoder_families
-from molyneux.adapters.encoder_families import (
-    ENCODER_FAMILIES,
-    EncoderFamily,
-    find_encoder_family,
-    register_encoder_family,
-)
+from molyneux.adapters.encoder_families import ENCODER_FAMILIES, EncoderFamily
+from molyneux.adapters.registry import find_encoder_family, register_encoder_family
 from molyneux.errors import AdapterError, MolyneuxError, UsageError, WeightsError
 from molyneux.models.encoders import load_encoder
 from molyneux.models.hub import download_command

@@ -7,7 +7,7 @@ import torch
 from tiny_models import BEGIN, UNKNOWN, tiny_language_model, tiny_model, tiny_tokenizer
 from torch import Tensor
 
-from molyneux.adapters import LanguageModel
+from molyneux.adapters import LanguageModel, adapt
 from molyneux.errors import WeightsError
 from molyneux.models.captioner import Captioner
 from molyneux.vision.layout import ImagePrompt, Layout, lay_out
@@ -44,8 +44,8 @@ def test_a_tokenizer_that_adds_a_token_in_silence_changes_nothing(
 ) -> None:
     adds = tiny_tokenizer(adds_begin=True)
     assert adds("A picture of").input_ids == [0, *TEXT_IDS]
-    silent = LanguageModel.adapt(tiny_model("llama"), adds)
-    plain = LanguageModel.adapt(tiny_model("llama"), tiny_tokenizer())
+    silent = adapt(tiny_model("llama"), adds)
+    plain = adapt(tiny_model("llama"), tiny_tokenizer())
     one, other = (lay_out(m, Layout(begin), projected) for m in (silent, plain))
     assert torch.equal(one.embeddings, other.embeddings)
     assert one.patches == other.patches

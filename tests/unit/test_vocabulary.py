@@ -18,7 +18,7 @@ from tiny_models import (
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from molyneux.adapters import LanguageModel
+from molyneux.adapters import adapt
 from molyneux.models.captioner import Captioner
 from molyneux.neurons.decoding import decode_units
 from molyneux.neurons.prompts import nearest_tokens
@@ -40,8 +40,8 @@ def test_placeholders_are_never_decoded_searched_or_written(photos: list[Image.I
     captioner = Captioner.from_parts(
         tiny_model("gptj"), tokenizer, ToyEncoder(), tiny_projection("tiny-gptj")
     )
-    adapted = LanguageModel.adapt(tiny_model("gptj"), tokenizer)
-    again = LanguageModel.adapt(adapted.model, adapted.tokenizer)
+    adapted = adapt(tiny_model("gptj"), tokenizer)
+    again = adapt(adapted.model, adapted.tokenizer)
     units = [Unit(layer, unit) for layer in range(3) for unit in range(48)]
     for model in (captioner.language_model, adapted, again):
         assert model.d_vocab == len(model.unembedding()) == len(model.input_embeddings()) == n_text
@@ -57,7 +57,7 @@ def test_placeholders_are_never_decoded_searched_or_written(photos: list[Image.I
 
 def test_only_gpt_j_has_placeholders() -> None:
     tokenizer = with_placeholders()
-    other = LanguageModel.adapt(tiny_model("llama"), tokenizer)
+    other = adapt(tiny_model("llama"), tokenizer)
     assert other.d_vocab == len(tokenizer)
 
 
@@ -91,7 +91,7 @@ def test_a_sentencepiece_tokens_leading_space_is_kept(strips: bool, cleans: bool
         unk_token="<unk>",
         clean_up_tokenization_spaces=cleans,
     )
-    model = LanguageModel.adapt(tiny_model("llama"), tokenizer)
+    model = adapt(tiny_model("llama"), tokenizer)
     assert tuple(model.token_text(token) for token in range(len(PIECES))) == TEXTS
     plain = tuple(tokenizer.decode([token]) for token in range(len(PIECES)))
     assert (plain == TEXTS) == (not strips)

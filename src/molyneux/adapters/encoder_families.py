@@ -7,13 +7,9 @@ change that patch's embedding and no other's.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from molyneux.adapters.other_kinds import ENCODER, known_as_another
-from molyneux.errors import AdapterError
 
 
 @dataclass(frozen=True)
@@ -168,29 +164,3 @@ ENCODER_FAMILIES: list[EncoderFamily] = [
         example_mb=115,
     ),
 ]
-
-
-def register_encoder_family(family: EncoderFamily) -> None:
-    """Make a family known; it takes precedence over rows already there."""
-    ENCODER_FAMILIES.insert(0, family)
-
-
-def find_encoder_family(model_type: str) -> EncoderFamily:
-    """Return the row for a configuration's `model_type`.
-
-    Raises:
-        AdapterError: no row names this `model_type`; near matches are listed, none is guessed.
-    """
-    for family in ENCODER_FAMILIES:
-        if model_type in family.model_types:
-            return family
-    elsewhere = known_as_another(model_type, ENCODER)
-    if elsewhere is not None:
-        raise AdapterError(elsewhere)
-    known = [name for family in ENCODER_FAMILIES for name in family.model_types]
-    near = difflib.get_close_matches(model_type, known, n=3, cutoff=0.4)
-    hint = f"near matches: {', '.join(near)}" if near else f"known: {', '.join(sorted(known))}"
-    raise AdapterError(
-        f"no image encoder for the architecture {model_type!r} ({hint}); describe it with "
-        "molyneux.adapters.encoder_families.EncoderFamily(...) and register_encoder_family(...)"
-    )

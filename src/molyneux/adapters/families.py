@@ -1,18 +1,14 @@
 """What each family of language models calls the handful of places Molyneux needs.
 
-One declarative row per family. A row is a claim; `molyneux.adapters.proof` tests it by
+One declarative row per family. A row is a claim; `molyneux.adapters.proof.prove` tests it by
 intervention: in brief when a model is loaded, in full by `molyneux doctor`.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from molyneux.adapters.other_kinds import LANGUAGE_MODEL, known_as_another
-from molyneux.errors import AdapterError
 
 
 @dataclass(frozen=True)
@@ -190,54 +186,3 @@ FAMILIES: list[Family] = [
         final_norm="transformer.ln_f",
     ),
 ]
-
-
-def register_family(family: Family) -> None:
-    """Make a family known; it takes precedence over rows already there."""
-    FAMILIES.insert(0, family)
-
-
-def find_family(model_type: str, config: Any = None) -> Family:
-    """Return the row for a configuration's `model_type`.
-
-    Args:
-        config: the configuration itself, where several rows or conditions depend on its values.
-
-    Raises:
-        AdapterError: no row names this `model_type`, or none admits the configuration's other
-            values; near matches are listed, none is guessed. Encoders and vision-language models
-            are called what they are.
-    """
-    named = [family for family in FAMILIES if model_type in family.model_types]
-    for family in named:
-        if config is None or all(
-            getattr(config, key, None) == value for key, value in family.where.items()
-        ):
-            return family
-    if named:
-        needs = " or ".join(
-            " and ".join(f"{key}={value!r}" for key, value in family.where.items())
-            for family in named
-        )
-        raise AdapterError(
-            f"the adapter for {model_type!r} needs a configuration with {needs}, which this "
-            f"model's has not; {_how_to_register(model_type)}"
-        )
-    elsewhere = known_as_another(model_type, LANGUAGE_MODEL)
-    if elsewhere is not None:
-        raise AdapterError(elsewhere)
-    known = sorted({name for family in FAMILIES for name in family.model_types})
-    near = difflib.get_close_matches(model_type, known, n=3, cutoff=0.4)
-    listed = ", ".join(known)
-    hint = f"near matches: {', '.join(near)}" if near else f"known: {listed}"
-    raise AdapterError(
-        f"no adapter for the architecture {model_type!r} ({hint}); {_how_to_register(model_type)}"
-    )
-
-
-def _how_to_register(model_type: str) -> str:
-    return (
-        "describe it, here as Llama's places are called: `from molyneux import Family, "
-        f'register_family; row = Family("My model", ("{model_type}",), "model.layers", '
-        '"mlp.down_proj", "mlp.gate_proj", "model.norm", gated=True); register_family(row)`'
-    )

@@ -13,13 +13,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from molyneux.adapters.families import Family, find_family
+from molyneux.adapters.families import Family
 from molyneux.errors import AdapterError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-ORDINARY = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 def _at(module: nn.Module, path: str) -> nn.Module:
@@ -60,45 +58,6 @@ class LanguageModel:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     family: Family
-
-    @classmethod
-    def adapt(
-        cls,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        family: Family | None = None,
-        *,
-        check: bool | None = None,
-    ) -> LanguageModel:
-        """Return the model with its family's row resolved, frozen and in evaluation mode.
-
-        Args:
-            family: another row than the one found by the configuration.
-            check: prove the row in brief (`molyneux.adapters.proof.require_row`): three forward
-                passes of four tokens. If not given, a row found by the configuration is proved,
-                and one that is given is not: `molyneux.adapters.proof.prove` tells all its faults.
-
-        Raises:
-            AdapterError: the architecture has no row, the row does not fit the model, the weights
-                of the down projection are quantised, or the model overflows in its dtype.
-        """
-        check = family is None if check is None else check
-        family = family or find_family(model.config.model_type, model.config)
-        model.eval()
-        model.requires_grad_(False)
-        adapted = cls(model, tokenizer, family)
-        for layer in range(adapted.n_layers):
-            adapted.preactivation(layer)
-            _require_ordinary(adapted.down_projection(layer), layer)
-            adapted.norms_of_write(layer)
-        adapted.norms_of_stream(0)
-        adapted._optional("project_out")
-        adapted._require_width_of_head()
-        if check:
-            from molyneux.adapters.proof import require_row
-
-            require_row(adapted)
-        return adapted
 
     @property
     def n_layers(self) -> int:
@@ -169,7 +128,7 @@ class LanguageModel:
         assert isinstance(layers, nn.ModuleList)
         return layers
 
-    def _optional(self, field: str) -> nn.Module | None:
+    def optional(self, field: str) -> nn.Module | None:
         """Return a module the row names, or None where the family or this model has none."""
         path: str | None = getattr(self.family, field)
         if path is None:
@@ -221,7 +180,7 @@ class LanguageModel:
         norms = [_at(self._layers[layer], path) for path in paths[-1:]]
         for later in self._layers[layer + 1 :]:
             norms += [_at(later, path) for path in paths]
-        final = self._optional("final_norm")
+        final = self.optional("final_norm")
         return norms if final is None else [*norms, final]
 
     def scale_of(self, norm: nn.Module) -> Float[Tensor, " d_stream"]:
@@ -261,7 +220,7 @@ class LanguageModel:
 
         They are the same unless the model projects the stream to the head's width.
         """
-        projection = self._optional("project_out")
+        projection = self.optional("project_out")
         if projection is None:
             return stream
         return stream.float() @ _weight(projection).float().to(stream.device).T
@@ -344,13 +303,13 @@ class LanguageModel:
     def _plain(self, token_ids: list[int]) -> str:
         return str(self.tokenizer.decode(token_ids, clean_up_tokenization_spaces=False))
 
-    def _require_width_of_head(self) -> None:
+    def require_width_of_head(self) -> None:
         """Refuse a row that does not lead to the head.
 
         Raises:
             AdapterError: the width in which the head is given directions is not the one it reads.
         """
-        projection = self._optional("project_out")
+        projection = self.optional("project_out")
         given = self.d_stream if projection is None else int(_weight(projection).shape[0])
         reads = int(self.unembedding().shape[1])
         if given != reads:
@@ -385,28 +344,3 @@ def is_token(tokenizer: Any, text: str) -> bool:
 
 def _takes_logits_to_keep(model_class: type) -> bool:
     return "logits_to_keep" in inspect.signature(model_class.forward).parameters  # type: ignore[attr-defined]
-
-
-def _require_ordinary(module: nn.Module, layer: int) -> None:
-    """Refuse a down projection whose weight is not a plain tensor of floating numbers.
-
-    Raises:
-        AdapterError: says what the weight is instead.
-    """
-    weight = parameter_of(module, "weight")
-    if (
-        isinstance(weight, Tensor)
-        and type(weight) in (Tensor, nn.Parameter)
-        and weight.dtype in ORDINARY
-        and weight.dim() == 2
-    ):
-        return
-    if weight is None:
-        found = "holds no weight"
-    else:
-        found = f"is a {type(weight).__name__} of {str(weight.dtype).removeprefix('torch.')}"
-    raise AdapterError(
-        f"layer {layer}'s down projection ({type(module).__name__}) {found}: units are read from "
-        "ordinary floating-point weights; load the model unquantised (float32, bfloat16 or "
-        "float16), or leave its down projections out of the quantisation"
-    )

@@ -7,13 +7,10 @@ model has to be given beside the embeddings; `molyneux.models.vlm_proof` tests i
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from molyneux.adapters.families import Family, find_family
-from molyneux.adapters.other_kinds import VISION_LANGUAGE, known_as_another
 from molyneux.errors import AdapterError
 
 IMAGE = "{image}"
@@ -206,68 +203,3 @@ VISION_FAMILIES: list[VisionFamily] = [
         image_settings={"crop_to_patches": False},
     ),
 ]
-
-
-def register_vision_family(family: VisionFamily) -> None:
-    """Make a family known; it takes precedence over rows already there."""
-    VISION_FAMILIES.insert(0, family)
-
-
-def find_vision_family(model_type: str, config: Any = None) -> VisionFamily:
-    """Return the row for a configuration's `model_type`.
-
-    Args:
-        config: the configuration itself, whose vision network is then looked at too.
-
-    Raises:
-        AdapterError: no row names this `model_type`, or it is not known with this vision network;
-            near matches are listed, none is guessed.
-    """
-    for family in VISION_FAMILIES:
-        if model_type not in family.model_types:
-            continue
-        tower = None if config is None else config.vision_config.model_type
-        if tower is not None and tower not in family.towers:
-            raise AdapterError(
-                f"{family.name} is not known here with the vision network {tower!r}, only with "
-                f"{', '.join(family.towers)}: where its patches are is not guessed"
-            )
-        return family
-    elsewhere = known_as_another(model_type, VISION_LANGUAGE)
-    if elsewhere is not None:
-        raise AdapterError(elsewhere)
-    known = sorted({name for family in VISION_FAMILIES for name in family.model_types})
-    near = difflib.get_close_matches(model_type, known, n=3, cutoff=0.5)
-    hint = f"near matches: {', '.join(near)}" if near else f"known: {', '.join(known)}"
-    raise AdapterError(
-        f"no adapter for the vision-language architecture {model_type!r} ({hint}); describe it: "
-        "`from molyneux import VisionFamily, register_vision_family; row = VisionFamily("
-        f'"My model", ("{model_type}",), ("clip_vision_model",), side=lambda config: 24); '
-        "register_vision_family(row)`"
-    )
-
-
-def text_family(family: VisionFamily, config: Any) -> Family:
-    """Return the row of the language model inside, with its paths from the whole model.
-
-    Raises:
-        AdapterError: the language model's architecture has no row.
-    """
-    text = config.text_config
-    row = find_family(family.text_type or text.model_type, None if family.text_type else text)
-
-    def inside(path: str | None) -> str | None:
-        # A causal LM keeps its body under one name; here the body itself stands at `text`.
-        return None if path is None else f"{family.text}.{path.partition('.')[2]}"
-
-    layers = inside(row.layers)
-    assert layers is not None
-    return replace(
-        row,
-        name=f"{family.name}: {row.name}",
-        model_types=family.model_types,
-        layers=layers,
-        final_norm=inside(row.final_norm),
-        project_out=inside(row.project_out),
-        where={},
-    )

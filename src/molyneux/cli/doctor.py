@@ -13,7 +13,7 @@ from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
 from molyneux.cli.options import DEFAULT_PRESET, AsJson, note, show, show_json
 
 if TYPE_CHECKING:
-    from molyneux.adapters.proof import Check
+    from molyneux.adapters.proof.prove import Check
     from molyneux.models.pieces import Piece
     from molyneux.models.presets import Preset
     from molyneux.models.seeing import SeeingModel
@@ -99,7 +99,7 @@ def _say_missing(given: _Given, as_json: bool) -> int:
 
 
 def _check_parts(given: _Given, as_json: bool) -> int:
-    from molyneux.adapters.proof import Check, prove
+    from molyneux.adapters.proof.prove import Check, prove
     from molyneux.errors import MolyneuxError, UsageError
     from molyneux.models.cache import cache_dir, verify_folder
     from molyneux.store import versions
@@ -138,7 +138,7 @@ def _check_parts(given: _Given, as_json: bool) -> int:
 
 def _check_patches(seeing: SeeingModel) -> list[Check]:
     """Return whether a vision-language model's patches lie where its family's row says."""
-    from molyneux.adapters.proof import Check
+    from molyneux.adapters.proof.prove import Check
     from molyneux.models.vlm import VisionLanguageModel
     from molyneux.models.vlm_proof import prove_patches
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Float
 from torch import Tensor
 
+from molyneux.adapters.adapt import adapt
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.fetch import Note, silent
@@ -206,7 +207,7 @@ class Captioner:
             AdapterError: the language model's family is not known.
             WeightsError: the projection has another shape.
         """
-        language_model = LanguageModel.adapt(model, tokenizer)
+        language_model = adapt(model, tokenizer)
         names = {
             "language_model": str(projection.provenance["language_model"]),
             "encoder": encoder.name,

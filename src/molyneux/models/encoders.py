@@ -8,10 +8,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molyneux.adapters.encoder_families import (
-    EncoderFamily,
-    find_encoder_family,
-)
+from molyneux.adapters.encoder_families import EncoderFamily
+from molyneux.adapters.registry import find_encoder_family
 from molyneux.errors import AdapterError, WeightsError, quote
 from molyneux.models.checkpoint_size import require_all_layers, require_room_for
 from molyneux.models.checkpoints import require_no_adapter

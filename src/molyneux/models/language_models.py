@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from molyneux.adapters.families import find_family
+from molyneux.adapters.adapt import adapt
 from molyneux.adapters.language_model import LanguageModel
+from molyneux.adapters.registry import find_family
 from molyneux.models.checkpoints import find_checkpoint
 from molyneux.models.fetch import Note, silent
 from molyneux.models.gguf_files import read_gguf
@@ -85,7 +86,7 @@ def load_language_model(
     note(f"loading {called}")
     model = read_weights(made_by, config, file or folder, dtype, **places)
     model = model if device is None else model.to(device)
-    adapted = LanguageModel.adapt(model, tokenizer)
+    adapted = adapt(model, tokenizer)
     return LoadedLanguageModel(adapted, name or called, joint_hash(hashes), hashes)
 
 

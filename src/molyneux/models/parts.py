@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from molyneux.adapters.adapt import adapt
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import UsageError
 from molyneux.models.fetch import Note, silent
@@ -135,7 +136,7 @@ def load_language(
 
     folder = prepare_smollm2(note)
     model, tokenizer = load_smollm2(folder, dtype=dtype)
-    adapted = LanguageModel.adapt(model, tokenizer)
+    adapted = adapt(model, tokenizer)
     return adapted, preset.language_model, _weights_hash(read_record(folder))
 
 

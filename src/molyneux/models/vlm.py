@@ -14,14 +14,10 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from molyneux.adapters.adapt import adapt
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.adapters.vlm_families import (
-    IMAGE,
-    TOKENS,
-    VisionFamily,
-    find_vision_family,
-    text_family,
-)
+from molyneux.adapters.registry import find_vision_family, text_family
+from molyneux.adapters.vlm_families import IMAGE, TOKENS, VisionFamily
 from molyneux.errors import AdapterError, MolyneuxError, UsageError, is_out_of_memory, quote
 from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
@@ -141,7 +137,7 @@ class VisionLanguageModel:
         config = model.config
         family = find_vision_family(config.model_type, config)
         _require_text(model, family)
-        adapted = LanguageModel.adapt(model, tokenizer, text_family(family, config), check=check)
+        adapted = adapt(model, tokenizer, text_family(family, config), check=check)
         template = family.prompt if prompt is None else prompt
         if template.count(IMAGE) != 1:
             raise UsageError(

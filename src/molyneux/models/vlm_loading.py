@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from molyneux.adapters.vlm_families import find_vision_family, text_family
+from molyneux.adapters.registry import find_vision_family, text_family
 from molyneux.errors import WeightsError
 from molyneux.models.checkpoints import find_checkpoint
 from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding

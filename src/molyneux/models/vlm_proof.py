@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from PIL import Image, ImageChops
 
-from molyneux.adapters.proof import Check
+from molyneux.adapters.proof.prove import Check
 from molyneux.models.vlm import VisionLanguageModel
 
 

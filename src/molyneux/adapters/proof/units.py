@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from molyneux.adapters.check import EXACT, Check, CleanPass, rounding
 from molyneux.adapters.language_model import LanguageModel, parameter_of
+from molyneux.adapters.proof.clean_pass import EXACT, Check, CleanPass, rounding
 from molyneux.hooks import capture, edit
 
 # Pre-activations far to either side of zero. No activation function is a straight line over both;

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from molyneux.adapters.check import EXACT, Check, CleanPass, norms_passed, rounding
 from molyneux.adapters.language_model import LanguageModel, parameter_of
+from molyneux.adapters.proof.clean_pass import EXACT, Check, CleanPass, norms_passed, rounding
 from molyneux.hooks import capture, edit
 
 # How far a nudge moves the head's output at most, as a part of its spread, and what enters a norm,

@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from molyneux.adapters.check import Check, finiteness, pass_clean
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.adapters.reading_proof import direction, scales, strongest
-from molyneux.adapters.unit_proof import conservation, one_each, silencing
+from molyneux.adapters.proof.clean_pass import Check, finiteness, pass_clean
+from molyneux.adapters.proof.norms import direction, scales, strongest
+from molyneux.adapters.proof.units import conservation, one_each, silencing
 from molyneux.errors import AdapterError
 
 __all__ = ["Check", "prove", "require_row"]

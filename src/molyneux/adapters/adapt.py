@@ -1,0 +1,80 @@
+"""Taking a Hugging Face causal language model: its row found, resolved and proved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from molyneux.adapters.families import Family
+from molyneux.adapters.language_model import LanguageModel, parameter_of
+from molyneux.adapters.proof.prove import require_row
+from molyneux.adapters.registry import find_family
+from molyneux.errors import AdapterError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ORDINARY = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
+def adapt(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    family: Family | None = None,
+    *,
+    check: bool | None = None,
+) -> LanguageModel:
+    """Return the model with its family's row resolved, frozen and in evaluation mode.
+
+    Args:
+        family: another row than the one found by the configuration.
+        check: prove the row in brief (`molyneux.adapters.proof.prove.require_row`): three forward
+            passes of four tokens. If not given, a row found by the configuration is proved, and
+            one that is given is not: `molyneux.adapters.proof.prove.prove` tells all its faults.
+
+    Raises:
+        AdapterError: the architecture has no row, the row does not fit the model, the weights
+            of the down projection are quantised, or the model overflows in its dtype.
+    """
+    check = family is None if check is None else check
+    family = family or find_family(model.config.model_type, model.config)
+    model.eval()
+    model.requires_grad_(False)
+    adapted = LanguageModel(model, tokenizer, family)
+    for layer in range(adapted.n_layers):
+        adapted.preactivation(layer)
+        _require_ordinary(adapted.down_projection(layer), layer)
+        adapted.norms_of_write(layer)
+    adapted.norms_of_stream(0)
+    adapted.optional("project_out")
+    adapted.require_width_of_head()
+    if check:
+        require_row(adapted)
+    return adapted
+
+
+def _require_ordinary(module: nn.Module, layer: int) -> None:
+    """Refuse a down projection whose weight is not a plain tensor of floating numbers.
+
+    Raises:
+        AdapterError: says what the weight is instead.
+    """
+    weight = parameter_of(module, "weight")
+    if (
+        isinstance(weight, Tensor)
+        and type(weight) in (Tensor, nn.Parameter)
+        and weight.dtype in ORDINARY
+        and weight.dim() == 2
+    ):
+        return
+    if weight is None:
+        found = "holds no weight"
+    else:
+        found = f"is a {type(weight).__name__} of {str(weight.dtype).removeprefix('torch.')}"
+    raise AdapterError(
+        f"layer {layer}'s down projection ({type(module).__name__}) {found}: units are read from "
+        "ordinary floating-point weights; load the model unquantised (float32, bfloat16 or "
+        "float16), or leave its down projections out of the quantisation"
+    )

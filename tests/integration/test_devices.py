@@ -19,6 +19,7 @@ from torch import Tensor
 
 from molyneux.adapters import language_model
 from molyneux.adapters.proof.prove import prove
+from molyneux.checkpoints.encoders import load_encoder
 from molyneux.cli.model_choice import ModelChoice
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import select
@@ -26,7 +27,6 @@ from molyneux.explain.measure_reference import measure_reference
 from molyneux.explain.photo import Settings
 from molyneux.explain.run import explain_photos
 from molyneux.models.captioner import Captioner
-from molyneux.models.encoders import load_encoder
 from molyneux.models.parts import Parts
 from molyneux.models.vlm_proof import prove_patches
 from molyneux.neurons.attribution import Target, attribute_units

@@ -29,10 +29,10 @@ from tiny_models import count_hooks, weights_hash
 from molyneux.adapters import encoder_families
 from molyneux.adapters.encoder_families import ENCODER_FAMILIES, EncoderFamily
 from molyneux.adapters.registry import find_encoder_family
+from molyneux.checkpoints.encoders import load_encoder
 from molyneux.errors import UsageError
 from molyneux.explain.photo import Settings, explain_photo
 from molyneux.explain.run import explain_photos
-from molyneux.models.encoders import load_encoder
 from molyneux.neurons.receptive_fields import receptive_fields
 from molyneux.neurons.unit import Unit
 from molyneux.report.page import write_report

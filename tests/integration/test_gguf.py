@@ -21,10 +21,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from molyneux.adapters.proof.prove import prove
+from molyneux.checkpoints.gguf_files import read_gguf
+from molyneux.checkpoints.gguf_settings import GGUF_ARCHITECTURES, gguf_configuration
+from molyneux.checkpoints.language_models import load_language_model
 from molyneux.errors import WeightsError
-from molyneux.models.gguf_files import read_gguf
-from molyneux.models.gguf_settings import GGUF_ARCHITECTURES, gguf_configuration
-from molyneux.models.language_models import load_language_model
 from molyneux.models.smollm2 import quiet_progress_bars
 
 IDS = torch.arange(24)[None]

@@ -30,9 +30,9 @@ from torch import Tensor
 from molyneux.adapters import LanguageModel, adapt
 from molyneux.adapters.proof.prove import prove
 from molyneux.adapters.proof.units import silencing
+from molyneux.checkpoints.language_models import load_language_model, load_tokenizer
 from molyneux.errors import AdapterError, UsageError, WeightsError
 from molyneux.models.captioner import Captioner
-from molyneux.models.language_models import load_language_model, load_tokenizer
 from molyneux.models.vlm_loading import load_vlm
 from molyneux.neurons.ablation import ablate_units
 from molyneux.neurons.attribution import Target, attribute_units
@@ -311,7 +311,7 @@ def test_the_parts_that_an_index_names_are_fetched(
             shutil.copy(source / file, cache / file)
         return str(cache)
 
-    monkeypatch.setattr("molyneux.models.checkpoints.hub_answers", lambda: True)
+    monkeypatch.setattr("molyneux.checkpoints.sources.hub_answers", lambda: True)
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     loaded = load_language_model("someone/bloom")
     assert set(loaded.files) == set(names.values())

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.models.language_models import load_language_model
+from molyneux.checkpoints.language_models import load_language_model
 from molyneux.neurons import attribution, offloading
 from molyneux.neurons.attribution import Attribution, Target, attribute_units
 from molyneux.vision.layout import ImagePrompt

@@ -15,13 +15,13 @@ from tiny_models import (
     tiny_tokenizer,
 )
 
+from molyneux.checkpoints.language_models import load_language_model
 from molyneux.errors import MolyneuxError, UsageError, WeightsError
 from molyneux.explain.measure_reference import measure_reference
 from molyneux.models import presets
 from molyneux.models.captioner import Captioner
 from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.fitting import require_shown
-from molyneux.models.language_models import load_language_model
 from molyneux.models.limber import CHECKPOINTS, projection_path
 from molyneux.models.presets import PRESETS
 from molyneux.neurons.decoding import decode_units

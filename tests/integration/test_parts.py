@@ -15,9 +15,9 @@ from tiny_models import (
     tiny_tokenizer,
 )
 
+from molyneux.checkpoints.language_models import load_language_model
 from molyneux.errors import WeightsError
 from molyneux.models.captioner import Captioner
-from molyneux.models.language_models import load_language_model
 from molyneux.neurons.decoding import decode_units
 from molyneux.neurons.unit import Unit
 from molyneux.vision.projection import save_projection

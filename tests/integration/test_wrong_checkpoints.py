@@ -16,9 +16,9 @@ from tiny_encoders import write_checkpoint
 from tiny_models import tiny_model, tiny_tokenizer
 from tiny_vlms import tiny_vlm_parts
 
+from molyneux.checkpoints.encoders import load_encoder
+from molyneux.checkpoints.language_models import load_language_model
 from molyneux.errors import AdapterError, MolyneuxError, WeightsError
-from molyneux.models.encoders import load_encoder
-from molyneux.models.language_models import load_language_model
 from molyneux.models.vlm_loading import load_vlm
 
 LOAD: dict[str, Callable[[Path], Any]] = {

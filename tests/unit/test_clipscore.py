@@ -18,10 +18,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from molyneux.checkpoints import hub
 from molyneux.errors import WeightsError
 from molyneux.metrics import clipscore
 from molyneux.metrics.clipscore import ClipScorer, clip_scores, hessel_scaling, load_clip_scorer
-from molyneux.models import hub
 
 TEXTS = ["a dog", "a cat on a bench", "the sky", "", "the sky", "dog dog dog"]
 

@@ -22,10 +22,10 @@ from tiny_models import weights_hash
 from molyneux.adapters import encoder_families
 from molyneux.adapters.encoder_families import ENCODER_FAMILIES, EncoderFamily
 from molyneux.adapters.registry import find_encoder_family, register_encoder_family
+from molyneux.checkpoints.encoders import load_encoder
+from molyneux.checkpoints.hub import download_command
+from molyneux.checkpoints.weight_files import hash_weights, weight_files
 from molyneux.errors import AdapterError, MolyneuxError, UsageError, WeightsError
-from molyneux.models.encoders import load_encoder
-from molyneux.models.hub import download_command
-from molyneux.models.weight_files import hash_weights, weight_files
 from molyneux.vision.encoder import ImageEncoder, PatchGrid, Preprocessing
 from molyneux.vision.preprocessor_config import PROCESSORS
 from molyneux.vision.transformers_encoder import TransformersEncoder
@@ -353,7 +353,7 @@ def test_with_a_network_only_what_is_needed_is_fetched(
         return str(shutil.copy(vit / file, snapshot / file))
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    monkeypatch.setattr("molyneux.models.encoder_files.hub_answers", lambda: True)
+    monkeypatch.setattr("molyneux.checkpoints.encoder_files.hub_answers", lambda: True)
     notes: list[str] = []
     assert load_encoder("someone/new", random=True, note=notes.append).grid == PatchGrid(4, 4)
     assert asked == ["config.json", "preprocessor_config.json", "processor_config.json"]

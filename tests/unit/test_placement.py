@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from molyneux.checkpoints.placement import Place, place_named
 from molyneux.errors import UsageError
-from molyneux.models.placement import Place, place_named
 
 
 def test_names() -> None:

@@ -14,6 +14,7 @@ from huggingface_hub import constants
 from test_limber import saved, weights
 from tiny_models import tiny_language_model
 
+from molyneux.checkpoints.placement import device_named, dtype_named
 from molyneux.cli import main
 from molyneux.cli.model_choice import ModelChoice
 from molyneux.errors import UsageError, WeightsError
@@ -22,7 +23,6 @@ from molyneux.models.captioner import Captioner
 from molyneux.models.limber import CHECKPOINTS, blob_id, projection_path
 from molyneux.models.parts import Parts
 from molyneux.models.pieces import pieces_of
-from molyneux.models.placement import device_named, dtype_named
 from molyneux.models.presets import DEFAULT, PRESETS, find_preset
 from molyneux.vision.projection import load_projection
 

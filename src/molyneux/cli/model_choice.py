@@ -151,9 +151,9 @@ class ModelChoice:
             WeightsError: weights are missing or corrupt.
             AdapterError: the model's family is not known.
         """
+        from molyneux.checkpoints.placement import dtype_named, place_named
         from molyneux.models.decoding_rule import DEFAULT_DECODING
         from molyneux.models.parts import load_language
-        from molyneux.models.placement import dtype_named, place_named
         from molyneux.models.presets import find_preset
 
         self.require_alternatives()
@@ -267,7 +267,7 @@ class ModelChoice:
 
     def _placed(self) -> dict[str, Any]:
         """Return dtype and device, or device map, as loaders take them."""
-        from molyneux.models.placement import dtype_named, place_named
+        from molyneux.checkpoints.placement import dtype_named, place_named
 
         place = place_named(self.device)
         where = {"device_map": "auto"} if place.split else {"device": str(place.device)}

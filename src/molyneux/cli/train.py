@@ -162,9 +162,9 @@ def train(
     preset: Preset = DEFAULT_PRESET,
 ) -> int:
     """Train a projection; run it again to resume."""
+    from molyneux.checkpoints.placement import device_named, training_dtype
     from molyneux.errors import UsageError
     from molyneux.models.parts import Parts, load_tokenizer, require_encoder
-    from molyneux.models.placement import device_named
     from molyneux.models.presets import find_preset
     from molyneux.processes import join_processes, together
     from molyneux.training.batches import require_split
@@ -178,7 +178,6 @@ def train(
     )
     from molyneux.training.hold_out import leave_out, unseen_names
     from molyneux.training.loss import require_end_token
-    from molyneux.training.precision import training_dtype
     from molyneux.training.publish import hub_api, push
     from molyneux.training.recipe import find_recipe
     from molyneux.training.run import Conduct, train_projection

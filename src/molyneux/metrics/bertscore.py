@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from molyneux.checkpoints.hub import model_name, reading_model
 from molyneux.errors import UsageError
 from molyneux.models import minilm
 from molyneux.models.fetch import Note
-from molyneux.models.hub import model_name, reading_model
 
 # The layers that the method's authors chose by their agreement with human judgements.
 CHOSEN_LAYERS = {

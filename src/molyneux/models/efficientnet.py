@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from molyneux.checkpoints.weight_files import tensors_sha256
 from molyneux.errors import WeightsError, quote
 from molyneux.models.cache import verify_folder
 from molyneux.models.fetch import Note
-from molyneux.models.weight_files import tensors_sha256
 from molyneux.models.wheels import PinnedWheel
 
 if TYPE_CHECKING:

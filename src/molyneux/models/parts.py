@@ -11,9 +11,9 @@ import torch
 
 from molyneux.adapters.adapt import adapt
 from molyneux.adapters.language_model import LanguageModel
+from molyneux.checkpoints.placement import Place
 from molyneux.errors import UsageError
 from molyneux.models.fetch import Note, silent
-from molyneux.models.placement import Place
 from molyneux.models.presets import Preset
 from molyneux.vision.encoder import ImageEncoder
 
@@ -126,7 +126,7 @@ def load_language(
             "unless its cache holds them"
         )
     if source is not None:
-        from molyneux.models.language_models import load_language_model
+        from molyneux.checkpoints.language_models import load_language_model
 
         name = str(dtype).removeprefix("torch.")
         loaded = load_language_model(source, dtype=name, device_map=device_map, note=note)
@@ -154,10 +154,10 @@ def load_tokenizer(
     """
     source = preset.language_model_source if source is None else source
     if source is not None:
-        from molyneux.models import language_models
+        from molyneux.checkpoints import language_models
 
         return language_models.load_tokenizer(source, note)
-    from molyneux.models.pretrained import read_tokenizer
+    from molyneux.checkpoints.pretrained import read_tokenizer
     from molyneux.models.smollm2 import prepare_smollm2
 
     return read_tokenizer(prepare_smollm2(note)), preset.language_model
@@ -205,7 +205,7 @@ def _encoder(
         network, digest = random_efficientnet_lite0(seed)
         return EfficientNetEncoder(network, f"random:{preset.encoder} seed {seed}"), digest
     if source is not None:
-        from molyneux.models.encoders import load_encoder
+        from molyneux.checkpoints.encoders import load_encoder
 
         seed = int(random["seed"] or 0) if random else 0
         loaded = load_encoder(

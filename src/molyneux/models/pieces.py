@@ -39,7 +39,7 @@ def pieces_of(preset: Preset) -> list[Piece]:
                 "all parts", "the package index", preset.download_mb, here, "fetched at first use"
             )
         ]
-    from molyneux.models.hub import download_command, in_hub_cache
+    from molyneux.checkpoints.hub import download_command, in_hub_cache
 
     pieces = []
     for part, source, mb in (

@@ -7,12 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from molyneux.adapters.registry import find_vision_family, text_family
-from molyneux.errors import WeightsError
-from molyneux.models.checkpoints import find_checkpoint
-from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
-from molyneux.models.fetch import Note, silent
-from molyneux.models.placement import device_places
-from molyneux.models.pretrained import (
+from molyneux.checkpoints.placement import device_places
+from molyneux.checkpoints.pretrained import (
     model_class,
     model_type_in,
     read_configuration,
@@ -21,8 +17,12 @@ from molyneux.models.pretrained import (
     read_weights,
     require_precision,
 )
+from molyneux.checkpoints.sources import find_checkpoint
+from molyneux.checkpoints.weight_files import hash_weights, joint_hash, weight_files
+from molyneux.errors import WeightsError
+from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
+from molyneux.models.fetch import Note, silent
 from molyneux.models.vlm import VisionLanguageModel
-from molyneux.models.weight_files import hash_weights, joint_hash, weight_files
 from molyneux.neurons.reference import load_reference
 
 

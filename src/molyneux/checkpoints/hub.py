@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from molyneux.checkpoints.weight_files import CONFIG, weight_files
 from molyneux.errors import WeightsError, quote
-from molyneux.models.weight_files import CONFIG, weight_files
 
 
 def model_name(model: str | Path) -> str:

@@ -10,12 +10,10 @@ from typing import Any
 from molyneux.adapters.adapt import adapt
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.adapters.registry import find_family
-from molyneux.models.checkpoints import find_checkpoint
-from molyneux.models.fetch import Note, silent
-from molyneux.models.gguf_files import read_gguf
-from molyneux.models.gguf_settings import gguf_configuration
-from molyneux.models.placement import device_places
-from molyneux.models.pretrained import (
+from molyneux.checkpoints.gguf_files import read_gguf
+from molyneux.checkpoints.gguf_settings import gguf_configuration
+from molyneux.checkpoints.placement import device_places
+from molyneux.checkpoints.pretrained import (
     model_class,
     model_type_in,
     read_configuration,
@@ -23,7 +21,9 @@ from molyneux.models.pretrained import (
     read_weights,
     require_precision,
 )
-from molyneux.models.weight_files import hash_weights, joint_hash, weight_files
+from molyneux.checkpoints.sources import find_checkpoint
+from molyneux.checkpoints.weight_files import hash_weights, joint_hash, weight_files
+from molyneux.models.fetch import Note, silent
 
 
 @dataclass(frozen=True)

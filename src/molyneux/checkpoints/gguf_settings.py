@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from molyneux.checkpoints.gguf_files import GgufFile, Settings
 from molyneux.errors import MolyneuxError, quote
-from molyneux.models.gguf_files import GgufFile, Settings
 
 # The bands of every published model with this scaling (Llama 3.1 to 3.3); held against the file's.
 _LLAMA3_BANDS = {

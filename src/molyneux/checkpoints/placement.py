@@ -12,6 +12,9 @@ from torch import nn
 
 from molyneux.errors import UsageError
 
+NAMES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
 DEVICES = ("auto", "cpu", "cuda")
 SPLIT = "split"
 """Asks for the layers to be spread over all GPUs, and the memory beside them, by accelerate."""
@@ -113,3 +116,23 @@ def device_places(
     if max_memory is not None and device_map is None:
         raise UsageError('max_memory goes with a device map: give device_map="auto" too')
     return {"device_map": device_map, "max_memory": max_memory and dict(max_memory)}
+
+
+def training_dtype(name: str, device: torch.device | None = None) -> torch.dtype:
+    """Return the dtype of a name; `auto` is bfloat16 only where the device multiplies in it.
+
+    A processor without such instructions emulates bfloat16 at about a hundredth of its float32
+    speed.
+
+    Raises:
+        UsageError: the name is none of them.
+    """
+    if name == "auto":
+        if device is not None and device.type == "cuda":
+            capable = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return torch.bfloat16 if capable else torch.float32
+    if name not in NAMES:
+        raise UsageError(f"there is no dtype {name!r}; take float32, bfloat16 or auto")
+    return NAMES[name]

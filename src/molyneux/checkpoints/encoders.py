@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from molyneux.adapters.encoder_families import EncoderFamily
 from molyneux.adapters.registry import find_encoder_family
-from molyneux.errors import AdapterError, WeightsError, quote
-from molyneux.models.checkpoint_size import require_all_layers, require_room_for
-from molyneux.models.checkpoints import require_no_adapter
-from molyneux.models.encoder_files import find_encoder_files, name_of
-from molyneux.models.fetch import Note, silent
-from molyneux.models.pretrained import quantisation, quiet_transformers, require_plain
-from molyneux.models.weight_files import (
+from molyneux.checkpoints.encoder_files import find_encoder_files, name_of
+from molyneux.checkpoints.pretrained import quantisation, quiet_transformers, require_plain
+from molyneux.checkpoints.sources import require_no_adapter
+from molyneux.checkpoints.weight_files import (
     CONFIG,
     hash_weights,
     joint_hash,
+    require_all_layers,
+    require_room_for,
     tensors_sha256,
     weight_files,
 )
+from molyneux.errors import AdapterError, WeightsError, quote
+from molyneux.models.fetch import Note, silent
 from molyneux.vision.preprocessor_config import read_preprocessing
 
 if TYPE_CHECKING:

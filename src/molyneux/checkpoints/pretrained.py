@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from molyneux.checkpoints.gguf_files import GgufFile, gguf_weights
+from molyneux.checkpoints.weight_files import require_all_layers, require_room_for
 from molyneux.errors import AdapterError, MolyneuxError, UsageError, WeightsError, quote
-from molyneux.models.checkpoint_size import require_all_layers, require_room_for
-from molyneux.models.gguf_files import GgufFile, gguf_weights
 from molyneux.models.smollm2 import quiet_progress_bars
 
 # What quantisers and unmerged adapters keep beside a weight. A logit_scale is CLIP's temperature.

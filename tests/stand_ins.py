@@ -19,11 +19,11 @@ from tiny_models import (
 
 from molyneux.cli import main
 from molyneux.models import presets
-from molyneux.models.limber import Checkpoint, fetch_projection
 from molyneux.models.presets import PRESETS
 from molyneux.vision.encoder import PatchGrid
 from molyneux.vision.layout import Layout
 from molyneux.vision.projection import Projection, random_projection
+from molyneux.weights.limber import Checkpoint, fetch_projection
 
 D_FEATURES = 32  # of the tiny BEiT
 N_PATCHES = 16
@@ -89,7 +89,7 @@ def _keep(checkpoint: Checkpoint, seed: int, monkeypatch: pytest.MonkeyPatch) ->
     """Put a projection into the cache, by the same way as a published one."""
     import io
 
-    from molyneux.models import limber
+    from molyneux.weights import limber
 
     generator = torch.Generator().manual_seed(seed)
     state = {

@@ -10,8 +10,8 @@ import pytest
 from molyneux.errors import WeightsError
 from molyneux.metrics.bertscore import Backbone, BertScorer, load_backbone, load_bert_scorer
 from molyneux.metrics.calibration import PAIRS, calibrate_layer
-from molyneux.models import minilm
-from molyneux.models.cache import cache_dir, verify_folder
+from molyneux.weights import minilm
+from molyneux.weights.cache import cache_dir, verify_folder
 
 pytestmark = pytest.mark.real
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"

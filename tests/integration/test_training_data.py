@@ -414,9 +414,9 @@ def test_captions_are_scored_at_the_length_they_are_written_at(
 
 
 def test_a_random_encoder_is_seeded_and_sees() -> None:
-    from molyneux.models.efficientnet import random_efficientnet_lite0
     from molyneux.vision.efficientnet import EfficientNetEncoder
     from molyneux.vision.encoder import prepare_pixels
+    from molyneux.weights.efficientnet import random_efficientnet_lite0
 
     before = torch.random.get_rng_state()
     network, digest = random_efficientnet_lite0(1)
@@ -432,8 +432,8 @@ def test_a_random_encoder_is_seeded_and_sees() -> None:
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch, captioner: Captioner) -> Callable[[str | None], Parts]:
     """`Parts.load` of the default preset, its fetched parts replaced by tiny ones."""
-    from molyneux.models import cache, efficientnet, smollm2
     from molyneux.models.presets import find_preset
+    from molyneux.weights import cache, efficientnet, smollm2
 
     tiny = captioner.language_model
     record = {"source": {"sha256": {"weights": "f" * 64}}}

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from molyneux.errors import UsageError, WeightsError
-from molyneux.models import cache
-from molyneux.models.cache import (
+from molyneux.models.pieces import pieces_of
+from molyneux.models.presets import PRESETS, find_preset
+from molyneux.weights import cache
+from molyneux.weights.cache import (
     RECORD,
     Source,
     cache_dir,
@@ -24,8 +26,6 @@ from molyneux.models.cache import (
     verify_folder,
     write_folder,
 )
-from molyneux.models.pieces import pieces_of
-from molyneux.models.presets import PRESETS, find_preset
 
 SOURCE = Source("a-wheel", "1.2", {"wheel": "ab" * 32})
 

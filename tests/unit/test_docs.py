@@ -246,7 +246,7 @@ def test_an_undocumented_name_would_be_noticed() -> None:
 
 
 def test_what_limber_s_projections_record_is_documented() -> None:
-    tree = ast.parse((ROOT / "src/molyneux/models/limber.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "src/molyneux/weights/limber.py").read_text(encoding="utf-8"))
     written = [
         node.value
         for node in ast.walk(tree)

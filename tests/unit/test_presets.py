@@ -18,13 +18,14 @@ from molyneux.checkpoints.placement import device_named, dtype_named
 from molyneux.cli import main
 from molyneux.cli.model_choice import ModelChoice
 from molyneux.errors import UsageError, WeightsError
-from molyneux.models import limber, parts, presets
+from molyneux.models import parts, presets
 from molyneux.models.captioner import Captioner
-from molyneux.models.limber import CHECKPOINTS, blob_id, projection_path
 from molyneux.models.parts import Parts
 from molyneux.models.pieces import pieces_of
 from molyneux.models.presets import DEFAULT, PRESETS, find_preset
 from molyneux.vision.projection import load_projection
+from molyneux.weights import limber
+from molyneux.weights.limber import CHECKPOINTS, blob_id, projection_path
 
 NAMES = ("gptj-beit", "gptj-beit-ft", "gptj-nfrn50", "gptj-clip")
 

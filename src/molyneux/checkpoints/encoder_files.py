@@ -10,8 +10,8 @@ from molyneux.adapters.encoder_families import ENCODER_FAMILIES
 from molyneux.checkpoints.hub import download_command, hub_answers, in_hub_cache
 from molyneux.checkpoints.weight_files import CONFIG, ONE_FILE, parts_of
 from molyneux.errors import WeightsError, quote
-from molyneux.models.fetch import Note
 from molyneux.vision.preprocessor_config import NESTED, PLAIN
+from molyneux.weights.fetch import Note
 
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 

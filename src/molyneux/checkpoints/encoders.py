@@ -19,12 +19,12 @@ from molyneux.checkpoints.weight_files import (
     joint_hash,
     require_all_layers,
     require_room_for,
-    tensors_sha256,
     weight_files,
 )
 from molyneux.errors import AdapterError, WeightsError, quote
-from molyneux.models.fetch import Note, silent
 from molyneux.vision.preprocessor_config import read_preprocessing
+from molyneux.weights.cache import tensors_sha256
+from molyneux.weights.fetch import Note, silent
 
 if TYPE_CHECKING:
     import torch

@@ -38,7 +38,7 @@ def reading_model(model: str | Path, purpose: str, remedy: str) -> Iterator[dict
     import torch
     from safetensors import SafetensorError
 
-    from molyneux.models.smollm2 import quiet_progress_bars
+    from molyneux.weights.fetch import quiet_progress_bars
 
     local = Path(model).is_dir()
     asked = not local and hub_answers()

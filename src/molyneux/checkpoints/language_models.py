@@ -23,7 +23,7 @@ from molyneux.checkpoints.pretrained import (
 )
 from molyneux.checkpoints.sources import find_checkpoint
 from molyneux.checkpoints.weight_files import hash_weights, joint_hash, weight_files
-from molyneux.models.fetch import Note, silent
+from molyneux.weights.fetch import Note, silent
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from molyneux.checkpoints.gguf_files import GgufFile, gguf_weights
 from molyneux.checkpoints.weight_files import require_all_layers, require_room_for
 from molyneux.errors import AdapterError, MolyneuxError, UsageError, WeightsError, quote
-from molyneux.models.smollm2 import quiet_progress_bars
+from molyneux.weights.fetch import quiet_progress_bars
 
 # What quantisers and unmerged adapters keep beside a weight. A logit_scale is CLIP's temperature.
 _BESIDE_WEIGHTS = re.compile(

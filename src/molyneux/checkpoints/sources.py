@@ -9,8 +9,7 @@ from pathlib import Path
 from molyneux.checkpoints.hub import download_command, hub_answers
 from molyneux.checkpoints.weight_files import CONFIG, ONE_FILE, parts_of
 from molyneux.errors import MolyneuxError, WeightsError, quote
-from molyneux.models.fetch import Note
-from molyneux.models.smollm2 import quiet_progress_bars
+from molyneux.weights.fetch import Note, quiet_progress_bars
 
 OTHER_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 """What a model has beside its weights: configuration, tokenizer, and the index of the weights."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from molyneux.errors import WeightsError, quote
-from molyneux.models.cache import sha256_of
-from molyneux.models.fetch import Note
+from molyneux.weights.cache import sha256_of
+from molyneux.weights.fetch import Note
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -99,15 +99,6 @@ def joint_hash(hashes: dict[str, str]) -> str:
         return next(iter(hashes.values()))
     listed = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items()))
     return sha256(listed.encode()).hexdigest()
-
-
-def tensors_sha256(network: nn.Module) -> str:
-    """Return the sha256 of a network's parameters and buffers, in the order of their names."""
-    digest = sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def require_room_for(make: Any, config: Any, folder: Path) -> None:

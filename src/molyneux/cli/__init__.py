@@ -63,7 +63,7 @@ def _usage_error() -> type[Exception]:
 
 
 def _unforeseen(error: Exception) -> str:
-    from molyneux.models.cache import is_disk_full
+    from molyneux.weights.cache import is_disk_full
 
     if is_disk_full(error):
         return "the disk is full; free some space, or give --out or MOLYNEUX_CACHE another place"

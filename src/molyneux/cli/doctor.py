@@ -101,9 +101,9 @@ def _say_missing(given: _Given, as_json: bool) -> int:
 def _check_parts(given: _Given, as_json: bool) -> int:
     from molyneux.adapters.proof.prove import Check, prove
     from molyneux.errors import MolyneuxError, UsageError
-    from molyneux.models.cache import cache_dir, verify_folder
     from molyneux.store import versions
     from molyneux.vision.projection import load_projection
+    from molyneux.weights.cache import cache_dir, verify_folder
 
     checks: list[Check] = []
     try:

@@ -90,9 +90,9 @@ def _list(as_json: bool) -> int:
 
 def _fetch(name: str, file: Path | None, random_encoder: bool, as_json: bool) -> int:
     from molyneux.errors import UsageError
-    from molyneux.models.limber import fetch_projection
     from molyneux.models.pieces import pieces_of
     from molyneux.models.presets import find_preset
+    from molyneux.weights.limber import fetch_projection
 
     preset = find_preset(name)
     published = preset.control if random_encoder else preset.published

@@ -10,7 +10,7 @@ from typing import Any
 
 from molyneux.data.dataset import Item
 from molyneux.errors import UsageError
-from molyneux.models.cache import sha256_of
+from molyneux.weights.cache import sha256_of
 
 
 class AnnotatedPhotos(ABC):

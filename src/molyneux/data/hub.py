@@ -13,7 +13,7 @@ from typing import Any
 
 from molyneux.data.dataset import Item
 from molyneux.errors import UsageError
-from molyneux.models.cache import sha256_of
+from molyneux.weights.cache import sha256_of
 
 _PHOTO_COLUMNS = ("image", "img", "photo", "jpg", "png")
 _CAPTION_COLUMN = re.compile(r"(caption|sentence|text|description)s?(_?\d+|_text|_raw)?")

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from molyneux.checkpoints.hub import model_name, reading_model
 from molyneux.errors import UsageError
-from molyneux.models import minilm
-from molyneux.models.fetch import Note
+from molyneux.weights import minilm
+from molyneux.weights.fetch import Note
 
 # The layers that the method's authors chose by their agreement with human judgements.
 CHOSEN_LAYERS = {

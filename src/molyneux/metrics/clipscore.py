@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from molyneux.checkpoints.hub import model_name, reading_model
-from molyneux.models.fetch import Note
+from molyneux.weights.fetch import Note
 
 DEFAULT_MODEL = "openai/clip-vit-large-patch14"
 _HESSEL_WEIGHT = 2.5

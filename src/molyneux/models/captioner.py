@@ -15,7 +15,6 @@ from molyneux.adapters.adapt import adapt
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.checkpoints.placement import dtype_named, place_named
 from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
-from molyneux.models.fetch import Note, silent
 from molyneux.models.fitting import require_patches, require_room, require_shown
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.parts import Parts, require_encoder
@@ -26,6 +25,7 @@ from molyneux.vision.encoder import ImageEncoder, prepare_pixels
 from molyneux.vision.layout import ImagePrompt, Layout, lay_out
 from molyneux.vision.photo import read_photo
 from molyneux.vision.projection import Projection, load_projection, require_match
+from molyneux.weights.fetch import Note, silent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -5,10 +5,10 @@ from __future__ import annotations
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import WeightsError
 from molyneux.models.generation import MAX_TOKENS
-from molyneux.models.limber_checkpoints import Shown
 from molyneux.vision.encoder import ImageEncoder, Preprocessing
 from molyneux.vision.layout import Layout
 from molyneux.vision.projection import Projection
+from molyneux.weights.limber_checkpoints import Shown
 
 _NEAR = 0.01
 """Of a pixel's value, in the units the encoder takes: a byte is about as much."""

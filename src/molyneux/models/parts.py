@@ -13,9 +13,9 @@ from molyneux.adapters.adapt import adapt
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.checkpoints.placement import Place
 from molyneux.errors import UsageError
-from molyneux.models.fetch import Note, silent
 from molyneux.models.presets import Preset
 from molyneux.vision.encoder import ImageEncoder
+from molyneux.weights.fetch import Note, silent
 
 RANDOM = re.compile(r"random(?::(?P<source>.+?)(?: seed (?P<seed>\d+))?)?")
 """How an encoder with random weights is named, and asked for."""
@@ -131,8 +131,8 @@ def load_language(
         name = str(dtype).removeprefix("torch.")
         loaded = load_language_model(source, dtype=name, device_map=device_map, note=note)
         return loaded.language_model, loaded.name, loaded.sha256
-    from molyneux.models.cache import read_record
-    from molyneux.models.smollm2 import load_smollm2, prepare_smollm2
+    from molyneux.weights.cache import read_record
+    from molyneux.weights.smollm2 import load_smollm2, prepare_smollm2
 
     folder = prepare_smollm2(note)
     model, tokenizer = load_smollm2(folder, dtype=dtype)
@@ -158,7 +158,7 @@ def load_tokenizer(
 
         return language_models.load_tokenizer(source, note)
     from molyneux.checkpoints.pretrained import read_tokenizer
-    from molyneux.models.smollm2 import prepare_smollm2
+    from molyneux.weights.smollm2 import prepare_smollm2
 
     return read_tokenizer(prepare_smollm2(note)), preset.language_model
 
@@ -199,7 +199,7 @@ def _encoder(
             source = f"random:{source} seed {random['seed'] or 0}"
             random = RANDOM.fullmatch(source)
     elif random is not None and own:
-        from molyneux.models.efficientnet import random_efficientnet_lite0
+        from molyneux.weights.efficientnet import random_efficientnet_lite0
 
         seed = int(random["seed"] or 0)
         network, digest = random_efficientnet_lite0(seed)
@@ -216,8 +216,8 @@ def _encoder(
             note=note,
         )
         return loaded, loaded.sha256
-    from molyneux.models.cache import read_record
-    from molyneux.models.efficientnet import load_efficientnet_lite0, prepare_efficientnet_lite0
+    from molyneux.weights.cache import read_record
+    from molyneux.weights.efficientnet import load_efficientnet_lite0, prepare_efficientnet_lite0
 
     folder = prepare_efficientnet_lite0(note)
     encoder = EfficientNetEncoder(load_efficientnet_lite0(folder), preset.encoder)

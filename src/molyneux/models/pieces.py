@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from molyneux.models.cache import RECORD, cache_dir
 from molyneux.models.presets import Preset
+from molyneux.weights.cache import RECORD, cache_dir
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from types import MappingProxyType
 from typing import Any
 
 from molyneux.errors import UsageError, WeightsError
-from molyneux.models import efficientnet, smollm2
-from molyneux.models import limber_checkpoints as limber
 from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
-from molyneux.models.limber_checkpoints import CHECKPOINTS, Checkpoint
+from molyneux.weights import efficientnet, smollm2
+from molyneux.weights import limber_checkpoints as limber
+from molyneux.weights.limber_checkpoints import CHECKPOINTS, Checkpoint
 
 DEFAULT = "smollm2-effnet"
 """The preset where none is named."""

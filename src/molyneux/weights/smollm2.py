@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molyneux.errors import WeightsError, quote
-from molyneux.models.cache import verify_folder
-from molyneux.models.fetch import Note
-from molyneux.models.wheels import PinnedWheel
+from molyneux.weights.cache import verify_folder
+from molyneux.weights.fetch import Note, quiet_progress_bars
+from molyneux.weights.wheels import PinnedWheel
 
 if TYPE_CHECKING:
     import torch
@@ -144,22 +141,3 @@ def _llama_class() -> type[LlamaForCausalLM]:
             "which molyneux does not use, or install the one that fits, and run again"
         ) from error
     return LlamaForCausalLM
-
-
-@contextmanager
-def quiet_progress_bars() -> Iterator[None]:
-    """Keep transformers' progress bars off the terminal within the block; they come back."""
-    from transformers import modeling_gguf_pytorch_utils as reader
-    from transformers.utils import logging
-
-    def disabled(factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return factory(*args, **{**kwargs, "disable": True})
-
-    bar = reader.tqdm  # the one bar of transformers that does not ask transformers.utils.logging
-    previous = logging.set_tqdm_hook(disabled)
-    reader.tqdm = functools.partial(bar, disable=True)
-    try:
-        yield
-    finally:
-        reader.tqdm = bar
-        logging.set_tqdm_hook(previous)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from molyneux.checkpoints.weight_files import tensors_sha256
 from molyneux.errors import WeightsError, quote
-from molyneux.models.cache import verify_folder
-from molyneux.models.fetch import Note
-from molyneux.models.wheels import PinnedWheel
+from molyneux.weights.cache import tensors_sha256, verify_folder
+from molyneux.weights.fetch import Note
+from molyneux.weights.wheels import PinnedWheel
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from molyneux.models.cache import cache_dir
+from molyneux.weights.cache import cache_dir
 
 REPOSITORY = "jmerullo/limber"
 COMMIT = "ed3e942564abeefaca896bef2abb7f720b0b56ae"

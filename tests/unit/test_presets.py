@@ -21,8 +21,7 @@ from molyneux.errors import UsageError, WeightsError
 from molyneux.models import parts, presets
 from molyneux.models.captioner import Captioner
 from molyneux.models.parts import Parts
-from molyneux.models.pieces import pieces_of
-from molyneux.models.presets import DEFAULT, PRESETS, find_preset
+from molyneux.models.presets import DEFAULT, PRESETS, find_preset, pieces_of
 from molyneux.vision.projection import load_projection
 from molyneux.weights import limber
 from molyneux.weights.limber import CHECKPOINTS, blob_id, projection_path

@@ -14,7 +14,7 @@ from molyneux.cli.options import AsJson, Photos, note, show, show_json
 def caption(photos: Photos, model: ModelChoice, as_json: AsJson = False) -> int:
     """Caption photos. The language model behind a projection only ever read."""
     from molyneux.errors import PhotoError
-    from molyneux.explain.run import describe_model
+    from molyneux.models.seeing_model import describe_model
     from molyneux.store import SCHEMA
 
     captioner = model.load()

@@ -14,9 +14,8 @@ from molyneux.cli.options import DEFAULT_PRESET, AsJson, note, show, show_json
 
 if TYPE_CHECKING:
     from molyneux.adapters.proof.prove import Check
-    from molyneux.models.pieces import Piece
-    from molyneux.models.presets import Preset
-    from molyneux.models.seeing import SeeingModel
+    from molyneux.models.presets import Piece, Preset
+    from molyneux.models.seeing_model import SeeingModel
 
 
 @dataclass
@@ -60,8 +59,7 @@ def doctor(
 ) -> int:
     """Verify weights, prove the adapter, print versions. All weights are read again in full."""
     from molyneux.errors import UsageError
-    from molyneux.models.pieces import pieces_of
-    from molyneux.models.presets import find_preset
+    from molyneux.models.presets import find_preset, pieces_of
 
     model.require_alternatives()
     given = _Given(model)

@@ -13,7 +13,7 @@ from molyneux.cli.options import AsJson, Out, Photos, note, show, show_json
 
 if TYPE_CHECKING:
     from molyneux.explain.photo import Settings
-    from molyneux.models.seeing import SeeingModel
+    from molyneux.models.seeing_model import SeeingModel
 
 
 @app.command()

@@ -17,7 +17,7 @@ from molyneux.cli.options import DEFAULT_PRESET, note
 if TYPE_CHECKING:
     from molyneux.adapters.language_model import LanguageModel
     from molyneux.models.decoding_rule import Decoding
-    from molyneux.models.seeing import SeeingModel
+    from molyneux.models.seeing_model import SeeingModel
 
 READS = ("preset", "language_model", "vlm", "centre", "decoding", "dtype", "device")
 """Options of a command that needs a language model alone."""

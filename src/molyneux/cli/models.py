@@ -46,8 +46,7 @@ def models(
 
 
 def _list(as_json: bool) -> int:
-    from molyneux.models.pieces import pieces_of
-    from molyneux.models.presets import PRESETS
+    from molyneux.models.presets import PRESETS, pieces_of
 
     rows: list[dict[str, Any]] = []
     for preset in PRESETS.values():
@@ -90,8 +89,7 @@ def _list(as_json: bool) -> int:
 
 def _fetch(name: str, file: Path | None, random_encoder: bool, as_json: bool) -> int:
     from molyneux.errors import UsageError
-    from molyneux.models.pieces import pieces_of
-    from molyneux.models.presets import find_preset
+    from molyneux.models.presets import find_preset, pieces_of
     from molyneux.weights.limber import fetch_projection
 
     preset = find_preset(name)

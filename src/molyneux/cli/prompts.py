@@ -21,7 +21,7 @@ def prompts(
 ) -> int:
     """Decode every image prompt into its nearest tokens. By cosine, beside random vectors."""
     from molyneux.errors import PhotoError
-    from molyneux.explain.run import describe_model
+    from molyneux.models.seeing_model import describe_model
     from molyneux.neurons.prompts import nearest_tokens, random_prompts
     from molyneux.store import SCHEMA
 

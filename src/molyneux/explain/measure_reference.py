@@ -15,7 +15,7 @@ from molyneux.adapters.language_model import LanguageModel
 from molyneux.data.dataset import Item
 from molyneux.errors import PhotoError, UsageError
 from molyneux.explain.words import read_sentence
-from molyneux.models.seeing import SeeingModel
+from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.attribution import attribute_units
 from molyneux.neurons.decoding import CHUNK, unit_logits
 from molyneux.neurons.reference import MIN_PHOTOS, Reference, ReferenceBuilder

@@ -14,7 +14,7 @@ from molyneux.explain.curves import ablation_curves
 from molyneux.explain.rankings import Rankings, rank_for
 from molyneux.explain.words import Sentence, Word, ask_for, read_sentence, unrelated_nouns
 from molyneux.models.generation import continue_greedily
-from molyneux.models.seeing import SeeingModel
+from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.ablation import Positions, silenced
 from molyneux.neurons.attribution import (
     VIEWS,

@@ -15,31 +15,11 @@ from torch import Tensor
 from molyneux.errors import PhotoError
 from molyneux.explain.photo import Explanation, Settings, explain_photo
 from molyneux.explain.tables import units_table
-from molyneux.models.seeing import SeeingModel
+from molyneux.models.seeing_model import SeeingModel, describe_model
 from molyneux.store import SCHEMA, Run
 from molyneux.vision.photo import read_photo
 
 SHOWN_PIXELS = 448
-
-
-def describe_model(captioner: SeeingModel) -> dict[str, Any]:
-    """Return the document's `model`: what produced the numbers."""
-    model, reference = captioner.language_model, captioner.reference
-    return {
-        "preset": captioner.preset,
-        **captioner.names,
-        "projection": captioner.projection.provenance,
-        "layout": captioner.layout.record(),
-        "decoding": asdict(captioner.decoding),
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "device": model.device.type,
-        "hashes": captioner.hashes,
-        "n_layers": model.n_layers,
-        "d_mlp": model.d_mlp,
-        "n_units": model.n_units,
-        "limits": list(captioner.limits),
-        "reference": None if reference is None else reference.provenance,
-    }
 
 
 def seen_photo(captioner: SeeingModel, path: str | os.PathLike[str]) -> bytes:

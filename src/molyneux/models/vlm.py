@@ -21,8 +21,8 @@ from molyneux.adapters.vlm_families import IMAGE, TOKENS, VisionFamily
 from molyneux.errors import AdapterError, MolyneuxError, UsageError, is_out_of_memory, quote
 from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
-from molyneux.models.seeing import Photo
-from molyneux.models.vlm_eye import OwnEye
+from molyneux.models.seeing_model import Photo
+from molyneux.models.vlm_images import OwnEye
 from molyneux.neurons.reference import Reference
 from molyneux.vision.layout import Beside, ImagePrompt
 from molyneux.vision.photo import read_photo

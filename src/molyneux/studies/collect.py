@@ -29,7 +29,7 @@ from molyneux.studies.registry import load_experiments
 from molyneux.studies.settings import StudySettings
 
 if TYPE_CHECKING:
-    from molyneux.models.seeing import SeeingModel
+    from molyneux.models.seeing_model import SeeingModel
     from molyneux.store import Run
 
 MODEL = "model.safetensors"

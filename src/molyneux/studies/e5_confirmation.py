@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from molyneux.hooks import capture
-from molyneux.models.seeing import SeeingModel
+from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.studies.e5_discovery import Direction
 from molyneux.studies.experiment import Rows

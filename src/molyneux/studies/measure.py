@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from molyneux.data.dataset import Item
-from molyneux.models.seeing import SeeingModel
+from molyneux.models.seeing_model import SeeingModel
 from molyneux.studies.experiment import Experiment
 from molyneux.studies.parts import MEASURED
 from molyneux.studies.phases import Phase

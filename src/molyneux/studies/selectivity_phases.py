@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molyneux.data.dataset import Item, Streamed
-from molyneux.models.seeing import SeeingModel
+from molyneux.models.seeing_model import SeeingModel
 from molyneux.processes import Share
 from molyneux.studies.collect import read_model_tables, write_table
 from molyneux.studies.e5_classes import ClassSplit, choose_classes

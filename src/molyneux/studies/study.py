@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molyneux.errors import UsageError
-from molyneux.models.seeing import SeeingModel
+from molyneux.models.seeing_model import SeeingModel
 from molyneux.processes import Share
 from molyneux.studies import measure, texts
 from molyneux.studies.begin import begin_study
@@ -59,7 +59,7 @@ def begin(
             "with `molyneux reference` and give it with --reference"
         )
 
-    from molyneux.explain.run import describe_model
+    from molyneux.models.seeing_model import describe_model
 
     def listed(photos: Selection) -> dict[str, Any]:
         return {**photos.record(), "photos": len(photos)}

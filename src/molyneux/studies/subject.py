@@ -14,7 +14,7 @@ from molyneux.data.dataset import Item
 from molyneux.data.synonyms import category_of
 from molyneux.explain.rankings import row_norms
 from molyneux.explain.words import Sentence, Word, read_sentence, word_tokens
-from molyneux.models.seeing import SeeingModel
+from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.attribution import Attribution, Target, UnitScores, View, attribute_units
 from molyneux.neurons.controls import matched_units, random_units
 from molyneux.neurons.reference import OtherPhoto, Reference

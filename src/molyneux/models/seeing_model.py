@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -132,3 +133,23 @@ class SeeingModel(Protocol):
     def caption(self, photo: Photo) -> str:
         """Return the greedy caption of one photo, without the prompt's text."""
         ...
+
+
+def describe_model(captioner: SeeingModel) -> dict[str, Any]:
+    """Return the document's `model`: what produced the numbers."""
+    model, reference = captioner.language_model, captioner.reference
+    return {
+        "preset": captioner.preset,
+        **captioner.names,
+        "projection": captioner.projection.provenance,
+        "layout": captioner.layout.record(),
+        "decoding": asdict(captioner.decoding),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": model.device.type,
+        "hashes": captioner.hashes,
+        "n_layers": model.n_layers,
+        "d_mlp": model.d_mlp,
+        "n_units": model.n_units,
+        "limits": list(captioner.limits),
+        "reference": None if reference is None else reference.provenance,
+    }

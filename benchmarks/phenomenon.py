@@ -24,11 +24,11 @@ from source import source_record
 from molyneux.explain.curves import SETS, ablation_curves, exact_effects
 from molyneux.explain.rankings import rank_for
 from molyneux.explain.words import read_sentence, unrelated_nouns
-from molyneux.metrics.bootstrap import Estimate, bootstrap
 from molyneux.models.captioner import Captioner
 from molyneux.neurons.attribution import VIEWS, attribute_units
 from molyneux.neurons.decoding import token_ranks
 from molyneux.neurons.unit import Unit
+from molyneux.statistics.bootstrap import Estimate, bootstrap
 from molyneux.training.evaluation import noun_set
 
 UNITS = 100

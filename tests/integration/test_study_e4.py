@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from study_toy import facts_over, subject_of
 
-from molyneux.metrics.overlap import average_precision, iou
 from molyneux.neurons.attribution import attribute_units
 from molyneux.neurons.receptive_fields import field_mask, receptive_fields, set_field, upsample
 from molyneux.neurons.unit import Unit, top_units
+from molyneux.statistics.overlap import average_precision, iou
 from molyneux.studies.e4_fields import Fields, Goal, compare, find_goals
 from molyneux.studies.e4_lists import FIRST, UnitList, unit_lists
 from molyneux.studies.finished import Finished, ModelTables

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from molyneux.metrics.bootstrap import Estimate, bootstrap
+from molyneux.statistics.bootstrap import Estimate, bootstrap
 
 
 def test_a_constant_has_no_width() -> None:

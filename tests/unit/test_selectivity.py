@@ -11,6 +11,15 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from molyneux.errors import UsageError
+from molyneux.statistics.selectivity import (
+    dominance,
+    jackknife,
+    mann_whitney_greater,
+    measured_dominance,
+    resampled_dominance,
+    shuffled_dominance,
+    shuffled_p,
+)
 from molyneux.studies.e5_classes import choose_classes
 from molyneux.studies.e5_confirmation import READINGS
 from molyneux.studies.e5_discovery import (
@@ -23,15 +32,6 @@ from molyneux.studies.e5_discovery import (
 from molyneux.studies.e5_evidence import Evidence
 from molyneux.studies.e5_figures import normalised_means
 from molyneux.studies.e5_selectivity import summarise_selectivity
-from molyneux.studies.e5_statistics import (
-    dominance,
-    jackknife,
-    mann_whitney_greater,
-    measured_dominance,
-    resampled_dominance,
-    shuffled_dominance,
-    shuffled_p,
-)
 from molyneux.studies.tables import Number, Result, read_result
 
 CLASSES = ("bus", "cat", "dog")

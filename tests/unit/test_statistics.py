@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from molyneux.metrics.bootstrap import bootstrap, mean, median
-from molyneux.metrics.chance import best_of_k_expectation, derangement
-from molyneux.metrics.discoveries import benjamini_hochberg
-from molyneux.metrics.distributions import kolmogorov_smirnov
-from molyneux.metrics.equivalence import paired_tost
-from molyneux.metrics.overlap import average_precision, iou, iou_ceiling
+from molyneux.statistics.bootstrap import bootstrap, mean, median
+from molyneux.statistics.distributions import kolmogorov_smirnov
+from molyneux.statistics.equivalence import paired_tost
+from molyneux.statistics.multiple_testing import benjamini_hochberg
+from molyneux.statistics.overlap import average_precision, iou, iou_ceiling
+from molyneux.statistics.permutations import best_of_k_expectation, derangement
 
 
 def photos(seed: int, n: int = 12, shift: float = 0.0) -> list[np.ndarray]:

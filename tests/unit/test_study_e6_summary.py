@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from molyneux.statistics.correlation import spearman
 from molyneux.studies.e6_causality import BERTSCORE, CAPTIONS, CURVES, UNITS, Causality
-from molyneux.studies.e6_single_summary import agreement, spearman
+from molyneux.studies.e6_single_summary import agreement
 from molyneux.studies.e6_summary import EFFECTS, MEAN, MEDIAN, headline
 from molyneux.studies.finished import Finished, ModelTables
 from molyneux.studies.settings import StudySettings

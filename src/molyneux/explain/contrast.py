@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.metrics.bootstrap import bootstrap
 from molyneux.neurons.ablation import Positions, ablate_units
 from molyneux.neurons.attribution import View
 from molyneux.neurons.reference import OtherPhoto
 from molyneux.neurons.unit import Unit
+from molyneux.statistics.bootstrap import bootstrap
 from molyneux.vision.layout import ImagePrompt
 
 UNITS = 100

@@ -22,7 +22,7 @@ from torch.nn.functional import normalize
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.explain.words import word_tokens
 from molyneux.hooks import capture
-from molyneux.metrics.chance import best_of_k_expectation
+from molyneux.statistics.permutations import best_of_k_expectation
 from molyneux.vision.layout import ImagePrompt
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from molyneux.metrics.equivalence import paired_tost
+from molyneux.statistics.equivalence import paired_tost
 from molyneux.studies.estimates import difference, ratio
 from molyneux.studies.tables import Cell, Number, ResultTable
 

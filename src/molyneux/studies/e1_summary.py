@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from molyneux.metrics.bootstrap import mean
-from molyneux.metrics.distributions import kolmogorov_smirnov
+from molyneux.statistics.bootstrap import mean
+from molyneux.statistics.distributions import kolmogorov_smirnov
 from molyneux.studies.e1_depth_summary import depth_figures, depth_table
 from molyneux.studies.e1_equivalence import Compared, equivalence_table
 from molyneux.studies.estimates import NONE, over_photos

@@ -15,11 +15,11 @@ import pyarrow as pa
 import torch
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.metrics.chance import best_of_k_expectation
 from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.attribution import VIEWS, View
 from molyneux.neurons.decoding import unit_logits
 from molyneux.neurons.unit import Unit
+from molyneux.statistics.permutations import best_of_k_expectation
 from molyneux.studies.experiment import Experiment, PhotoRecord, Rows, Scorers
 from molyneux.studies.subject import RANKINGS
 from molyneux.studies.text_scores import TextScores, score_texts, text_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from molyneux.metrics.overlap import iou_ceiling
+from molyneux.statistics.overlap import iou_ceiling
 from molyneux.studies.estimates import over_photos
 from molyneux.studies.finished import Columns, Finished, per_photo
 from molyneux.studies.tables import Number

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from molyneux.metrics.discoveries import benjamini_hochberg
+from molyneux.statistics.multiple_testing import benjamini_hochberg
+from molyneux.statistics.selectivity import class_means, mann_whitney_greater
 from molyneux.studies.e5_confirmation import READINGS
 from molyneux.studies.e5_discovery import Direction, SelectedUnit, distinct_directions
-from molyneux.studies.e5_statistics import class_means, mann_whitney_greater
 from molyneux.studies.finished import Columns
 
 ROLES = ("found", "control")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from molyneux.statistics.selectivity import class_means
 from molyneux.studies.e5_evidence import ROLES, Evidence, Members, reading_of
-from molyneux.studies.e5_statistics import class_means
 from molyneux.studies.tables import Figure, Series
 
 

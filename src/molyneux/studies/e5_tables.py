@@ -8,6 +8,15 @@ import numpy as np
 from jaxtyping import Float
 
 from molyneux.neurons.unit import Unit
+from molyneux.statistics.selectivity import (
+    DRAWS,
+    SHUFFLES,
+    jackknife,
+    measured_dominance,
+    resampled_dominance,
+    shuffled_dominance,
+    shuffled_p,
+)
 from molyneux.studies.e5_discovery import SelectedUnit
 from molyneux.studies.e5_evidence import (
     ROLES,
@@ -18,15 +27,6 @@ from molyneux.studies.e5_evidence import (
     reading_of,
 )
 from molyneux.studies.e5_figures import normalised_means
-from molyneux.studies.e5_statistics import (
-    DRAWS,
-    SHUFFLES,
-    jackknife,
-    measured_dominance,
-    resampled_dominance,
-    shuffled_dominance,
-    shuffled_p,
-)
 from molyneux.studies.tables import Cell, Number, ResultTable
 
 NO_UNITS = "no unit was found"

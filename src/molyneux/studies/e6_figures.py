@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from molyneux.metrics.bootstrap import median
+from molyneux.statistics.bootstrap import median
 from molyneux.studies.e6_curves import Curves
 from molyneux.studies.e6_sets import SETS
 from molyneux.studies.estimates import over_photos

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
+from molyneux.statistics.correlation import pearson, spearman
 from molyneux.studies.estimates import over_photos
 from molyneux.studies.finished import Finished, per_photo
 from molyneux.studies.tables import Cell, ResultTable
@@ -59,16 +59,6 @@ def single_table(study: Finished) -> ResultTable:
             "Correlations of effect and total are over the units of one photo, then averaged.",
         ),
     )
-
-
-def pearson(a: np.ndarray, b: np.ndarray) -> float:
-    """Return Pearson's correlation."""
-    return float(stats.pearsonr(a, b)[0])
-
-
-def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Return Spearman's rank correlation."""
-    return float(stats.spearmanr(a, b)[0])
 
 
 def agreement(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float
 
-from molyneux.metrics.bootstrap import median
+from molyneux.statistics.bootstrap import median
 from molyneux.studies.e6_caption_summary import caption_figure, caption_table, caption_values
 from molyneux.studies.e6_curves import Curves
 from molyneux.studies.e6_figures import curve_figures

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from molyneux.metrics.bootstrap import bootstrap, mean
+from molyneux.statistics.bootstrap import bootstrap, mean
 from molyneux.studies.tables import Number
 
 DRAWS = 2000

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float, Int
 
-from molyneux.metrics.bootstrap import median
+from molyneux.statistics.bootstrap import median
 from molyneux.studies.e6_curves import Curves
 from molyneux.studies.e6_sets import HEADLINE
 from molyneux.studies.estimates import NONE, over_photos

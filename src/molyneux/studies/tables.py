@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from molyneux.metrics.bootstrap import Estimate
+from molyneux.statistics.bootstrap import Estimate
 
 
 @dataclass(frozen=True)

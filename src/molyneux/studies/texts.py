@@ -8,7 +8,7 @@ from typing import Any
 
 from molyneux.data.dataset import Item
 from molyneux.errors import PhotoError, WeightsError
-from molyneux.metrics.chance import derangement
+from molyneux.statistics.permutations import derangement
 from molyneux.studies.experiment import Experiment, PhotoRecord, Scorers
 from molyneux.studies.parts import MEASURED, SCORED, read_part
 from molyneux.studies.phases import Phase

@@ -13,11 +13,11 @@ from torch import nn
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import WeightsError
-from molyneux.metrics.bootstrap import Estimate, bootstrap
-from molyneux.metrics.chance import derangement
 from molyneux.metrics.cider import CiderScorer
 from molyneux.models.generation import continue_greedily
 from molyneux.processes import Share, gather
+from molyneux.statistics.bootstrap import Estimate, bootstrap
+from molyneux.statistics.permutations import derangement
 from molyneux.training.batches import TrainingSet
 from molyneux.training.loss import caption_ids, caption_nats, count_tokens
 from molyneux.vision.layout import Layout, lay_out

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from molyneux.studies.derived.multimodal import SCHEMA, all_met, funnel, units_table
 from molyneux.studies.e6_causality import UNITS
 from molyneux.studies.finished import Finished, ModelTables
-from molyneux.studies.multimodal import SCHEMA, all_met, funnel, units_table
 from molyneux.studies.settings import StudySettings
 
 LISTED = pa.schema(

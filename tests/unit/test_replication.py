@@ -10,9 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from molyneux.studies.derived.replication import (
+    agreement_headline,
+    deal_photos,
+    homogeneity,
+    replicate,
+)
 from molyneux.studies.e6_causality import CURVES
 from molyneux.studies.finished import Finished, ModelTables
-from molyneux.studies.replication import agreement_headline, deal_photos, homogeneity, replicate
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.tables import Number
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from molyneux.store import Run
 from molyneux.studies.collect import read_study, write_table, write_tables
-from molyneux.studies.multimodal import funnel, units_table
+from molyneux.studies.derived.multimodal import funnel, units_table
+from molyneux.studies.derived.replication import replicate
 from molyneux.studies.registry import SELECTIVITY, load_experiments
-from molyneux.studies.replication import replicate
 from molyneux.studies.selectivity_phases import summarise_labelled
 from molyneux.studies.tables import Result
 

@@ -26,7 +26,7 @@ from tiny_encoders import (
 )
 from tiny_models import count_hooks, weights_hash
 
-from molyneux.adapters import encoder_families
+from molyneux.adapters import registry
 from molyneux.adapters.encoder_families import ENCODER_FAMILIES, EncoderFamily
 from molyneux.adapters.registry import find_encoder_family
 from molyneux.checkpoints.encoders import load_encoder
@@ -375,7 +375,7 @@ def test_the_documentation_s_new_family_works(
     )
     assert len(code.splitlines()) < 20
     rows = list(ENCODER_FAMILIES)
-    monkeypatch.setattr(encoder_families, "ENCODER_FAMILIES", rows)
+    monkeypatch.setattr(registry, "ENCODER_FAMILIES", rows)
     config = transformers.ViTMSNConfig(
         hidden_size=D_FEATURES,
         num_hidden_layers=2,

@@ -145,9 +145,9 @@ def test_the_example_on_one_screen_runs(
 
 
 def test_the_row_of_another_family_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from molyneux.adapters import families, find_family
+    from molyneux.adapters import find_family, registry
 
-    monkeypatch.setattr(families, "FAMILIES", list(families.FAMILIES))
+    monkeypatch.setattr(registry, "FAMILIES", list(registry.FAMILIES))
     code = next(c for c in blocks(ROOT / "docs" / "python.md", "python") if "register_family" in c)
     exec(compile(code, "docs/python.md", "exec"), {})
     assert find_family("stablelm").gated

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from tiny_encoders import write_checkpoint
 from tiny_models import weights_hash
 
-from molyneux.adapters import encoder_families
+from molyneux.adapters import registry
 from molyneux.adapters.encoder_families import ENCODER_FAMILIES, EncoderFamily
 from molyneux.adapters.registry import find_encoder_family, register_encoder_family
 from molyneux.checkpoints.encoders import load_encoder
@@ -48,7 +48,7 @@ def copy(vit: Path, tmp_path: Path) -> Path:
 def families(monkeypatch: pytest.MonkeyPatch) -> list[EncoderFamily]:
     """The rows, restored after the test."""
     rows = list(ENCODER_FAMILIES)
-    monkeypatch.setattr(encoder_families, "ENCODER_FAMILIES", rows)
+    monkeypatch.setattr(registry, "ENCODER_FAMILIES", rows)
     return rows
 
 

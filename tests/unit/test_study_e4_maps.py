@@ -9,17 +9,9 @@ import pytest
 import torch
 
 from molyneux.neurons.receptive_fields import field_mask, upsample
-from molyneux.statistics.overlap import (
-    Agreement,
-    Ranked,
-    agreement,
-    average_precision,
-    centre_heat,
-    iou,
-    iou_ceiling,
-    random_map,
-)
+from molyneux.statistics.overlap import average_precision, iou, iou_ceiling
 from molyneux.studies import e4_maps
+from molyneux.studies.e4_maps import Agreement, Ranked, agreement, centre_heat, random_map
 
 
 def drawn_fields(n: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""How two measurements go together: of the values, and of their ranks."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from molyneux.errors import UsageError
 from molyneux.neurons.receptive_fields import NO_GRID, receptive_fields, set_field
-from molyneux.statistics.overlap import Agreement, Ranked, agreement, centre_heat, random_map
 from molyneux.studies.e4_fields_summary import summarise
 from molyneux.studies.e4_lists import UnitList, unit_lists
+from molyneux.studies.e4_maps import Agreement, Ranked, agreement, centre_heat, random_map
 from molyneux.studies.experiment import Experiment, Rows
 from molyneux.studies.finished import Finished
 from molyneux.studies.subject import Subject

@@ -14,7 +14,7 @@ from tiny_models import count_hooks, tiny_captioner, tiny_photos
 
 from molyneux.explain.words import Sentence
 from molyneux.neurons.reference import OtherPhoto
-from molyneux.studies.e1_depth import (
+from molyneux.studies.e1_prompts.depth import (
     MAX_CONTROLS,
     TOP,
     measure_depth,
@@ -23,7 +23,7 @@ from molyneux.studies.e1_depth import (
     token_places,
     wanted_nouns,
 )
-from molyneux.studies.e1_prompts import Prompts
+from molyneux.studies.e1_prompts.experiment import Prompts
 from molyneux.studies.experiment import PhotoRecord, Scorers
 from molyneux.studies.subject import ModelFacts, Subject
 

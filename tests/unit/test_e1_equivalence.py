@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from molyneux.studies.e1_equivalence import Compared, equivalence_table
+from molyneux.studies.e1_prompts.summary import Compared, equivalence_table
 
 
 def rows(prompts: list[float], nouns: list[float], margin: float = 0.012) -> dict[str, Any]:

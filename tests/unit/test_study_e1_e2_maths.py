@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from molyneux.studies import e1_depth
-from molyneux.studies.e1_depth import token_places
-from molyneux.studies.e1_prompts import Prompts, pair_cosine
+from molyneux.studies.e1_prompts.depth import token_places
+from molyneux.studies.e1_prompts.experiment import Prompts
+from molyneux.studies.e1_prompts.measure import pair_cosine
 from molyneux.studies.e2_agreement import Agreement
 from molyneux.studies.estimates import difference, is_above_zero, over_photos, ratio
 from molyneux.studies.finished import Finished, ModelTables

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from molyneux.studies.e1_depth import PATCHES, READINGS, ROLES, TOP
+from molyneux.studies.e1_prompts.depth import PATCHES, READINGS, ROLES, TOP
 from molyneux.studies.estimates import difference, is_above_zero, over_photos
 from molyneux.studies.finished import Finished
 from molyneux.studies.tables import Cell, Figure, Number, ResultTable, Series

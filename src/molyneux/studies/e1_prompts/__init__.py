@@ -1,0 +1,1 @@
+"""E1: do image prompts already say it?"""

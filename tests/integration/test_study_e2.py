@@ -15,8 +15,8 @@ from tiny_models import count_hooks, tiny_photos
 from molyneux.explain.words import Sentence
 from molyneux.neurons.decoding import decode_units, token_ranks
 from molyneux.neurons.unit import Unit
-from molyneux.studies import e2_agreement
-from molyneux.studies.e2_agreement import Agreement, read_units
+from molyneux.studies.e2_agreement.experiment import Agreement
+from molyneux.studies.e2_agreement.measure import read_units
 from molyneux.studies.experiment import PhotoRecord, Scorers
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import RANKINGS, ModelFacts, Subject

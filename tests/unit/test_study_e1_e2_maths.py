@@ -13,7 +13,7 @@ import torch
 from molyneux.studies.e1_prompts.depth import token_places
 from molyneux.studies.e1_prompts.experiment import Prompts
 from molyneux.studies.e1_prompts.measure import pair_cosine
-from molyneux.studies.e2_agreement import Agreement
+from molyneux.studies.e2_agreement.experiment import Agreement
 from molyneux.studies.estimates import difference, is_above_zero, over_photos, ratio
 from molyneux.studies.finished import Finished, ModelTables
 from molyneux.studies.parts import PHOTO, flatten_rows, part_schema

@@ -6,7 +6,8 @@ import numpy as np
 
 from molyneux.statistics.bootstrap import mean
 from molyneux.studies.e1_prompts.summary import BERT, CLIP, Metric, metric_notes, why_missing
-from molyneux.studies.e2_agreement import BEST_OF, FIRST, SCORED, TOKENS
+from molyneux.studies.e2_agreement.design import BEST_OF, FIRST, SCORED
+from molyneux.studies.e2_agreement.measure import TOKENS
 from molyneux.studies.estimates import difference, over_photos
 from molyneux.studies.finished import Columns, Finished, per_photo
 from molyneux.studies.subject import RANKINGS

@@ -16,27 +16,18 @@ import torch
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
-from molyneux.neurons.attribution import VIEWS, View
+from molyneux.neurons.attribution import View
 from molyneux.neurons.decoding import unit_logits
 from molyneux.neurons.unit import Unit
 from molyneux.statistics.permutations import best_of_k_expectation
-from molyneux.studies.experiment import Experiment, PhotoRecord, Rows, Scorers
-from molyneux.studies.subject import RANKINGS
-from molyneux.studies.text_scores import TextScores, score_texts, text_of
+from molyneux.studies.e2_agreement.design import BEST_OF
+from molyneux.studies.text_scores import TextScores, text_of
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from molyneux.studies.finished import Finished
     from molyneux.studies.subject import Subject
-    from molyneux.studies.tables import Result
 
 TOKENS = 10
 _UNITS = 256  # decoded at once: 50 MB of logits
-FIRST = 50  # of a list's units are compared with captions: the paper's maxima run over about 50
-SCORED = RANKINGS
-MATCHED = ("top", "specific")
-BEST_OF = (5, 10, 50)
 
 UNITS = pa.schema(
     [
@@ -106,89 +97,6 @@ class Listed:
     unit: Unit
     sign: int
     row: dict[str, Any]
-
-
-class Agreement(Experiment):
-    """Whether decoded units agree with what people see."""
-
-    name = "E2"
-    title = "Do the units say it?"
-
-    def tables(self) -> dict[str, pa.Schema]:
-        """Return the tables measured on a photo."""
-        return {"e2_units": UNITS, "e2_controls": CONTROLS}
-
-    def measure(self, subject: Subject) -> Rows:
-        """Return a photo's listed units and their controls, decoded."""
-        if subject.word is None:
-            return {"e2_units": [], "e2_controls": []}
-        own: list[Listed] = []
-        controls: list[Listed] = []
-        for view in VIEWS:
-            for ranking in RANKINGS:
-                units = subject.ranking(view, ranking, subject.settings.units)
-                own += _listed(subject, view, ranking, units)
-                if ranking in MATCHED:
-                    matched = subject.matched_by_norm(units)
-                    controls += _controls(subject, view, ranking, "matched", matched)
-                if (view, ranking) == ("patches", "top"):
-                    random = subject.random(units, "E2 random")
-                    controls += _controls(subject, view, ranking, "random", random)
-        signed = sorted({(listed.unit, listed.sign) for listed in [*own, *controls]})
-        token = subject.target.token_id
-        texts = dict(
-            zip(
-                signed,
-                read_units(subject.model, signed, token, subject.captioner.decoding),
-                strict=True,
-            )
-        )
-
-        def rows(listed: Sequence[Listed]) -> list[dict[str, Any]]:
-            return [
-                one.row
-                | dict(zip(("text", "target_place"), texts[one.unit, one.sign], strict=True))
-                for one in listed
-            ]
-
-        return {"e2_units": rows(own), "e2_controls": rows(controls)}
-
-    def text_tables(self) -> dict[str, pa.Schema]:
-        """Return the tables of scored texts."""
-        return {"e2_scores": SCORES}
-
-    def score(
-        self, own: PhotoRecord, partner: PhotoRecord, photo: Image.Image, scorers: Scorers
-    ) -> Rows:
-        """Return how well a photo's units, its controls and another photo's units agree with it."""
-        caption = {"rank": 0, "layer": None, "unit": None, "text": own["caption"] or ""}
-        lists: dict[tuple[str | None, str, str], list[dict[str, Any]]] = {
-            (None, "caption", "own"): [caption]
-        }
-        sources = {"own": own["e2_units"]}
-        if partner["index"] != own["index"]:
-            sources["shuffled"] = partner["e2_units"]
-        for against, rows in sources.items():
-            for row in rows or []:
-                if row["ranking"] in SCORED:
-                    lists.setdefault((row["view"], row["ranking"], against), []).append(row)
-        for row in own["e2_controls"] or []:
-            lists.setdefault((row["view"], row["ranking"], row["control"]), []).append(row)
-        lists = {key: [r for r in rows if r["rank"] < FIRST] for key, rows in lists.items()}
-        texts = [row["text"] for rows in lists.values() for row in rows]
-        scores = score_texts(texts, own["captions"] or [], photo, scorers)
-        return {
-            "e2_scores": [
-                {"view": view, "ranking": ranking, "against": against, **_summed(rows, scores)}
-                for (view, ranking, against), rows in lists.items()
-            ]
-        }
-
-    def summarise(self, study: Finished) -> Result:
-        """Return the paper's table with intervals, the differences, and the direct evidence."""
-        from molyneux.studies.e2_summary import summarise_agreement
-
-        return summarise_agreement(self.title, study)
 
 
 def _listed(subject: Subject, view: View, ranking: str, units: list[Unit]) -> list[Listed]:

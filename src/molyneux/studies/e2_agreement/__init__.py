@@ -1,0 +1,1 @@
+"""E2: do neurons say it?"""

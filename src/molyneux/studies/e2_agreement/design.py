@@ -1,0 +1,10 @@
+"""TODO docstring."""
+
+from __future__ import annotations
+
+from molyneux.studies.subject import RANKINGS
+
+FIRST = 50  # of a list's units are compared with captions: the paper's maxima run over about 50
+SCORED = RANKINGS
+MATCHED = ("top", "specific")
+BEST_OF = (5, 10, 50)

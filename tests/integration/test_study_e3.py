@@ -13,8 +13,9 @@ from tiny_models import tiny_photos
 
 from molyneux.data.dataset import Item
 from molyneux.explain.measure_reference import measure_reference
-from molyneux.studies.e3_layers import LISTS, Layers
-from molyneux.studies.e3_layers_summary import band
+from molyneux.studies.e3_layers.experiment import Layers
+from molyneux.studies.e3_layers.measure import LISTS
+from molyneux.studies.e3_layers.summary import band
 from molyneux.studies.finished import Finished, ModelTables
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject

@@ -1,9 +1,4 @@
-"""E3: in which layers are the units that the word comes from?
-
-Schwettmann et al. 2023, section 3.2 and Figure 4: a histogram over layers of the unique top-100
-units of every photo, all and interpretable. Beside it: the most specific units, both views, lists
-without sinks, and how many units of the same layers would be interpretable anyway.
-"""
+"""TODO docstring."""
 
 from __future__ import annotations
 
@@ -12,27 +7,12 @@ from typing import Any
 import pyarrow as pa
 
 from molyneux.neurons.attribution import VIEWS
-from molyneux.studies.e3_layers_summary import summarise
+from molyneux.studies.e3_layers.measure import LAYERS, LISTS
+from molyneux.studies.e3_layers.summary import summarise
 from molyneux.studies.experiment import Experiment, Rows
 from molyneux.studies.finished import Finished
 from molyneux.studies.subject import Subject
 from molyneux.studies.tables import Result
-
-LISTS = ("top", "specific", "top_no_sinks", "specific_no_sinks")
-
-LAYERS = pa.schema(
-    [
-        ("view", pa.string()),
-        ("ranking", pa.string()),
-        ("units", pa.list_(pa.int32())),
-        ("words", pa.list_(pa.int32())),
-    ]
-)
-"""A list of units a row.
-
-`units` are numbered layer x d_mlp + unit, in the ranking's order; `words` says of each whether it
-is interpretable in the direction it wrote, 0 or 1.
-"""
 
 
 class Layers(Experiment):

@@ -1,0 +1,1 @@
+"""E3: where are they?"""

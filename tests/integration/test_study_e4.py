@@ -18,8 +18,15 @@ from molyneux.neurons.attribution import attribute_units
 from molyneux.neurons.receptive_fields import field_mask, receptive_fields, set_field, upsample
 from molyneux.neurons.unit import Unit, top_units
 from molyneux.statistics.overlap import average_precision, iou
-from molyneux.studies.e4_fields import Fields, Goal, compare, find_goals
-from molyneux.studies.e4_lists import FIRST, UnitList, unit_lists
+from molyneux.studies.e4_fields.experiment import Fields
+from molyneux.studies.e4_fields.measure import (
+    FIRST,
+    Goal,
+    UnitList,
+    compare,
+    find_goals,
+    unit_lists,
+)
 from molyneux.studies.finished import Finished, ModelTables
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import RANKINGS, ModelFacts, Subject

@@ -10,8 +10,7 @@ import torch
 
 from molyneux.neurons.receptive_fields import field_mask, upsample
 from molyneux.statistics.overlap import average_precision, iou, iou_ceiling
-from molyneux.studies import e4_maps
-from molyneux.studies.e4_maps import Agreement, Ranked, agreement, centre_heat, random_map
+from molyneux.studies.e4_fields.maps import Agreement, Ranked, agreement, centre_heat, random_map
 
 
 def drawn_fields(n: int) -> torch.Tensor:

@@ -15,19 +15,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from molyneux.errors import UsageError
-from molyneux.neurons.receptive_fields import NO_GRID, receptive_fields, set_field
-from molyneux.studies.e4_fields_summary import summarise
-from molyneux.studies.e4_lists import UnitList, unit_lists
-from molyneux.studies.e4_maps import Agreement, Ranked, agreement, centre_heat, random_map
-from molyneux.studies.experiment import Experiment, Rows
-from molyneux.studies.finished import Finished
-from molyneux.studies.subject import Subject
-from molyneux.studies.tables import Result
+from molyneux.neurons.receptive_fields import receptive_fields, set_field
+from molyneux.neurons.unit import Unit
+from molyneux.studies.e4_fields.maps import Agreement, Ranked, agreement, centre_heat, random_map
+from molyneux.studies.subject import RANKINGS, Subject
 from molyneux.vision.encoder import PatchGrid
+
+FIRST = 20
+"""Units of each list whose fields are compared with the mask."""
+Signed = tuple[Unit, int]
+"""A unit and the direction it wrote: -1, 0 or 1."""
+
 
 FIELDS = pa.schema(
     [
@@ -72,39 +74,6 @@ class Goal:
     category: str
     target: int
     mask: Bool[np.ndarray, "size size"]
-
-
-class Fields(Experiment):
-    """E4: where the units look."""
-
-    name = "E4"
-    title = "What do they look at? Receptive fields against segmentations"
-
-    def tables(self) -> dict[str, pa.Schema]:
-        """Return the tables of fields and of targets."""
-        return {"e4_fields": FIELDS, "e4_targets": TARGETS}
-
-    def measure(self, subject: Subject) -> Rows:
-        """Return a photo's rows: none without a noun in its caption, nor without patches."""
-        if not subject.captioner.encoder.grid.has_patches:
-            return {"e4_fields": [], "e4_targets": [_outcome("photo", None, NO_GRID)]}
-        if subject.word is None:
-            return {
-                "e4_fields": [],
-                "e4_targets": [_outcome("caption", None, "the caption has no noun")],
-            }
-        goals, outcomes = find_goals(subject)
-        rows: list[dict[str, Any]] = []
-        if goals:
-            activation = subject.attribution.activation.cpu()
-            grid = subject.captioner.encoder.grid
-            lists = unit_lists(subject, [goal.target for goal in goals])
-            rows = compare(activation, grid, goals, lists)
-        return {"e4_fields": rows, "e4_targets": outcomes}
-
-    def summarise(self, study: Finished) -> Result:
-        """Return how well fields and masks agree, beside every control."""
-        return summarise(self, study)
 
 
 def _outcome(kind: str, category: str | None, outcome: str) -> dict[str, Any]:
@@ -217,3 +186,43 @@ def mean_activation(
     size = activation.abs()
     share = size / size.amax(dim=1, keepdim=True).clamp(min=1e-12)
     return share.mean(dim=(0, 2)).reshape(grid.rows, grid.columns)
+
+
+@dataclass(frozen=True)
+class UnitList:
+    """Units to look at, for one target.
+
+    Attributes:
+        whose: `own` of the ranking; `random`, one of the same layer for each of those; `other`,
+            those of another photo.
+    """
+
+    ranking: str
+    whose: str
+    units: list[Signed]
+
+
+def unit_lists(subject: Subject, targets: Sequence[int]) -> list[list[UnitList]]:
+    """Return the lists for each of a photo's targets; lists without a unit are left out."""
+    plain = subject.scores("patches")
+    without = subject.scores("patches", without_sinks=True)
+    found = []
+    for target in targets:
+        lists: list[UnitList] = []
+        for ranking in RANKINGS:
+            sign = (without if ranking.endswith("_no_sinks") else plain).sign[target].cpu()
+            units = subject.ranking("patches", ranking, FIRST, target)
+            drawn = subject.random(units, f"E4/{target}/{ranking}")
+            lists.append(UnitList(ranking, "own", _signed(units, sign)))
+            lists.append(UnitList(ranking, "random", _signed(drawn, sign)))
+        if subject.others:
+            sign = plain.sign[target].cpu()
+            for ranking in ("top", "specific"):
+                units = subject.others[0].units["patches", ranking][:FIRST]
+                lists.append(UnitList(ranking, "other", _signed(units, sign)))
+        found.append([entry for entry in lists if entry.units])
+    return found
+
+
+def _signed(units: Sequence[Unit | None], sign: Int[Tensor, "layers d_mlp"]) -> list[Signed]:
+    return [(unit, int(sign[unit.layer, unit.unit])) for unit in units if unit is not None]

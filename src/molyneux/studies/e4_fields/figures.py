@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from molyneux.studies.e4_compared import MAPS, Compared
-from molyneux.studies.e4_notes import LISTS, TARGETS
+from molyneux.studies.e4_fields.compared import LISTS, MAPS, TARGETS, Compared
 from molyneux.studies.tables import Figure, Number, Series
 
 

@@ -1,0 +1,1 @@
+"""E4: what do they look at?"""

@@ -35,8 +35,8 @@ from molyneux.neurons.prompts import nearest_tokens
 from molyneux.neurons.reference import Reference, load_reference, save_reference
 from molyneux.neurons.unit import Unit
 from molyneux.store import Run
-from molyneux.studies.e5_confirmation import confirm
-from molyneux.studies.e5_discovery import discover
+from molyneux.studies.e5_selectivity.confirmation import confirm
+from molyneux.studies.e5_selectivity.discovery import discover
 from molyneux.studies.e6_sets import HEADLINE
 from molyneux.studies.registry import load_experiments
 from molyneux.studies.settings import StudySettings

@@ -17,16 +17,15 @@ from molyneux.explain.measure_reference import measure_reference
 from molyneux.hooks import edit
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.unit import Unit
-from molyneux.studies import e5_confirmation
-from molyneux.studies.e5_confirmation import CONFIRM_TABLES, READINGS, confirm
-from molyneux.studies.e5_discovery import (
+from molyneux.studies.e5_selectivity.confirmation import CONFIRM_TABLES, READINGS, confirm
+from molyneux.studies.e5_selectivity.discovery import (
     DISCOVERY_TABLES,
     FOUND_BY,
     discover,
     distinct_directions,
     select_units,
 )
-from molyneux.studies.e5_selectivity import UNITS, summarise_selectivity
+from molyneux.studies.e5_selectivity.summary import UNITS, summarise_selectivity
 from molyneux.studies.finished import as_columns
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject

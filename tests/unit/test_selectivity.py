@@ -20,18 +20,17 @@ from molyneux.statistics.selectivity import (
     shuffled_dominance,
     shuffled_p,
 )
-from molyneux.studies.e5_classes import choose_classes
-from molyneux.studies.e5_confirmation import READINGS
-from molyneux.studies.e5_discovery import (
+from molyneux.studies.e5_selectivity.classes import choose_classes
+from molyneux.studies.e5_selectivity.confirmation import READINGS
+from molyneux.studies.e5_selectivity.discovery import (
     SELECTED_TABLES,
     SelectedUnit,
     distinct_directions,
     select_units,
     selected_rows,
 )
-from molyneux.studies.e5_evidence import Evidence
-from molyneux.studies.e5_figures import normalised_means
-from molyneux.studies.e5_selectivity import summarise_selectivity
+from molyneux.studies.e5_selectivity.evidence import Evidence, normalised_means
+from molyneux.studies.e5_selectivity.summary import summarise_selectivity
 from molyneux.studies.tables import Number, Result, read_result
 
 CLASSES = ("bus", "cat", "dog")

@@ -6,8 +6,8 @@ from molyneux.store import Run
 from molyneux.studies.collect import read_study, write_table, write_tables
 from molyneux.studies.derived.multimodal import funnel, units_table
 from molyneux.studies.derived.replication import replicate
+from molyneux.studies.e5_selectivity.experiment import summarise_labelled
 from molyneux.studies.registry import SELECTIVITY, load_experiments
-from molyneux.studies.selectivity_phases import summarise_labelled
 from molyneux.studies.tables import Result
 
 RESULTS = "results"

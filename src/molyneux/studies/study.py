@@ -14,10 +14,10 @@ from molyneux.studies import measure, texts
 from molyneux.studies.begin import begin_study
 from molyneux.studies.collect import MODEL, bad_photos, good_photos, write_model_tables
 from molyneux.studies.conclude import conclude
+from molyneux.studies.e5_selectivity.experiment import run_selectivity
 from molyneux.studies.parts import SCORERS
 from molyneux.studies.phases import Progress, run_phase
 from molyneux.studies.registry import SELECTIVITY, load_experiments
-from molyneux.studies.selectivity_phases import run_selectivity
 from molyneux.studies.settings import NO_SCORER, StudySettings
 
 if TYPE_CHECKING:

@@ -12,12 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from molyneux.studies.e5_discovery import SelectedUnit
-from molyneux.studies.e5_evidence import ROLES, Evidence, reading_of
-from molyneux.studies.e5_figures import histogram, matrix
-from molyneux.studies.e5_tables import class_table, diagonal_table, unit_table
+from molyneux.studies.e5_selectivity.discovery import SelectedUnit
+from molyneux.studies.e5_selectivity.evidence import ROLES, Evidence, normalised_means, reading_of
+from molyneux.studies.e5_selectivity.tables import class_table, diagonal_table, unit_table
 from molyneux.studies.finished import Columns
-from molyneux.studies.tables import Figure, Result
+from molyneux.studies.tables import Figure, Result, Series
 
 NAME = "E5"
 TITLE = "Are they selective? Units of a class on photos of all classes"
@@ -144,3 +143,56 @@ def _notes(discovery: Columns, evidence: Evidence, found_on: Sequence[str]) -> l
         "caption is written on confirmation photos, so that is not the position that the units "
         "were scored at.",
     ]
+
+
+def matrix(evidence: Evidence, view: str, ranking: str) -> Figure:
+    """Return the matrix of classes and unit sets of a view and ranking."""
+    reading = reading_of(view, ranking)
+    means, own = normalised_means(evidence, evidence.members[view, ranking, "found"], reading)
+    series = tuple(
+        Series(evidence.classes[c], tuple(evidence.classes), tuple(means[:, s].tolist()))
+        for s, c in enumerate(own)
+    )
+    return Figure(
+        f"E5.matrix.{view}.{ranking}",
+        f"Mean activation of each class's units ({view}, {ranking}) on photos of every class",
+        "matrix",
+        "class of the photos",
+        "class whose units they are",
+        series,
+        (
+            "Each row over its own maximum, as in the paper; a row without a positive mean over "
+            "its largest magnitude.",
+            f"{evidence.n_photos} confirmation photos; reading: {reading}.",
+        ),
+    )
+
+
+def histogram(evidence: Evidence, view: str, rankings: Sequence[str]) -> Figure:
+    """Return how many classes the units of a view are significantly more active on."""
+    active = evidence.active()
+    bins = np.arange(len(evidence.classes) + 1)
+    series = []
+    for ranking in rankings:
+        for role in ROLES:
+            members = evidence.members.get((view, ranking, role))
+            if members is None:
+                continue
+            counts = active[reading_of(view, ranking)][:, members.columns].sum(axis=0)
+            share = np.bincount(counts, minlength=len(bins)) / len(counts)
+            series.append(
+                Series(
+                    f"{ranking}, {role} ({len(counts)} units)",
+                    tuple(int(n) for n in bins),
+                    tuple(share.tolist()),
+                )
+            )
+    return Figure(
+        f"E5.classes_per_unit.{view}",
+        f"On how many classes a unit is active ({view})",
+        "bars",
+        "classes on which the unit is significantly more active than on the rest",
+        "share of units",
+        tuple(series),
+        ("A unit of several sets counts once.",),
+    )

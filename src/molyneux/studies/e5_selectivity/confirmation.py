@@ -11,7 +11,7 @@ from PIL import Image
 from molyneux.hooks import capture
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.sinks import patch_norms, sink_patches
-from molyneux.studies.e5_discovery import Direction
+from molyneux.studies.e5_selectivity.discovery import Direction
 from molyneux.studies.experiment import Rows
 
 READINGS = ("mean", "max", "mean_no_sinks", "max_no_sinks", "last")

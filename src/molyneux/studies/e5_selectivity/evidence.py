@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Int
 
 from molyneux.statistics.multiple_testing import benjamini_hochberg
 from molyneux.statistics.selectivity import class_means, mann_whitney_greater
-from molyneux.studies.e5_confirmation import READINGS
-from molyneux.studies.e5_discovery import Direction, SelectedUnit, distinct_directions
+from molyneux.studies.e5_selectivity.confirmation import READINGS
+from molyneux.studies.e5_selectivity.discovery import Direction, SelectedUnit, distinct_directions
 from molyneux.studies.finished import Columns
 
 ROLES = ("found", "control")
@@ -195,3 +195,18 @@ def _unit_statistics(
         float(n_classes.mean()),
         float((n_classes >= 2).mean()),
     ]
+
+
+def normalised_means(
+    evidence: Evidence, members: Members, reading: str
+) -> tuple[Float[np.ndarray, "classes sets"], list[int]]:
+    """Return each set's mean on each class over its largest one, and each set's class.
+
+    A set whose means are all negative or 0 is divided by the largest magnitude instead, so that
+    its order stays.
+    """
+    values, own = evidence.set_values(members, reading)
+    means = class_means(values, evidence.of_photo, len(evidence.classes))
+    highest, largest = means.max(axis=0), np.abs(means).max(axis=0)
+    scale = np.where(highest > 0, highest, np.where(largest > 0, largest, 1))
+    return means / scale, own.tolist()

@@ -14,9 +14,9 @@ from molyneux.data.dataset import Item, Streamed
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.processes import Share
 from molyneux.studies.collect import read_model_tables, write_table
-from molyneux.studies.e5_classes import ClassSplit, choose_classes
-from molyneux.studies.e5_confirmation import CONFIRM_TABLES, confirm
-from molyneux.studies.e5_discovery import (
+from molyneux.studies.e5_selectivity.classes import ClassSplit, choose_classes
+from molyneux.studies.e5_selectivity.confirmation import CONFIRM_TABLES, confirm
+from molyneux.studies.e5_selectivity.discovery import (
     DISCOVERY_TABLES,
     SELECTED_TABLES,
     SelectedUnit,
@@ -100,7 +100,7 @@ def selected_units(folder: Path, settings: StudySettings) -> list[SelectedUnit]:
 
 def summarise_labelled(folder: Path, settings: StudySettings) -> tuple[Result, pa.Table] | None:
     """Return E5's result and its table of units; None if no labelled photo was measured."""
-    from molyneux.studies.e5_selectivity import summarise_selectivity
+    from molyneux.studies.e5_selectivity.summary import summarise_selectivity
 
     discovery, found_on = _measured(folder, DISCOVERY, DISCOVERY_TABLES)
     if not found_on:

@@ -17,16 +17,16 @@ from molyneux.statistics.selectivity import (
     shuffled_dominance,
     shuffled_p,
 )
-from molyneux.studies.e5_discovery import SelectedUnit
-from molyneux.studies.e5_evidence import (
+from molyneux.studies.e5_selectivity.discovery import SelectedUnit
+from molyneux.studies.e5_selectivity.evidence import (
     ROLES,
     UNIT_STATISTICS,
     Evidence,
     Members,
     Q,
+    normalised_means,
     reading_of,
 )
-from molyneux.studies.e5_figures import normalised_means
 from molyneux.studies.tables import Cell, Number, ResultTable
 
 NO_UNITS = "no unit was found"

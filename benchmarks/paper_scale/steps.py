@@ -18,8 +18,8 @@ from molyneux.neurons.attribution import Target, attribute_units
 from molyneux.neurons.decoding import decode_units
 from molyneux.neurons.reference import ReferenceBuilder
 from molyneux.neurons.unit import Unit
-from molyneux.studies.e6_causality import POSITIONS
-from molyneux.studies.e6_sets import HEADLINE, design
+from molyneux.studies.e6_causality.design import HEADLINE, design
+from molyneux.studies.e6_causality.measure import POSITIONS
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
 

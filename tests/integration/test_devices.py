@@ -37,7 +37,7 @@ from molyneux.neurons.unit import Unit
 from molyneux.store import Run
 from molyneux.studies.e5_selectivity.confirmation import confirm
 from molyneux.studies.e5_selectivity.discovery import discover
-from molyneux.studies.e6_sets import HEADLINE
+from molyneux.studies.e6_causality.design import HEADLINE
 from molyneux.studies.registry import load_experiments
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject

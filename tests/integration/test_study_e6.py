@@ -19,11 +19,17 @@ from molyneux.models.generation import continue_greedily
 from molyneux.neurons.ablation import ablate_units, ablated_logits, silenced
 from molyneux.neurons.attribution import attribute_units
 from molyneux.neurons.unit import Unit, unit_mask
-from molyneux.studies import e6_causality, e6_sets
-from molyneux.studies.e6_causality import Causality, single_units
-from molyneux.studies.e6_effects import Measured, single_tokens
-from molyneux.studies.e6_replacement import blank_activation, blank_photo, replaced_logits
-from molyneux.studies.e6_sets import design
+from molyneux.studies.e6_causality import design
+from molyneux.studies.e6_causality.design import design
+from molyneux.studies.e6_causality.experiment import Causality
+from molyneux.studies.e6_causality.measure import (
+    Measured,
+    blank_activation,
+    blank_photo,
+    replaced_logits,
+    single_tokens,
+)
+from molyneux.studies.e6_causality.singles import single_units
 from molyneux.studies.experiment import PhotoRecord, Scorers
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject

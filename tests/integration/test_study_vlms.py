@@ -30,7 +30,7 @@ from molyneux.report.results import find_tables, read_results
 from molyneux.studies import study, texts
 from molyneux.studies.e1_prompts.experiment import Prompts
 from molyneux.studies.e4_fields.experiment import Fields
-from molyneux.studies.e6_causality import Causality
+from molyneux.studies.e6_causality.experiment import Causality
 from molyneux.studies.experiment import Scorers
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject

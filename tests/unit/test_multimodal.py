@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from molyneux.studies.derived.multimodal import SCHEMA, all_met, funnel, units_table
-from molyneux.studies.e6_causality import UNITS
+from molyneux.studies.e6_causality.measure import UNITS
 from molyneux.studies.finished import Finished, ModelTables
 from molyneux.studies.settings import StudySettings
 

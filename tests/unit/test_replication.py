@@ -16,7 +16,7 @@ from molyneux.studies.derived.replication import (
     homogeneity,
     replicate,
 )
-from molyneux.studies.e6_causality import CURVES
+from molyneux.studies.e6_causality.measure import CURVES
 from molyneux.studies.finished import Finished, ModelTables
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.tables import Number

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from molyneux.studies.e6_effects import Measured, effects
-from molyneux.studies.e6_sets import _plan, few_steps, headline_steps
+from molyneux.studies.e6_causality.design import _plan, few_steps, headline_steps
+from molyneux.studies.e6_causality.measure import Measured, effects
 
 
 def test_steps_taken_where_the_whole_grid_is_not() -> None:

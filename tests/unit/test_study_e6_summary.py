@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 
 from molyneux.statistics.correlation import spearman
-from molyneux.studies.e6_causality import BERTSCORE, CAPTIONS, CURVES, UNITS, Causality
-from molyneux.studies.e6_single_summary import agreement
-from molyneux.studies.e6_summary import EFFECTS, MEAN, MEDIAN, headline
+from molyneux.studies.e6_causality.experiment import Causality
+from molyneux.studies.e6_causality.measure import BERTSCORE, CAPTIONS, CURVES, UNITS
+from molyneux.studies.e6_causality.singles import agreement
+from molyneux.studies.e6_causality.summary import EFFECTS, MEAN, MEDIAN, headline
 from molyneux.studies.finished import Finished, ModelTables
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.tables import Number, Result, ResultTable, read_result

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from molyneux.statistics.bootstrap import median
-from molyneux.studies.e6_curves import Curves
-from molyneux.studies.e6_sets import HEADLINE
+from molyneux.studies.e6_causality.curves import Curves
+from molyneux.studies.e6_causality.design import HEADLINE
 from molyneux.studies.estimates import NONE, over_photos
 from molyneux.studies.finished import Finished, per_photo
 from molyneux.studies.settings import draw_seed
@@ -86,7 +86,7 @@ def _headlines(study: Finished) -> Iterator[tuple[str, Headline]]:
     if "e2_scores" in study.measured:
         yield "E2", agreement_headline(study)
     if "e6_curves" in study.measured:
-        from molyneux.studies.e6_summary import headline
+        from molyneux.studies.e6_causality.summary import headline
 
         yield "E6", headline(study)
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
+from molyneux.statistics.bootstrap import median
+from molyneux.studies.e6_causality.design import SETS
+from molyneux.studies.estimates import over_photos
 from molyneux.studies.finished import Columns, Finished, per_photo
+from molyneux.studies.tables import Figure, Number, Series
 
 Key = tuple[str, str, str, str, int]
 """View, positions, intervention, set, step."""
@@ -82,3 +87,39 @@ class Curves:
             rows = rows[np.asarray(self.columns["seed"], dtype=float)[rows] == seed]
         found = np.asarray(self.columns[column], dtype=float)[rows]
         return per_photo(self.columns["photo"][rows], found, self.n_photos)
+
+
+def curve_figures(curves: Curves, view: str, positions: str) -> Iterator[Figure]:
+    """Yield the curves of one view and positions: mean and median of ratios."""
+    for label, statistic in (("mean", None), ("median", median)):
+        series = []
+        for name in SETS:
+            steps = curves.steps(view, positions, name)
+            cells = []
+            for step in steps:
+                ratio = curves.values(view, positions, name, step, "ratio")
+                cells.append(over_photos(ratio, statistic) if statistic else over_photos(ratio))
+            if steps:
+                series.append(line(name, steps, cells))
+        place = "everywhere" if positions == "all" else "at the patches"
+        yield Figure(
+            f"E6.{view}.{positions}.{label}",
+            f"Probability left ({label} over photos), units of the {view} view silenced {place}",
+            "lines",
+            "units switched off",
+            f"probability left, {label}",
+            tuple(series),
+            ("Bands: 95 % bootstrap intervals over photos.",),
+            log_x=True,
+        )
+
+
+def line(label: str, steps: list[int], cells: list[Number]) -> Series:
+    """Return numbers along steps as one line with its interval."""
+    return Series(
+        label,
+        tuple(float(step) for step in steps),
+        tuple(cell.value for cell in cells),
+        tuple(cell.low for cell in cells),
+        tuple(cell.high for cell in cells),
+    )

@@ -8,12 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from molyneux.statistics.bootstrap import median
-from molyneux.studies.e6_caption_summary import caption_figure, caption_table, caption_values
-from molyneux.studies.e6_curves import Curves
-from molyneux.studies.e6_figures import curve_figures
-from molyneux.studies.e6_replacement import INTERVENTIONS
-from molyneux.studies.e6_sets import HEADLINE, SETS
-from molyneux.studies.e6_single_summary import single_table
+from molyneux.studies.e6_causality.captions import caption_figure, caption_table, caption_values
+from molyneux.studies.e6_causality.curves import Curves, curve_figures
+from molyneux.studies.e6_causality.design import HEADLINE, INTERVENTIONS, SETS
+from molyneux.studies.e6_causality.singles import single_table
 from molyneux.studies.estimates import difference, over_photos
 from molyneux.studies.finished import Finished
 from molyneux.studies.tables import Cell, Number, Result, ResultTable

@@ -1,9 +1,4 @@
-"""E6, *Do they cause it?*: what is left of a photo's word when units are switched off.
-
-Schwettmann et al. 2023, sections 3.3 and 4.3: the word's probability and the caption along a grid
-of set sizes. Beside the paper's random units: another photo's units, units matched in strength,
-silencing at the patches alone, replacing instead of zeroing, and what happens to other words.
-"""
+"""TODO docstring."""
 
 from __future__ import annotations
 
@@ -13,12 +8,24 @@ import pyarrow as pa
 from PIL import Image
 
 from molyneux.explain.curves import ablation_grid
-from molyneux.neurons.ablation import Positions, ablated_logits
 from molyneux.neurons.unit import Unit
-from molyneux.studies.e6_captions import ablated_captions, captioned_sets, score_captions
-from molyneux.studies.e6_effects import Measured, effects
-from molyneux.studies.e6_replacement import blank_activation, replaced_logits
-from molyneux.studies.e6_sets import HEADLINE, Silenced, design
+from molyneux.studies.e6_causality.captions import ablated_captions, captioned_sets, score_captions
+from molyneux.studies.e6_causality.design import HEADLINE, Silenced, design
+from molyneux.studies.e6_causality.measure import (
+    BERTSCORE,
+    CAPTIONS,
+    CURVES,
+    POSITIONS,
+    REPLACED,
+    UNITS,
+    Measured,
+    _silence,
+    _sorted,
+    blank_activation,
+    effects,
+    replaced_logits,
+)
+from molyneux.studies.e6_causality.singles import single_units
 from molyneux.studies.experiment import Experiment, PhotoRecord, Rows, Scorers
 from molyneux.studies.subject import Subject
 from molyneux.studies.tables import Result
@@ -27,58 +34,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from molyneux.studies.finished import Finished
-
-SINGLES = 10
-"""Units of each ranking that are switched off one at a time."""
-
-POSITIONS: tuple[Positions, Positions] = ("all", "patches")
-REPLACED = ("top", "specific", "other_specific", "random")
-
-CURVES = pa.schema(
-    [
-        ("view", pa.string()),
-        ("positions", pa.string()),
-        ("intervention", pa.string()),
-        ("set", pa.string()),
-        ("seed", pa.int32()),
-        ("step", pa.int32()),
-        ("share", pa.float64()),
-        ("probability", pa.float64()),
-        ("ratio", pa.float64()),
-        ("logprob_change", pa.float64()),
-        ("margin_change", pa.float64()),
-        ("unrelated_change", pa.float64()),
-        ("rank", pa.int32()),
-    ]
-)
-"""A silenced set a row; `intact` is the empty one, at step 0 of each of the positions."""
-
-CAPTIONS = pa.schema(
-    [
-        ("set", pa.string()),
-        ("step", pa.int32()),
-        ("text", pa.string()),
-        ("has_noun", pa.bool_()),
-    ]
-)
-UNITS = pa.schema(
-    [
-        ("ranking", pa.string()),
-        ("rank", pa.int32()),
-        ("layer", pa.int32()),
-        ("unit", pa.int32()),
-        ("effect", pa.float64()),
-        ("total", pa.float64()),
-    ]
-)
-BERTSCORE = pa.schema(
-    [
-        ("set", pa.string()),
-        ("step", pa.int32()),
-        ("to_original", pa.float64()),
-        ("to_human", pa.float64()),
-    ]
-)
 
 
 class Causality(Experiment):
@@ -185,29 +140,6 @@ class Causality(Experiment):
 
     def summarise(self, study: Finished) -> Result:
         """Return tables and curves over photos."""
-        from molyneux.studies.e6_summary import summarise
+        from molyneux.studies.e6_causality.summary import summarise
 
         return summarise(study, self.title)
-
-
-def single_units(subject: Subject) -> list[tuple[str, int, Unit]]:
-    """Return the units that are switched off one at a time: ranking, place in it, unit."""
-    lists = {name: subject.ranking("patches", name, SINGLES) for name in ("top", "specific")}
-    for other in subject.others[:1]:
-        lists["other_specific"] = other.units["patches", "specific"][:SINGLES]
-    return [
-        (name, place, unit) for name, units in lists.items() for place, unit in enumerate(units)
-    ]
-
-
-def _sorted(units: tuple[Unit, ...]) -> tuple[Unit, ...]:
-    return tuple(sorted(units))
-
-
-def _silence(
-    subject: Subject, positions: Positions, sets: list[tuple[Unit, ...]]
-) -> dict[tuple[str, tuple[Unit, ...]], Tensor]:
-    """Return the logits without each distinct set; the same units in another order are one set."""
-    tried = list(dict.fromkeys(sets))
-    logits = ablated_logits(subject.model, subject.until, tried, positions=positions)
-    return {(positions, units): row for units, row in zip(tried, logits, strict=True)}

@@ -7,10 +7,16 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
+from molyneux.neurons.unit import Unit
 from molyneux.statistics.correlation import pearson, spearman
 from molyneux.studies.estimates import over_photos
 from molyneux.studies.finished import Finished, per_photo
+from molyneux.studies.subject import Subject
 from molyneux.studies.tables import Cell, ResultTable
+
+SINGLES = 10
+"""Units of each ranking that are switched off one at a time."""
+
 
 RANKINGS = ("top", "specific", "other_specific")
 FEW = "fewer than three units that differ"
@@ -75,3 +81,13 @@ def agreement(
         if len(a) >= 3 and np.ptp(a) > 0 and np.ptp(b) > 0:
             found[number] = correlation(a, b)
     return found
+
+
+def single_units(subject: Subject) -> list[tuple[str, int, Unit]]:
+    """Return the units that are switched off one at a time: ranking, place in it, unit."""
+    lists = {name: subject.ranking("patches", name, SINGLES) for name in ("top", "specific")}
+    for other in subject.others[:1]:
+        lists["other_specific"] = other.units["patches", "specific"][:SINGLES]
+    return [
+        (name, place, unit) for name, units in lists.items() for place, unit in enumerate(units)
+    ]

@@ -16,6 +16,9 @@ from molyneux.neurons.controls import complete_prefix
 from molyneux.neurons.unit import Unit
 from molyneux.studies.subject import Subject
 
+INTERVENTIONS = ("zero", "patch_mean", "blank")
+
+
 HEADLINE = 100
 """Units at which sets are compared, beside the grid's last step."""
 

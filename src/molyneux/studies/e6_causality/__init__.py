@@ -1,0 +1,1 @@
+"""E6: do they cause it?"""

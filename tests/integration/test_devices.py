@@ -41,10 +41,10 @@ from molyneux.studies.e6_causality.design import HEADLINE
 from molyneux.studies.registry import load_experiments
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
-from molyneux.training.examples import load_examples
-from molyneux.training.folder import open_training_run
+from molyneux.training.caption_files import load_examples
 from molyneux.training.recipe import Recipe
 from molyneux.training.run import Conduct, train_projection
+from molyneux.training.run_folder import open_training_run
 from molyneux.vision.encoder import prepare_pixels
 from molyneux.vision.layout import Layout
 from molyneux.vision.projection import load_projection, random_projection, save_projection

@@ -16,13 +16,13 @@ from molyneux.cli import main
 from molyneux.errors import RunError, UsageError
 from molyneux.models.captioner import Captioner
 from molyneux.models.parts import Parts
-from molyneux.training.caption_files import read_examples
-from molyneux.training.examples import Example, load_examples
+from molyneux.training.caption_files import load_examples, read_examples
+from molyneux.training.examples import Example
 from molyneux.training.features import cache_features
-from molyneux.training.folder import open_training_run
 from molyneux.training.loss import IGNORED, caption_ids, caption_loss
 from molyneux.training.recipe import Recipe
 from molyneux.training.run import Conduct, train_projection, views_needed
+from molyneux.training.run_folder import open_training_run
 from molyneux.vision.layout import Layout
 from molyneux.vision.projection import load_projection
 

@@ -12,7 +12,7 @@ from tiny_models import BEGIN, ToyEncoder, tiny_model, tiny_photos, tiny_tokeniz
 from molyneux.cli import main
 from molyneux.models import parts as parts_module
 from molyneux.models.presets import find_preset
-from molyneux.training.beginning import choose_begin
+from molyneux.training.begin_token import choose_begin
 from molyneux.training.recipe import find_recipe
 from molyneux.vision.layout import Layout
 from molyneux.vision.projection import load_projection

@@ -17,13 +17,13 @@ from molyneux.models.captioner import Captioner
 from molyneux.models.generation import continue_greedily
 from molyneux.models.parts import Parts
 from molyneux.training import run as run_module
+from molyneux.training.caption_files import load_examples
+from molyneux.training.checkpoint import LOG, State
 from molyneux.training.evaluation import Evaluator
-from molyneux.training.examples import load_examples
-from molyneux.training.folder import open_training_run
 from molyneux.training.loss import IGNORED, caption_ids, caption_nats, require_end_token
 from molyneux.training.recipe import Recipe
 from molyneux.training.run import Conduct, train_projection
-from molyneux.training.state import LOG, State
+from molyneux.training.run_folder import open_training_run
 from molyneux.vision.encoder import prepare_pixels
 from molyneux.vision.layout import lay_out
 from molyneux.vision.photo import read_photo

@@ -14,8 +14,8 @@ import pytest
 from tiny_models import tiny_photos
 
 from molyneux.errors import UsageError
+from molyneux.training.caption_files import load_examples
 from molyneux.training.data import Data, Wanted, open_data
-from molyneux.training.examples import load_examples
 from molyneux.training.hold_out import leave_out
 
 

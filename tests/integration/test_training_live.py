@@ -33,11 +33,11 @@ from molyneux.data.dataset import Span
 from molyneux.data.webdataset import Shards
 from molyneux.errors import PhotoError, RunError, UsageError
 from molyneux.training.batches import Draws, TrainingSet
+from molyneux.training.crops import draw_look, views_of
 from molyneux.training.data import Wanted, open_data
 from molyneux.training.examples import Example, Examples
 from molyneux.training.features import cache_features
-from molyneux.training.live import AHEAD, LiveFeatures
-from molyneux.training.views import draw_look, views_of
+from molyneux.training.live_features import AHEAD, LiveFeatures
 from molyneux.vision.projection import load_projection
 
 

@@ -26,13 +26,14 @@ from molyneux.processes import Share, join_processes
 from molyneux.store import Run
 from molyneux.training import features as features_module
 from molyneux.training.batches import Draws, TrainingSet, own_parts
-from molyneux.training.examples import Example, Examples, load_examples
+from molyneux.training.caption_files import load_examples
+from molyneux.training.checkpoint import LOG, STATE, Log
+from molyneux.training.examples import Example, Examples
 from molyneux.training.features import cache_features
-from molyneux.training.folder import SETTINGS, open_training_run
-from molyneux.training.live import LiveFeatures
+from molyneux.training.live_features import LiveFeatures
 from molyneux.training.recipe import Recipe, find_recipe
 from molyneux.training.run import Conduct, train_projection
-from molyneux.training.state import LOG, STATE, Log
+from molyneux.training.run_folder import SETTINGS, open_training_run
 
 TESTS = Path(__file__).parents[1]
 N = 12

@@ -168,19 +168,19 @@ def train(
     from molyneux.models.presets import find_preset
     from molyneux.processes import join_processes, together
     from molyneux.training.batches import require_split
-    from molyneux.training.beginning import choose_begin, require_begin
+    from molyneux.training.begin_token import choose_begin, require_begin
     from molyneux.training.data import Wanted, open_data
-    from molyneux.training.folder import (
-        open_training_run,
-        recorded_layout,
-        require_same,
-        require_usable,
-    )
     from molyneux.training.hold_out import leave_out, unseen_names
     from molyneux.training.loss import require_end_token
     from molyneux.training.publish import hub_api, push
     from molyneux.training.recipe import find_recipe
     from molyneux.training.run import Conduct, train_projection
+    from molyneux.training.run_folder import (
+        open_training_run,
+        recorded_layout,
+        require_same,
+        require_usable,
+    )
     from molyneux.vision.layout import Layout
 
     ready, known = find_recipe(recipe), find_preset(preset)

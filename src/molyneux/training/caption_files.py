@@ -10,7 +10,7 @@ from typing import Any
 from molyneux.data.coco import Coco
 from molyneux.data.texts import read_texts
 from molyneux.errors import UsageError
-from molyneux.training.examples import Example
+from molyneux.training.examples import Example, some_photos, split_by_hash
 
 
 def read_examples(data: Path) -> tuple[list[Example], list[Example]]:
@@ -143,3 +143,33 @@ def _coco(path: Path) -> list[Example]:
         for item in dataset
         if item.captions and (not splits or item.split in splits) and isinstance(item.source, Path)
     ]
+
+
+def load_examples(
+    data: Path, images: int | None = None, seed: int = 0
+) -> tuple[list[Example], list[Example]]:
+    """Return (training, held-out) examples of a captioned folder or a COCO layout.
+
+    A folder holds `captions.jsonl` (lines with `file`, `captions` or `caption`, and optionally
+    `crop`, `weight`, `source`, `categories`), `captions.csv` (columns file, caption), COCO's
+    `captions.json`, or `annotations/captions_train*.json`; a file may also be named itself.
+    `held_out.jsonl` beside it is held out; without one, a twentieth of the photos is, at most
+    1,000, by the hash of their file names.
+
+    Args:
+        images: this many photos, drawn by `seed`, and of those that are not set aside; all if None.
+
+    Raises:
+        UsageError: no captions are found, or a line names no photo.
+    """
+    from molyneux.training.caption_files import read_examples
+
+    examples, held_out = read_examples(data)
+    examples = some_photos(examples, images, seed, data if data.is_dir() else data.parent)
+    training, held_out = (examples, held_out) if held_out else split_by_hash(examples)
+    if not training or not held_out:
+        raise UsageError(
+            f"{data} gives {len(training)} photos to train on and {len(held_out)} held out; "
+            "both are needed, so give more captioned photos"
+        )
+    return training, held_out

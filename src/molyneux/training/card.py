@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from molyneux.store import Run
 
 NAME = "MODEL_CARD.md"
 ROWS_OF_CURVE = 20
@@ -221,3 +224,26 @@ def _limits(provenance: Mapping[str, Any], limits: Sequence[str]) -> list[str]:
     if str(provenance["encoder"]).startswith("random:"):
         found.insert(0, "A control: the encoder's weights are random. It is not meant to see.")
     return found
+
+
+def draw_loss_curve(run: Run, log: Sequence[Mapping[str, Any]]) -> None:
+    """Write the loss curve, training and held out, as a PNG."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([e["step"] for e in log], [e["loss"] for e in log], lw=0.6, label="training batch")
+    scored = [e for e in log if "loss_held_out" in e]
+    axes.plot(
+        [e["step"] for e in scored],
+        [e["loss_held_out"] for e in scored],
+        "o-",
+        label="held-out photos",
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="step", ylabel="nats per caption token")
+    axes.legend(frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=140)
+    run.write_bytes("loss.png", buffer.getvalue())

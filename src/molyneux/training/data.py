@@ -14,14 +14,8 @@ from molyneux.data.dataset import Dataset, Indexed, Item, Span, Streamed
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import Selection, select
 from molyneux.errors import UsageError
-from molyneux.training.caption_files import coco_root, read_examples, training_splits
-from molyneux.training.examples import (
-    Example,
-    Examples,
-    held_out_of,
-    load_examples,
-    some_photos,
-)
+from molyneux.training.caption_files import coco_root, load_examples, read_examples, training_splits
+from molyneux.training.examples import Example, Examples, held_out_of, some_photos
 
 LISTS = ("captions.jsonl", "captions.csv")
 _LIST_SUFFIXES = (".jsonl", ".csv")

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, overload
 
 from molyneux.data.dataset import Item, Span
 from molyneux.data.webdataset import Shards
-from molyneux.errors import UsageError
 from molyneux.vision.photo import read_photo
 
 if TYPE_CHECKING:
@@ -148,36 +147,6 @@ class Examples(Sequence[Example]):
         source = example.file or example.span
         assert source is not None
         return Item(example.id, source).read()
-
-
-def load_examples(
-    data: Path, images: int | None = None, seed: int = 0
-) -> tuple[list[Example], list[Example]]:
-    """Return (training, held-out) examples of a captioned folder or a COCO layout.
-
-    A folder holds `captions.jsonl` (lines with `file`, `captions` or `caption`, and optionally
-    `crop`, `weight`, `source`, `categories`), `captions.csv` (columns file, caption), COCO's
-    `captions.json`, or `annotations/captions_train*.json`; a file may also be named itself.
-    `held_out.jsonl` beside it is held out; without one, a twentieth of the photos is, at most
-    1,000, by the hash of their file names.
-
-    Args:
-        images: this many photos, drawn by `seed`, and of those that are not set aside; all if None.
-
-    Raises:
-        UsageError: no captions are found, or a line names no photo.
-    """
-    from molyneux.training.caption_files import read_examples
-
-    examples, held_out = read_examples(data)
-    examples = some_photos(examples, images, seed, data if data.is_dir() else data.parent)
-    training, held_out = (examples, held_out) if held_out else split_by_hash(examples)
-    if not training or not held_out:
-        raise UsageError(
-            f"{data} gives {len(training)} photos to train on and {len(held_out)} held out; "
-            "both are needed, so give more captioned photos"
-        )
-    return training, held_out
 
 
 def some_photos(

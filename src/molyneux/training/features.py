@@ -26,8 +26,8 @@ from torch import Tensor
 from molyneux.errors import PhotoError, RunError, UsageError
 from molyneux.processes import Share, gather
 from molyneux.store import Run
+from molyneux.training.crops import views_of
 from molyneux.training.examples import Examples
-from molyneux.training.views import views_of
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels
 
 BATCH = 32

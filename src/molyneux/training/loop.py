@@ -24,11 +24,11 @@ from molyneux.errors import RunError
 from molyneux.processes import Share, averaging, gather, sum_over
 from molyneux.store import Run
 from molyneux.training.batches import Batch, Draws, TrainingSet, drop_out, own_parts
-from molyneux.training.folder import SETTINGS, require_same
+from molyneux.training.checkpoint import Log, State, flatten, restore
 from molyneux.training.loss import caption_ids, caption_nats, count_tokens
 from molyneux.training.recipe import Recipe
 from molyneux.training.recompute import recomputing, require_recomputing
-from molyneux.training.state import Log, State, flatten, restore
+from molyneux.training.run_folder import SETTINGS, require_same
 from molyneux.vision.layout import Layout
 
 

@@ -16,24 +16,23 @@ from molyneux.models.parts import Parts
 from molyneux.processes import Share, together
 from molyneux.store import Run, versions
 from molyneux.training.batches import TrainingSet, require_split
-from molyneux.training.beginning import require_begin
-from molyneux.training.card import NAME, write_card
-from molyneux.training.curve import draw_loss_curve
+from molyneux.training.begin_token import require_begin
+from molyneux.training.card import NAME, draw_loss_curve, write_card
 from molyneux.training.evaluation import Backbone, Evaluator
 from molyneux.training.examples import Example, Examples
 from molyneux.training.features import cache_features
-from molyneux.training.folder import (
+from molyneux.training.live_features import LiveFeatures
+from molyneux.training.loop import train
+from molyneux.training.loss import require_end_token
+from molyneux.training.publish import WEIGHTS
+from molyneux.training.recipe import Recipe
+from molyneux.training.run_folder import (
     MANIFEST,
     SHA256,
     keep_unreadable,
     read_unreadable,
     taken_back,
 )
-from molyneux.training.live import LiveFeatures
-from molyneux.training.loop import train
-from molyneux.training.loss import require_end_token
-from molyneux.training.publish import WEIGHTS
-from molyneux.training.recipe import Recipe
 from molyneux.vision.layout import Layout
 from molyneux.vision.projection import Projection, save_projection
 

@@ -15,8 +15,8 @@ import numpy as np
 from molyneux.errors import RunError
 from molyneux.processes import Share
 from molyneux.store import DEFAULT_PARENT, Run, require_free
+from molyneux.training.checkpoint import LOG
 from molyneux.training.recipe import Recipe
-from molyneux.training.state import LOG
 from molyneux.vision.layout import Layout
 
 MANIFEST, SETTINGS, UNREADABLE = "manifest.json", "recipe.json", "unreadable.json"

@@ -18,9 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from molyneux.errors import PhotoError, UsageError
+from molyneux.training.crops import views_of
 from molyneux.training.examples import Examples
 from molyneux.training.features import BATCH, encode_pixels
-from molyneux.training.views import views_of
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels
 
 AHEAD = 4 * BATCH

@@ -19,9 +19,9 @@ from PIL import Image
 from molyneux.data.dataset import Item
 from molyneux.studies.experiment import Experiment, PhotoRecord, Rows, Scorers
 from molyneux.studies.finished import Finished, per_photo
+from molyneux.studies.results import Number, Result, ResultTable
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
-from molyneux.studies.tables import Number, Result, ResultTable
 
 
 class Toy(Experiment):

@@ -40,7 +40,7 @@ from whole_study import hours, measure_study
 from molyneux.checkpoints.placement import DTYPES, device_named, dtype_named
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import select
-from molyneux.studies.registry import parse_names
+from molyneux.studies.experiment import parse_names
 from molyneux.studies.settings import StudySettings
 
 NOTES = (

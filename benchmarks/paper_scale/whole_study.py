@@ -13,13 +13,12 @@ from steps import Bench, declare_sink
 from timing import Clock
 
 from molyneux.processes import Share
-from molyneux.studies.experiment import Experiment, Rows
+from molyneux.studies.experiment import Experiment, Rows, load_experiments
 from molyneux.studies.finished import Finished
-from molyneux.studies.measure import photo_phase
-from molyneux.studies.phases import Progress, run_phase
-from molyneux.studies.registry import load_experiments
+from molyneux.studies.parts import Progress, run_phase
+from molyneux.studies.results import Result
+from molyneux.studies.study import photo_phase
 from molyneux.studies.subject import Subject
-from molyneux.studies.tables import Result
 
 PHOTOS = (1000, 5000)
 SHARED: tuple[tuple[str, Callable[[Subject], Any]], ...] = (

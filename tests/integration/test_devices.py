@@ -38,7 +38,7 @@ from molyneux.store import Run
 from molyneux.studies.e5_selectivity.confirmation import confirm
 from molyneux.studies.e5_selectivity.discovery import discover
 from molyneux.studies.e6_causality.design import HEADLINE
-from molyneux.studies.registry import load_experiments
+from molyneux.studies.experiment import load_experiments
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
 from molyneux.training.caption_files import load_examples

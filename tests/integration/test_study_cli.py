@@ -13,7 +13,7 @@ from molyneux.cli import main
 from molyneux.models.captioner import Captioner
 from molyneux.report.results import find_tables, read_results
 from molyneux.studies import texts
-from molyneux.studies.tables import Number
+from molyneux.studies.results import Number
 
 N = 3
 NOTHING = ("--bertscore", "none", "--clip", "none")

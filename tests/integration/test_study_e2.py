@@ -20,7 +20,7 @@ from molyneux.studies.e2_agreement.measure import read_units
 from molyneux.studies.experiment import PhotoRecord, Scorers
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import RANKINGS, ModelFacts, Subject
-from molyneux.studies.text_scores import text_of
+from molyneux.studies.texts import text_of
 
 
 class Numbered:

@@ -17,9 +17,9 @@ from molyneux.studies.e3_layers.experiment import Layers
 from molyneux.studies.e3_layers.measure import LISTS
 from molyneux.studies.e3_layers.summary import band
 from molyneux.studies.finished import Finished, ModelTables
+from molyneux.studies.results import Number, read_result
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
-from molyneux.studies.tables import Number, read_result
 
 
 @pytest.fixture(scope="module")

@@ -28,9 +28,9 @@ from molyneux.studies.e4_fields.measure import (
     unit_lists,
 )
 from molyneux.studies.finished import Finished, ModelTables
+from molyneux.studies.results import Number, Result, read_result
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import RANKINGS, ModelFacts, Subject
-from molyneux.studies.tables import Number, Result, read_result
 from molyneux.vision.encoder import PatchGrid
 
 

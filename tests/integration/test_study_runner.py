@@ -132,8 +132,8 @@ def test_any_number_of_processes_gives_the_same_bytes(
     out = tmp_path / "run"
     selection = select(open_dataset(photos))
     begun, _ = study.begin(seeing, selection, None, SETTINGS, out)
-    from molyneux.studies.measure import photo_phase
-    from molyneux.studies.phases import run_phase
+    from molyneux.studies.parts import run_phase
+    from molyneux.studies.study import photo_phase
 
     phase = photo_phase(seeing, SETTINGS, [study_toy.Toy()])
     for rank in (2, 0, 1):  # as many shares, in another order, one of them killed half-way

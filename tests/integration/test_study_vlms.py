@@ -32,9 +32,9 @@ from molyneux.studies.e1_prompts.experiment import Prompts
 from molyneux.studies.e4_fields.experiment import Fields
 from molyneux.studies.e6_causality.experiment import Causality
 from molyneux.studies.experiment import Scorers
+from molyneux.studies.results import Number
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
-from molyneux.studies.tables import Number
 
 N = 3
 SETTINGS = StudySettings(

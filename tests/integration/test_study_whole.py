@@ -23,10 +23,10 @@ from molyneux.report.text import as_text
 from molyneux.report.units import list_units
 from molyneux.store import Run
 from molyneux.studies import study, texts
-from molyneux.studies.conclude import conclude
 from molyneux.studies.experiment import Scorers
+from molyneux.studies.results import Number
 from molyneux.studies.settings import StudySettings
-from molyneux.studies.tables import Number
+from molyneux.studies.study import conclude
 
 N = 12
 

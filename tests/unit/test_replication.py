@@ -18,8 +18,8 @@ from molyneux.studies.derived.replication import (
 )
 from molyneux.studies.e6_causality.measure import CURVES
 from molyneux.studies.finished import Finished, ModelTables
+from molyneux.studies.results import Number
 from molyneux.studies.settings import StudySettings
-from molyneux.studies.tables import Number
 
 SCORES = pa.schema(
     [("photo", pa.int32())]

@@ -31,7 +31,7 @@ from molyneux.studies.e5_selectivity.discovery import (
 )
 from molyneux.studies.e5_selectivity.evidence import Evidence, normalised_means
 from molyneux.studies.e5_selectivity.summary import summarise_selectivity
-from molyneux.studies.tables import Number, Result, read_result
+from molyneux.studies.results import Number, Result, read_result
 
 CLASSES = ("bus", "cat", "dog")
 

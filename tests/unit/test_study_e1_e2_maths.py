@@ -14,12 +14,20 @@ from molyneux.studies.e1_prompts.depth import token_places
 from molyneux.studies.e1_prompts.experiment import Prompts
 from molyneux.studies.e1_prompts.measure import pair_cosine
 from molyneux.studies.e2_agreement.experiment import Agreement
-from molyneux.studies.estimates import difference, is_above_zero, over_photos, ratio
 from molyneux.studies.finished import Finished, ModelTables
 from molyneux.studies.parts import PHOTO, flatten_rows, part_schema
+from molyneux.studies.results import (
+    Number,
+    Result,
+    ResultTable,
+    difference,
+    is_above_zero,
+    over_photos,
+    ratio,
+    read_result,
+)
 from molyneux.studies.settings import StudySettings
-from molyneux.studies.tables import Number, Result, ResultTable, read_result
-from molyneux.studies.text_scores import nouns_text, text_of
+from molyneux.studies.texts import nouns_text, text_of
 
 N_LAYERS = 2
 

@@ -15,8 +15,8 @@ from molyneux.studies.e6_causality.measure import BERTSCORE, CAPTIONS, CURVES, U
 from molyneux.studies.e6_causality.singles import agreement
 from molyneux.studies.e6_causality.summary import EFFECTS, MEAN, MEDIAN, headline
 from molyneux.studies.finished import Finished, ModelTables
+from molyneux.studies.results import Number, Result, ResultTable, read_result
 from molyneux.studies.settings import StudySettings
-from molyneux.studies.tables import Number, Result, ResultTable, read_result
 
 LOGPROB, MARGIN, UNRELATED = EFFECTS.values()
 

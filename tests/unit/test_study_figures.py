@@ -7,7 +7,7 @@ import re
 import pytest
 
 from molyneux.report.figures import as_svg, keys
-from molyneux.studies.tables import Figure, Series
+from molyneux.studies.results import Figure, Series
 
 
 def figure(kind: str, n: int) -> Figure:

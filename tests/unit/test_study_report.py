@@ -24,7 +24,7 @@ from molyneux.report.text import as_text, digits
 from molyneux.report.units import list_units
 from molyneux.store import SCHEMA
 from molyneux.studies.parts import MEASURED, PHOTO, write_part
-from molyneux.studies.tables import Figure, Number, Result, ResultTable, Series, read_result
+from molyneux.studies.results import Figure, Number, Result, ResultTable, Series, read_result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

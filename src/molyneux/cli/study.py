@@ -16,7 +16,7 @@ from molyneux.cli.options import AsJson, note, show, show_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from molyneux.studies.phases import Progress
+    from molyneux.studies.parts import Progress
     from molyneux.studies.study import Outcome
 
 
@@ -90,8 +90,8 @@ def study(
     from molyneux.explain.curves import ablation_grid
     from molyneux.processes import Share
     from molyneux.report import write_report
-    from molyneux.studies.begin import MANIFEST, read_manifest, require_settings
-    from molyneux.studies.registry import SELECTIVITY, parse_names
+    from molyneux.studies.experiment import SELECTIVITY, parse_names
+    from molyneux.studies.manifest import MANIFEST, read_manifest, require_settings
     from molyneux.studies.settings import StudySettings
     from molyneux.studies.study import begin, load_needed_scorers, run_study
 

@@ -8,7 +8,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from molyneux.studies.tables import Figure
+from molyneux.studies.results import Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from molyneux.errors import RunError, UsageError
-from molyneux.studies.begin import read_manifest
-from molyneux.studies.tables import Result, ResultTable, read_result
+from molyneux.studies.manifest import read_manifest
+from molyneux.studies.results import Result, ResultTable, read_result
 
 
 def read_results(run: Path) -> list[Result]:

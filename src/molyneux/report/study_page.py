@@ -15,9 +15,9 @@ from molyneux.report.figures import as_svg, keys
 from molyneux.report.files import PAGE, packaged, write_page
 from molyneux.report.results import read_results
 from molyneux.report.text import brief, digits
-from molyneux.studies.begin import read_manifest
-from molyneux.studies.collect import bad_photos, good_photos
-from molyneux.studies.tables import Number
+from molyneux.studies.finished import bad_photos, good_photos
+from molyneux.studies.manifest import read_manifest
+from molyneux.studies.results import Number
 
 _SCRIPT = "theme.js"
 

@@ -8,7 +8,7 @@ import math
 import re
 from typing import Literal
 
-from molyneux.studies.tables import Cell, Number, ResultTable
+from molyneux.studies.results import Cell, Number, ResultTable
 
 Form = Literal["md", "csv", "latex"]
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from molyneux.errors import RunError, UsageError
 from molyneux.parquet import read_parquet
 from molyneux.report.results import read_results
-from molyneux.studies.begin import read_manifest
+from molyneux.studies.manifest import read_manifest
 
 _CONDITIONS = {
     "top": pc.field("n_top") > 0,

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int
 
+from molyneux.errors import RunError
+from molyneux.parquet import parquet_bytes
+from molyneux.studies.experiment import load_experiments
+from molyneux.studies.manifest import read_manifest
+from molyneux.studies.parts import (
+    MEASURED,
+    PHOTO,
+    SCORED,
+    SCORERS,
+    flatten_rows,
+    part_schema,
+    read_parts,
+)
 from molyneux.studies.settings import StudySettings
+
+if TYPE_CHECKING:
+    from molyneux.models.seeing_model import SeeingModel
+    from molyneux.store import Run
+
+MODEL = "model.safetensors"
+TABLES = "tables"
+_OUTCOME = pa.schema([PHOTO.field(name) for name in ("index", "id", "error")])
+
 
 Columns = dict[str, np.ndarray]
 """A table as one array a column; nulls are NaN in numeric columns and None elsewhere."""
@@ -86,3 +111,128 @@ def per_photo(
     total = np.bincount(photo[there], weights=values[there], minlength=n_photos)
     count = np.bincount(photo[there], minlength=n_photos)
     return np.divide(total, count, out=np.full(n_photos, np.nan), where=count > 0)
+
+
+def settings_of(manifest: Mapping[str, Any]) -> StudySettings:
+    """Return the settings a study was begun with."""
+    stored = manifest["settings"]
+    values: dict[str, Any] = {}
+    for name in (field.name for field in fields(StudySettings)):
+        value = stored[name]
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return StudySettings(**values)
+
+
+def write_model_tables(run: Run, captioner: SeeingModel) -> None:
+    """Keep what the summaries need of the model: interpretable units, sinks, row norms."""
+    from molyneux.explain.rankings import row_norms
+
+    reference = captioner.reference
+    assert reference is not None
+    run.write_tensors(
+        MODEL,
+        {
+            "interpretable": reference.interpretable,
+            "row_norms": row_norms(captioner.language_model),
+            **{f"sinks.{view}": reference.sinks(view) for view in ("patches", "last")},
+        },
+    )
+
+
+def read_model_tables(folder: Path) -> ModelTables:
+    """Return what `write_model_tables` kept.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    path = folder / MODEL
+    try:
+        found = load_file(path)
+        sinks = {view: found[f"sinks.{view}"].astype(bool) for view in ("patches", "last")}
+        return ModelTables(found["interpretable"].astype(bool), sinks, found["row_norms"])
+    except (OSError, SafetensorError, KeyError) as error:
+        raise RunError(
+            f"{path} is missing or damaged ({error}); run the same `molyneux study` again"
+        ) from error
+
+
+def read_study(folder: Path) -> Finished:
+    """Return the measured photos of a run folder, from its parts.
+
+    Raises:
+        RunError: the folder is no study, or a part of it is damaged.
+    """
+    manifest = read_manifest(folder)
+    settings = settings_of(manifest)
+    experiments = load_experiments(settings.experiments)
+    measured_tables = {n: s for e in experiments for n, s in e.tables().items()}
+    parts = read_parts(folder, MEASURED, part_schema(measured_tables))
+    good = parts.filter(pc.is_null(parts["error"]))
+    tables = _flatten(good, measured_tables)
+    text_tables = {n: s for e in experiments for n, s in e.text_tables().items()}
+    scored = read_parts(folder, SCORED, part_schema(text_tables))
+    scored = scored.filter(pc.is_null(scored["error"]))
+    place = {index: row for row, index in enumerate(good["index"].to_pylist())}
+    numbers = [place[index] for index in scored["index"].to_pylist()]
+    for name, schema in text_tables.items():
+        tables[name] = _table(scored, name, schema, numbers)
+    photos = good.select(PHOTO.names)
+    manifest |= _scorers(folder)
+    return Finished(folder, settings, manifest, read_model_tables(folder), photos, tables)
+
+
+def _scorers(folder: Path) -> dict[str, Any]:
+    """Return what the texts were compared with, once they were."""
+    path = folder / SCORERS
+    if not path.is_file():
+        missing = "no texts were scored"
+        return {"bertscore": None, "bert_missing": missing, "clip_missing": missing}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        "bertscore": found["bert"],
+        "bert_missing": found.get("no_bert"),
+        "clip_missing": found["no_clip"],
+    }
+
+
+def _flatten(parts: pa.Table, tables: Mapping[str, pa.Schema]) -> dict[str, pa.Table]:
+    numbers = list(range(parts.num_rows))
+    return {name: _table(parts, name, schema, numbers) for name, schema in tables.items()}
+
+
+def _table(parts: pa.Table, name: str, schema: pa.Schema, numbers: list[int]) -> pa.Table:
+    if parts.num_rows == 0:
+        return pa.schema([("photo", pa.int32()), *schema]).empty_table()
+    return flatten_rows(parts, name, np.array(numbers, dtype=np.int32))
+
+
+def good_photos(folder: Path) -> list[int]:
+    """Return the numbers of the photos that could be measured, ascending."""
+    rows = read_parts(folder, MEASURED, _OUTCOME).to_pylist()
+    return [row["index"] for row in rows if row["error"] is None]
+
+
+def bad_photos(folder: Path) -> list[tuple[str, str]]:
+    """Return the photos that could not be read, and why, in the order of the data set."""
+    rows = read_parts(folder, MEASURED, _OUTCOME).to_pylist()
+    return [(row["id"], row["error"]) for row in rows if row["error"] is not None]
+
+
+def write_tables(run: Run, study: Finished) -> None:
+    """Write every measured table to `tables/<name>.parquet`, ordered by photo.
+
+    The bytes depend on the measurements alone: not on processes, kills or the order of work.
+    """
+    write_table(run, "photos", study.photos)
+    ids = study.photos["id"]
+    for name, table in study.measured.items():
+        named = table.add_column(1, "id", ids.take(table["photo"]))
+        write_table(run, name, named)
+
+
+def write_table(run: Run, name: str, table: pa.Table) -> None:
+    """Write one table to `tables/<name>.parquet`."""
+    run.write_bytes(f"{TABLES}/{name}.parquet", parquet_bytes(table.combine_chunks()))

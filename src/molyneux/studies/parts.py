@@ -8,17 +8,29 @@ photo write the same bytes to the same place, so no photo is ever doubled.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from molyneux.errors import RunError
+from molyneux.data.dataset import Item
+from molyneux.errors import PhotoError, RunError
 from molyneux.parquet import parquet_bytes, read_parquet
 from molyneux.store import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from molyneux.data.selection import Selection
+    from molyneux.processes import Share
+
 
 FOLDER = "parts"
 MEASURED, SCORED = "photos", "texts"
@@ -128,3 +140,75 @@ def flatten_rows(parts: pa.Table, column: str, photo: Sequence[int] | np.ndarray
     columns = [rows.field(i) for i in range(fields.num_fields)]
     names = [fields.field(i).name for i in range(fields.num_fields)]
     return pa.table([numbers, *columns], names=["photo", *names])
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One pass over a data set.
+
+    Attributes:
+        name: of its folder of parts.
+        tables: what is measured on each photo.
+        measure: takes a photo's number, its item and its sha256 and gives `caption`, `noun`,
+            `human_nouns` (any of them may be left out) and the rows of every table.
+    """
+
+    name: str
+    tables: Mapping[str, pa.Schema]
+    measure: Callable[[int, Item, str], dict[str, Any]]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of its parts."""
+        return part_schema(self.tables)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is told after each photo: `done` and `total` are this process's own."""
+
+    phase: str
+    done: int
+    total: int
+    before: int
+    id: str
+    said: str
+
+
+def run_phase(
+    folder: Path,
+    phase: Phase,
+    selection: Selection,
+    share: Share,
+    on_photo: Callable[[Progress], None] = lambda progress: None,
+) -> None:
+    """Measure this process's photos that have no part yet; then wait for the other processes.
+
+    A photo that cannot be read gets a part with its `error`; the others go on.
+
+    Raises:
+        RunError: a part cannot be written.
+    """
+    own = range(share.rank, len(selection), share.world)
+    finished = set(finished_parts(folder, phase.name)) & set(own)
+    total = len(own)
+    before = done = len(finished)
+    for index, item in selection.items(share.rank, share.world, skip=finished.__contains__):
+        row: dict[str, Any] = {
+            "index": index,
+            "id": item.id,
+            "split": item.split,
+            "label": item.label,
+            "captions": list(item.captions),
+            "categories": sorted(item.categories),
+        }
+        try:
+            sha256 = item.sha256()
+            row |= {"sha256": sha256, **phase.measure(index, item, sha256)}
+            said = str(row.get("caption") or "")
+        except PhotoError as error:
+            row["error"] = said = str(error)
+        write_part(folder, phase.name, row, phase.schema)
+        done += 1
+        on_photo(Progress(phase.name, done, total, before, item.id, said))
+    share.wait()

@@ -11,19 +11,31 @@ from molyneux.errors import UsageError
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.processes import Share
 from molyneux.studies import measure, texts
-from molyneux.studies.begin import begin_study
-from molyneux.studies.collect import MODEL, bad_photos, good_photos, write_model_tables
-from molyneux.studies.conclude import conclude
 from molyneux.studies.e5_selectivity.experiment import run_selectivity
-from molyneux.studies.parts import SCORERS
-from molyneux.studies.phases import Progress, run_phase
-from molyneux.studies.registry import SELECTIVITY, load_experiments
+from molyneux.studies.experiment import SELECTIVITY, load_experiments
+from molyneux.studies.finished import MODEL, bad_photos, good_photos, write_model_tables
+from molyneux.studies.manifest import begin_study
+from molyneux.studies.parts import SCORERS, Progress, run_phase
 from molyneux.studies.settings import NO_SCORER, StudySettings
 
 if TYPE_CHECKING:
     from molyneux.data.selection import Selection
     from molyneux.store import Run
     from molyneux.studies.experiment import Scorers
+from collections.abc import Sequence
+
+from molyneux.data.dataset import Item
+from molyneux.store import Run
+from molyneux.studies.derived.multimodal import funnel, units_table
+from molyneux.studies.derived.replication import replicate
+from molyneux.studies.e5_selectivity.experiment import summarise_labelled
+from molyneux.studies.experiment import Experiment
+from molyneux.studies.finished import read_study, write_table, write_tables
+from molyneux.studies.parts import MEASURED, Phase
+from molyneux.studies.results import Result
+from molyneux.studies.subject import ModelFacts, Subject
+
+RESULTS = "results"
 
 
 @dataclass(frozen=True)
@@ -155,3 +167,54 @@ def run_study(
         conclude(run)
     share.wait()
     return Outcome(folder, len(good_photos(folder)), bad_photos(folder))
+
+
+def photo_phase(
+    captioner: SeeingModel, settings: StudySettings, experiments: Sequence[Experiment]
+) -> Phase:
+    """Return the phase that captions, attributes and ablates."""
+    facts = ModelFacts.of(captioner)
+    tables = {name: schema for e in experiments for name, schema in e.tables().items()}
+
+    def measure(index: int, item: Item, sha256: str) -> dict[str, Any]:
+        subject = Subject(facts, settings, item, item.read(), sha256)
+        row: dict[str, Any] = {
+            "caption": subject.sentence.caption,
+            "noun": subject.word.lemma if subject.word else None,
+            "human_nouns": sorted(subject.human_nouns),
+        }
+        for experiment in experiments:
+            row |= experiment.measure(subject)
+        return row
+
+    return Phase(MEASURED, tables, measure)
+
+
+def conclude(run: Run) -> list[Result]:
+    """Return the study's results, all written to its folder: tables, results, units.
+
+    Raises:
+        RunError: a part is damaged, or the folder cannot be written.
+    """
+    study = read_study(run.folder)
+    results: list[Result] = []
+    if study.n_photos:
+        write_tables(run, study)
+        results += [e.summarise(study) for e in load_experiments(study.settings.experiments)]
+    if SELECTIVITY in study.settings.experiments:
+        found = summarise_labelled(run.folder, study.settings)
+        if found is not None:
+            result, units = found
+            results.append(result)
+            write_table(run, "e5_units", units)
+            study.measured["e5_units"] = units
+    if study.settings.subsets and study.n_photos >= study.settings.subsets * 2:
+        results.append(replicate(study, study.settings.subsets))
+    if "e2_units" in study.measured:
+        units = units_table(study)
+        write_table(run, "units", units)
+        results.append(Result("U", "What is a multimodal neuron?", (funnel(units),)))
+    results.sort(key=lambda result: result.experiment)
+    for result in results:
+        run.write_json(f"{RESULTS}/{result.experiment}.json", result.document())
+    return results

@@ -13,7 +13,7 @@ import pyarrow as pa
 from jaxtyping import Int
 
 from molyneux.studies.finished import Columns, Finished
-from molyneux.studies.tables import Cell, ResultTable
+from molyneux.studies.results import Cell, ResultTable
 
 VIEW = "patches"
 PERCENTILE = 95

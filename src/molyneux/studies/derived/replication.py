@@ -14,10 +14,9 @@ from jaxtyping import Float, Int
 from molyneux.statistics.bootstrap import median
 from molyneux.studies.e6_causality.curves import Curves
 from molyneux.studies.e6_causality.design import HEADLINE
-from molyneux.studies.estimates import NONE, over_photos
 from molyneux.studies.finished import Finished, per_photo
+from molyneux.studies.results import NONE, Cell, Number, Result, ResultTable, over_photos
 from molyneux.studies.settings import draw_seed
-from molyneux.studies.tables import Cell, Number, Result, ResultTable
 
 Headline = dict[str, Float[np.ndarray, " photos"]]
 

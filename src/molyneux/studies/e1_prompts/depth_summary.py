@@ -8,9 +8,17 @@ import numpy as np
 from jaxtyping import Float
 
 from molyneux.studies.e1_prompts.depth import PATCHES, READINGS, ROLES, TOP
-from molyneux.studies.estimates import difference, is_above_zero, over_photos
 from molyneux.studies.finished import Finished
-from molyneux.studies.tables import Cell, Figure, Number, ResultTable, Series
+from molyneux.studies.results import (
+    Cell,
+    Figure,
+    Number,
+    ResultTable,
+    Series,
+    difference,
+    is_above_zero,
+    over_photos,
+)
 
 READING_LABELS = {"cosine": "cosine to input embeddings", "lens": "logit lens"}
 ROLE_LABELS = {

@@ -21,14 +21,14 @@ from molyneux.studies.e1_prompts.measure import (
     pair_cosine,
 )
 from molyneux.studies.experiment import Experiment, PhotoRecord, Rows, Scorers
-from molyneux.studies.text_scores import nouns_text, score_texts, text_of
+from molyneux.studies.texts import nouns_text, score_texts, text_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from molyneux.studies.finished import Finished
+    from molyneux.studies.results import Result
     from molyneux.studies.subject import Subject
-    from molyneux.studies.tables import Result
 
 
 class Prompts(Experiment):

@@ -13,9 +13,17 @@ from molyneux.statistics.bootstrap import mean
 from molyneux.statistics.distributions import kolmogorov_smirnov
 from molyneux.statistics.equivalence import paired_tost
 from molyneux.studies.e1_prompts.depth_summary import depth_figures, depth_table
-from molyneux.studies.estimates import NONE, difference, over_photos, ratio
 from molyneux.studies.finished import Columns, Finished, per_photo
-from molyneux.studies.tables import Cell, Number, Result, ResultTable
+from molyneux.studies.results import (
+    Cell,
+    Number,
+    Result,
+    ResultTable,
+    difference,
+    over_photos,
+    ratio,
+)
+from molyneux.studies.texts import BERT, CLIP, Metric, metric_notes, why_missing
 
 _EQUIVALENCE_COLUMNS = (
     "metric",
@@ -43,58 +51,6 @@ SOURCES = {
 _PATCHWISE = ("random", "prompts", "kept", "other")
 _KS_PAPER = {"random": "D = .037, p > .5", "human_nouns": "D > .9, p < .001"}
 _SHOWN_TOKENS = 10
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A way to score texts, with the paper's numbers and the margin that follows from them.
-
-    Attributes:
-        margin: 10 % of (nouns of the human captions - random vectors) in the paper's numbers.
-    """
-
-    name: str
-    column: str
-    paper: dict[str, str]
-    margin: float
-
-
-BERT = Metric(
-    "BERTScore",
-    "bert",
-    {"random": ".3286", "prompts": ".3291", "caption_nouns": ".5251", "human_nouns": ".4470"},
-    0.012,
-)
-CLIP = Metric(
-    "CLIPScore",
-    "clip",
-    {"random": "19.22", "prompts": "19.17", "caption_nouns": "23.62", "human_nouns": "27.89"},
-    0.87,
-)
-
-
-def why_missing(study: Finished, metric: Metric) -> str:
-    """Return what a cell says where a metric could not be computed."""
-    if missing := study.manifest.get(f"{metric.column}_missing"):
-        return str(missing)
-    if metric is BERT and not any(study.photos["captions"].to_pylist()):
-        return "no human captions"
-    return NONE
-
-
-def metric_notes(study: Finished) -> tuple[str, str]:
-    """Return which models are behind the two scores."""
-    no_bert, no_clip = (study.manifest.get(f"{m.column}_missing") for m in (BERT, CLIP))
-    backbone = study.manifest.get("bertscore") or "unnamed backbone"
-    bert = (
-        f"BERTScore: F1 of {backbone}, the mean over a photo's human captions. The paper does not "
-        "name its backbone: its numbers compare with each other and not with ours."
-    )
-    clip = f"CLIPScore: {study.settings.clip}, 100 x cosine of text and photo."
-    return (
-        f"BERTScore: left out here: {no_bert}." if no_bert else bert,
-        f"CLIPScore: left out here: {no_clip}." if no_clip else clip,
-    )
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,14 @@ from molyneux.studies.e2_agreement.measure import (
 )
 from molyneux.studies.experiment import Experiment, PhotoRecord, Rows, Scorers
 from molyneux.studies.subject import RANKINGS
-from molyneux.studies.text_scores import score_texts
+from molyneux.studies.texts import score_texts
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from molyneux.studies.finished import Finished
+    from molyneux.studies.results import Result
     from molyneux.studies.subject import Subject
-    from molyneux.studies.tables import Result
 
 
 class Agreement(Experiment):

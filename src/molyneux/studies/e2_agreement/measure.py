@@ -21,7 +21,7 @@ from molyneux.neurons.decoding import unit_logits
 from molyneux.neurons.unit import Unit
 from molyneux.statistics.permutations import best_of_k_expectation
 from molyneux.studies.e2_agreement.design import BEST_OF
-from molyneux.studies.text_scores import TextScores, text_of
+from molyneux.studies.texts import TextScores, text_of
 
 if TYPE_CHECKING:
     from molyneux.studies.subject import Subject

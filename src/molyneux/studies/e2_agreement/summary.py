@@ -5,13 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from molyneux.statistics.bootstrap import mean
-from molyneux.studies.e1_prompts.summary import BERT, CLIP, Metric, metric_notes, why_missing
 from molyneux.studies.e2_agreement.design import BEST_OF, FIRST, SCORED
 from molyneux.studies.e2_agreement.measure import TOKENS
-from molyneux.studies.estimates import difference, over_photos
 from molyneux.studies.finished import Columns, Finished, per_photo
+from molyneux.studies.results import (
+    Cell,
+    Figure,
+    Number,
+    Result,
+    ResultTable,
+    Series,
+    difference,
+    over_photos,
+)
 from molyneux.studies.subject import RANKINGS
-from molyneux.studies.tables import Cell, Figure, Number, Result, ResultTable, Series
+from molyneux.studies.texts import BERT, CLIP, Metric, metric_notes, why_missing
 
 VIEWS = ("patches", "last")
 AGAINST = {

@@ -11,8 +11,8 @@ from molyneux.studies.e3_layers.measure import LAYERS, LISTS
 from molyneux.studies.e3_layers.summary import summarise
 from molyneux.studies.experiment import Experiment, Rows
 from molyneux.studies.finished import Finished
+from molyneux.studies.results import Result
 from molyneux.studies.subject import Subject
-from molyneux.studies.tables import Result
 
 
 class Layers(Experiment):

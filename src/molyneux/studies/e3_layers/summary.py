@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from molyneux.studies.estimates import difference, over_photos
 from molyneux.studies.finished import Finished
-from molyneux.studies.tables import Cell, Figure, Number, Result, ResultTable, Series
+from molyneux.studies.results import (
+    Cell,
+    Figure,
+    Number,
+    Result,
+    ResultTable,
+    Series,
+    difference,
+    over_photos,
+)
 
 if TYPE_CHECKING:
     from molyneux.studies.experiment import Experiment

@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from molyneux.statistics.overlap import iou_ceiling
-from molyneux.studies.estimates import over_photos
 from molyneux.studies.finished import Columns, Finished, per_photo
-from molyneux.studies.tables import Number
+from molyneux.studies.results import Number, over_photos
 
 PAPER_IOU = ".13 to .68 (examples)"
 KINDS = {"caption": "the caption's first noun", "asked": "a word asked for"}

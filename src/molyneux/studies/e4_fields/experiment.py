@@ -18,8 +18,8 @@ from molyneux.studies.e4_fields.measure import (
 from molyneux.studies.e4_fields.summary import summarise
 from molyneux.studies.experiment import Experiment, Rows
 from molyneux.studies.finished import Finished
+from molyneux.studies.results import Result
 from molyneux.studies.subject import Subject
-from molyneux.studies.tables import Result
 
 
 class Fields(Experiment):

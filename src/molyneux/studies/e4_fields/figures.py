@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from molyneux.studies.e4_fields.compared import LISTS, MAPS, TARGETS, Compared
-from molyneux.studies.tables import Figure, Number, Series
+from molyneux.studies.results import Figure, Number, Series
 
 
 def overall_figure(compared: Compared) -> Figure:

@@ -26,13 +26,13 @@ from molyneux.studies.e4_fields.compared import (
 )
 from molyneux.studies.e4_fields.figures import category_figure, overall_figure
 from molyneux.studies.finished import Finished
-from molyneux.studies.tables import Cell, Result, ResultTable
+from molyneux.studies.results import Cell, Result, ResultTable
 
 if TYPE_CHECKING:
     from molyneux.studies.experiment import Experiment
 import numpy as np
 
-from molyneux.studies.tables import Number
+from molyneux.studies.results import Number
 
 EXAMPLES = 10
 

@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 from molyneux.data.dataset import Item, Streamed
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.processes import Share
-from molyneux.studies.collect import read_model_tables, write_table
 from molyneux.studies.e5_selectivity.classes import ClassSplit, choose_classes
 from molyneux.studies.e5_selectivity.confirmation import CONFIRM_TABLES, confirm
 from molyneux.studies.e5_selectivity.discovery import (
@@ -25,12 +24,11 @@ from molyneux.studies.e5_selectivity.discovery import (
     select_units,
     selected_rows,
 )
-from molyneux.studies.finished import Columns, as_columns
-from molyneux.studies.parts import flatten_rows, part_schema, read_parts
-from molyneux.studies.phases import Phase, Progress, run_phase
+from molyneux.studies.finished import Columns, as_columns, read_model_tables, write_table
+from molyneux.studies.parts import Phase, Progress, flatten_rows, part_schema, read_parts, run_phase
+from molyneux.studies.results import Result
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
-from molyneux.studies.tables import Result
 
 if TYPE_CHECKING:
     from molyneux.data.selection import Selection

@@ -16,7 +16,7 @@ from molyneux.studies.e5_selectivity.discovery import SelectedUnit
 from molyneux.studies.e5_selectivity.evidence import ROLES, Evidence, normalised_means, reading_of
 from molyneux.studies.e5_selectivity.tables import class_table, diagonal_table, unit_table
 from molyneux.studies.finished import Columns
-from molyneux.studies.tables import Figure, Result, Series
+from molyneux.studies.results import Figure, Result, Series
 
 NAME = "E5"
 TITLE = "Are they selective? Units of a class on photos of all classes"

@@ -27,7 +27,7 @@ from molyneux.studies.e5_selectivity.evidence import (
     normalised_means,
     reading_of,
 )
-from molyneux.studies.tables import Cell, Number, ResultTable
+from molyneux.studies.results import Cell, Number, ResultTable
 
 NO_UNITS = "no unit was found"
 NO_CONTROL = "no layer has a control unit left"

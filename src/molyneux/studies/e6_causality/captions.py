@@ -14,11 +14,10 @@ from molyneux.neurons.ablation import batches, silenced
 from molyneux.neurons.unit import unit_mask
 from molyneux.studies.e6_causality.curves import line
 from molyneux.studies.e6_causality.design import Silenced, headline_steps
-from molyneux.studies.estimates import NONE, over_photos
 from molyneux.studies.experiment import PhotoRecord, Scorers
 from molyneux.studies.finished import Columns, Finished, per_photo
+from molyneux.studies.results import NONE, Cell, Figure, Number, ResultTable, over_photos
 from molyneux.studies.subject import Subject
-from molyneux.studies.tables import Cell, Figure, Number, ResultTable
 from molyneux.words.nouns import find_nouns
 
 NO_HUMAN = "the photos have no human captions"

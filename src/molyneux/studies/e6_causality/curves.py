@@ -11,9 +11,8 @@ from jaxtyping import Float
 
 from molyneux.statistics.bootstrap import median
 from molyneux.studies.e6_causality.design import SETS
-from molyneux.studies.estimates import over_photos
 from molyneux.studies.finished import Columns, Finished, per_photo
-from molyneux.studies.tables import Figure, Number, Series
+from molyneux.studies.results import Figure, Number, Series, over_photos
 
 Key = tuple[str, str, str, str, int]
 """View, positions, intervention, set, step."""

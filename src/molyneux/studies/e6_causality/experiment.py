@@ -27,8 +27,8 @@ from molyneux.studies.e6_causality.measure import (
 )
 from molyneux.studies.e6_causality.singles import single_units
 from molyneux.studies.experiment import Experiment, PhotoRecord, Rows, Scorers
+from molyneux.studies.results import Result
 from molyneux.studies.subject import Subject
-from molyneux.studies.tables import Result
 
 if TYPE_CHECKING:
     from torch import Tensor

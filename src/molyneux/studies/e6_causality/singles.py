@@ -9,10 +9,9 @@ from jaxtyping import Float
 
 from molyneux.neurons.unit import Unit
 from molyneux.statistics.correlation import pearson, spearman
-from molyneux.studies.estimates import over_photos
 from molyneux.studies.finished import Finished, per_photo
+from molyneux.studies.results import Cell, ResultTable, over_photos
 from molyneux.studies.subject import Subject
-from molyneux.studies.tables import Cell, ResultTable
 
 SINGLES = 10
 """Units of each ranking that are switched off one at a time."""

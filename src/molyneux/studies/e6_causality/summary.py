@@ -12,9 +12,8 @@ from molyneux.studies.e6_causality.captions import caption_figure, caption_table
 from molyneux.studies.e6_causality.curves import Curves, curve_figures
 from molyneux.studies.e6_causality.design import HEADLINE, INTERVENTIONS, SETS
 from molyneux.studies.e6_causality.singles import single_table
-from molyneux.studies.estimates import difference, over_photos
 from molyneux.studies.finished import Finished
-from molyneux.studies.tables import Cell, Number, Result, ResultTable
+from molyneux.studies.results import Cell, Number, Result, ResultTable, difference, over_photos
 
 PLACES = (("patches", "all"), ("patches", "patches"), ("last", "all"))
 """Which view ranks the units, and at which positions they are silenced."""

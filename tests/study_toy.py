@@ -87,9 +87,9 @@ class FakeBert:
 
 def use_toy() -> None:
     """Have studies measure `Toy` alone, without weights for comparing texts."""
-    from molyneux.studies import collect, conclude, study, texts
+    from molyneux.studies import finished, study, texts
 
-    for module in (study, collect, conclude):
+    for module in (study, finished):
         module.load_experiments = lambda names: [Toy()]  # type: ignore[attr-defined]
     texts.load_scorers = lambda settings, note: Scorers(FakeBert(), None, "no")  # type: ignore
 

@@ -15,6 +15,7 @@ from tiny_models import count_hooks, tiny_photos
 from molyneux.explain.words import Sentence
 from molyneux.neurons.decoding import decode_units, token_ranks
 from molyneux.neurons.unit import Unit
+from molyneux.studies.e2_agreement import measure
 from molyneux.studies.e2_agreement.experiment import Agreement
 from molyneux.studies.e2_agreement.measure import read_units
 from molyneux.studies.experiment import PhotoRecord, Scorers
@@ -150,7 +151,7 @@ def test_units_are_read_alike_in_parts(facts: Any, monkeypatch: pytest.MonkeyPat
     ]
     model = facts.captioner.language_model
     whole = read_units(model, signed, 20)
-    monkeypatch.setattr(e2_agreement, "_UNITS", 5)
+    monkeypatch.setattr(measure, "_UNITS", 5)
     assert read_units(model, signed, 20) == whole
 
 

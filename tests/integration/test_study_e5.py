@@ -17,6 +17,7 @@ from molyneux.explain.measure_reference import measure_reference
 from molyneux.hooks import edit
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.unit import Unit
+from molyneux.studies.e5_selectivity import confirmation
 from molyneux.studies.e5_selectivity.confirmation import CONFIRM_TABLES, READINGS, confirm
 from molyneux.studies.e5_selectivity.discovery import (
     DISCOVERY_TABLES,
@@ -141,7 +142,7 @@ def test_confirmed_is_the_models_own_activation_in_one_forward_pass(
     norms = patch_norms(model, prompt)
     chosen = torch.zeros(1, norms.shape[2], dtype=torch.bool)
     chosen[0, [0, 5]] = True
-    monkeypatch.setattr(e5_confirmation, "sink_patches", lambda seen: chosen)
+    monkeypatch.setattr(confirmation, "sink_patches", lambda seen: chosen)
     without = confirm(captioner, photo, directions)["e5_confirmation"][0]
     kept = given[0][0, prompt.patches, 3][~chosen[0]]
     assert without["mean_no_sinks"][0] == pytest.approx(float(kept.mean()), abs=1e-6)

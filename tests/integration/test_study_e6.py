@@ -19,7 +19,8 @@ from molyneux.models.generation import continue_greedily
 from molyneux.neurons.ablation import ablate_units, ablated_logits, silenced
 from molyneux.neurons.attribution import attribute_units
 from molyneux.neurons.unit import Unit, unit_mask
-from molyneux.studies.e6_causality import design
+from molyneux.studies.e6_causality import design as sets
+from molyneux.studies.e6_causality import experiment, measure
 from molyneux.studies.e6_causality.design import design
 from molyneux.studies.e6_causality.experiment import Causality
 from molyneux.studies.e6_causality.measure import (
@@ -58,7 +59,7 @@ def monkey() -> Any:
 @pytest.fixture(scope="module")
 def subject(facts: ModelFacts, tmp_path_factory: pytest.TempPathFactory, monkey: Any) -> Subject:
     """A photo of a model of 144 units, of which 10 stand for the 100 of a real one."""
-    for module in (e6_sets, e6_causality):
+    for module in (sets, experiment):
         monkey.setattr(module, "HEADLINE", 10)
     return seen(facts, tmp_path_factory.mktemp("own") / "own.png", seeds=3)
 
@@ -290,7 +291,7 @@ def test_no_set_is_run_twice(subject: Subject, monkeypatch: pytest.MonkeyPatch) 
         tried.extend((positions, frozenset(s)) for s in sets)
         return ablated_logits(model, prompt, sets, positions=positions)
 
-    monkeypatch.setattr(e6_causality, "ablated_logits", counted)
+    monkeypatch.setattr(measure, "ablated_logits", counted)
     Causality().measure(subject)
     assert len(tried) == len(set(tried))
 
@@ -308,7 +309,7 @@ def test_without_another_photo_there_is_no_other(facts: ModelFacts, tmp_path: Pa
     names = {r["set"] for r in found["e6_curves"]}
     # Most units of so small a model are sinks: what is left of them makes no set.
     wanted = {"top", "specific", "interpretable", "matched", "random", "intact"}
-    assert wanted <= names <= {*wanted, *e6_sets.NO_SINKS}
+    assert wanted <= names <= {*wanted, *sets.NO_SINKS}
     assert {r["ranking"] for r in found["e6_units"]} == {"top", "specific"}
 
 

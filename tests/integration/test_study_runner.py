@@ -22,7 +22,7 @@ from molyneux.data.open import open_dataset
 from molyneux.data.selection import select
 from molyneux.errors import RunError, UsageError
 from molyneux.processes import Share
-from molyneux.studies import collect, conclude, study, texts
+from molyneux.studies import finished, study, texts
 from molyneux.studies.parts import finished_parts, part_path
 from molyneux.studies.settings import StudySettings
 
@@ -41,7 +41,7 @@ class OneOf(Share):
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (study, collect, conclude):
+    for module in (study, finished):
         monkeypatch.setattr(module, "load_experiments", lambda names: [study_toy.Toy()])
     scorers = study_toy.Scorers(study_toy.FakeBert(), None, "no")  # type: ignore[arg-type]
     monkeypatch.setattr(texts, "load_scorers", lambda settings, note: scorers)
@@ -84,7 +84,7 @@ def undisturbed(
     seeing: Any, photos: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (study, collect, conclude):
+        for module in (study, finished):
             patch.setattr(module, "load_experiments", lambda names: [study_toy.Toy()])
         scorers = study_toy.Scorers(study_toy.FakeBert(), None, "no")  # type: ignore[arg-type]
         patch.setattr(texts, "load_scorers", lambda settings, note: scorers)

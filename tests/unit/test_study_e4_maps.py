@@ -10,6 +10,7 @@ import torch
 
 from molyneux.neurons.receptive_fields import field_mask, upsample
 from molyneux.statistics.overlap import average_precision, iou, iou_ceiling
+from molyneux.studies.e4_fields import maps
 from molyneux.studies.e4_fields.maps import Agreement, Ranked, agreement, centre_heat, random_map
 
 
@@ -56,9 +57,9 @@ def test_many_fields_and_masks_are_each_pair_by_itself(
         upsampled.append(len(fields) * size**2)
         return upsample(fields, size)
 
-    monkeypatch.setattr(e4_maps, "_PIXELS", at_once * 40 * 40)
-    monkeypatch.setattr(e4_maps, "Ranked", Counted)
-    monkeypatch.setattr(e4_maps, "upsample", counted)
+    monkeypatch.setattr(maps, "_PIXELS", at_once * 40 * 40)
+    monkeypatch.setattr(maps, "Ranked", Counted)
+    monkeypatch.setattr(maps, "upsample", counted)
     found = agreement(fields, masks, wanted)
     assert len(sorted_) == len(fields)  # once each, not once a mask
     assert max(upsampled) <= at_once * 40 * 40

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from molyneux.errors import WeightsError, quote
 from molyneux.weights.cache import sha256_of
@@ -14,9 +15,6 @@ from molyneux.weights.fetch import Note
 
 if TYPE_CHECKING:
     pass
-import re
-from collections.abc import Iterable
-from typing import Any
 
 _LAYER = re.compile(r"\.\d+\.")
 

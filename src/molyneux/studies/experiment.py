@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from molyneux.errors import UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,19 +20,14 @@ if TYPE_CHECKING:
     from molyneux.studies.finished import Finished
     from molyneux.studies.results import Result
     from molyneux.studies.subject import Subject
-import difflib
-from collections.abc import Sequence
-from importlib import import_module
-
-from molyneux.errors import UsageError
 
 # E5 has a data set of its own and is not measured photo by photo with the others.
 _PLACES = {
-    "E1": ("e1_prompts", "Prompts"),
-    "E2": ("e2_agreement", "Agreement"),
-    "E3": ("e3_layers", "Layers"),
-    "E4": ("e4_fields", "Fields"),
-    "E6": ("e6_causality", "Causality"),
+    "E1": ("e1_prompts.experiment", "Prompts"),
+    "E2": ("e2_agreement.experiment", "Agreement"),
+    "E3": ("e3_layers.experiment", "Layers"),
+    "E4": ("e4_fields.experiment", "Fields"),
+    "E6": ("e6_causality.experiment", "Causality"),
 }
 SELECTIVITY = "E5"
 NAMES = ("E1", "E2", "E3", "E4", "E5", "E6")

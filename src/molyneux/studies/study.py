@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from molyneux.data.dataset import Item
 from molyneux.errors import UsageError
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.processes import Share
-from molyneux.studies import measure, texts
-from molyneux.studies.e5_selectivity.experiment import run_selectivity
-from molyneux.studies.experiment import SELECTIVITY, load_experiments
-from molyneux.studies.finished import MODEL, bad_photos, good_photos, write_model_tables
+from molyneux.store import Run
+from molyneux.studies import texts
+from molyneux.studies.derived.multimodal import funnel, units_table
+from molyneux.studies.derived.replication import replicate
+from molyneux.studies.e5_selectivity.experiment import run_selectivity, summarise_labelled
+from molyneux.studies.experiment import SELECTIVITY, Experiment, load_experiments
+from molyneux.studies.finished import (
+    MODEL,
+    bad_photos,
+    good_photos,
+    read_study,
+    write_model_tables,
+    write_table,
+    write_tables,
+)
 from molyneux.studies.manifest import begin_study
-from molyneux.studies.parts import SCORERS, Progress, run_phase
+from molyneux.studies.parts import MEASURED, SCORERS, Phase, Progress, run_phase
+from molyneux.studies.results import Result
 from molyneux.studies.settings import NO_SCORER, StudySettings
+from molyneux.studies.subject import ModelFacts, Subject
 
 if TYPE_CHECKING:
     from molyneux.data.selection import Selection
-    from molyneux.store import Run
     from molyneux.studies.experiment import Scorers
-from collections.abc import Sequence
-
-from molyneux.data.dataset import Item
-from molyneux.store import Run
-from molyneux.studies.derived.multimodal import funnel, units_table
-from molyneux.studies.derived.replication import replicate
-from molyneux.studies.e5_selectivity.experiment import summarise_labelled
-from molyneux.studies.experiment import Experiment
-from molyneux.studies.finished import read_study, write_table, write_tables
-from molyneux.studies.parts import MEASURED, Phase
-from molyneux.studies.results import Result
-from molyneux.studies.subject import ModelFacts, Subject
 
 RESULTS = "results"
 
@@ -140,7 +141,7 @@ def run_study(
     if experiments:
         run_phase(
             folder,
-            measure.photo_phase(captioner, settings, experiments),
+            photo_phase(captioner, settings, experiments),
             selection,
             share,
             on_photo,

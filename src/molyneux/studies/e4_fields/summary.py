@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from molyneux.neurons.receptive_fields import NO_GRID
 from molyneux.studies.e4_fields.compared import (
     BY_CATEGORY,
@@ -26,13 +28,10 @@ from molyneux.studies.e4_fields.compared import (
 )
 from molyneux.studies.e4_fields.figures import category_figure, overall_figure
 from molyneux.studies.finished import Finished
-from molyneux.studies.results import Cell, Result, ResultTable
+from molyneux.studies.results import Cell, Number, Result, ResultTable
 
 if TYPE_CHECKING:
     from molyneux.studies.experiment import Experiment
-import numpy as np
-
-from molyneux.studies.results import Number
 
 EXAMPLES = 10
 

@@ -7,32 +7,24 @@ silencing at the patches alone, replacing instead of zeroing, and what happens t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
-from PIL import Image
-
-from molyneux.neurons.ablation import Positions, ablated_logits
-from molyneux.neurons.unit import Unit
-from molyneux.studies.subject import Subject
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.data.synonyms import category_of
 from molyneux.explain.words import EVERYDAY, unrelated_nouns, word_tokens
 from molyneux.hooks import capture, edit
-from molyneux.neurons.ablation import batches
-from molyneux.neurons.unit import unit_mask
+from molyneux.neurons.ablation import Positions, ablated_logits, batches
+from molyneux.neurons.unit import Unit, unit_mask
+from molyneux.studies.subject import Subject
 from molyneux.vision.layout import ImagePrompt
 
 # Everyday nouns that a photo's word may compete with, besides those of `EVERYDAY`.

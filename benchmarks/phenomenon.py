@@ -21,12 +21,13 @@ import torch
 from scipy import stats
 from source import source_record
 
-from molyneux.explain.curves import SETS, ablation_curves, exact_effects
-from molyneux.explain.rankings import rank_for
-from molyneux.explain.words import read_sentence, unrelated_nouns
+from molyneux.explain.curves import SETS, ablation_curves
 from molyneux.models.captioner import Captioner
+from molyneux.neurons.ablation import exact_effects
 from molyneux.neurons.attribution import VIEWS, attribute_units
 from molyneux.neurons.decoding import token_ranks
+from molyneux.neurons.rankings import rank_for
+from molyneux.neurons.targets import read_sentence, unrelated_nouns
 from molyneux.neurons.unit import Unit
 from molyneux.statistics.bootstrap import Estimate, bootstrap
 from molyneux.training.evaluation import noun_set

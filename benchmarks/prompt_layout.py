@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from molyneux.data.folder import photos_in
-from molyneux.explain.words import read_sentence
 from molyneux.models.captioner import Captioner
 from molyneux.models.parts import Parts
 from molyneux.models.presets import find_preset
 from molyneux.neurons.attribution import VIEWS, attribute_units
 from molyneux.neurons.sinks import patch_norms, sink_patches
+from molyneux.neurons.targets import read_sentence
 from molyneux.neurons.unit import top_units
 from molyneux.vision.projection import load_projection
 

@@ -43,9 +43,9 @@ def process(*command: str, runs: int = 3) -> dict[str, float]:
 
 def attribution() -> dict[str, Any]:
     """Return the seconds of the steps of one photo, median of five, inside one process."""
-    from molyneux.explain.words import read_sentence
     from molyneux.models.captioner import Captioner
     from molyneux.neurons.attribution import attribute_units
+    from molyneux.neurons.targets import read_sentence
 
     started = time.monotonic()
     captioner = Captioner.load()

@@ -21,8 +21,8 @@ from transformers import (
 )
 
 from molyneux.adapters.registry import find_encoder_family
-from molyneux.explain.words import EVERYDAY
 from molyneux.models.captioner import Captioner
+from molyneux.neurons.targets import EVERYDAY
 from molyneux.vision.layout import Layout
 from molyneux.vision.preprocessor_config import preprocessing_of
 from molyneux.vision.projection import random_projection

@@ -11,9 +11,8 @@ from PIL import Image
 from timing import Clock, say
 
 from molyneux.data.selection import Selection
-from molyneux.explain.curves import PAPER_GRID, PAPER_UNITS
 from molyneux.models.captioner import Captioner
-from molyneux.neurons.ablation import ablated_logits
+from molyneux.neurons.ablation import PAPER_GRID, PAPER_UNITS, ablated_logits
 from molyneux.neurons.attribution import Target, attribute_units
 from molyneux.neurons.decoding import decode_units
 from molyneux.neurons.reference import ReferenceBuilder

@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     )
     from molyneux.errors import MolyneuxError
     from molyneux.models.captioner import Captioner
-    from molyneux.models.decoding_rule import Decoding
     from molyneux.models.vlm import VisionLanguageModel
     from molyneux.models.vlm_loading import load_vlm
     from molyneux.neurons.ablation import ablate_units
     from molyneux.neurons.attribution import Target, attribute_units
     from molyneux.neurons.decoding import decode_units, find_writers
+    from molyneux.neurons.decoding_rule import Decoding
     from molyneux.neurons.receptive_fields import receptive_fields
     from molyneux.neurons.unit import Unit, top_units
 
 _PLACES = {
     "Captioner": "models.captioner",
-    "Decoding": "models.decoding_rule",
+    "Decoding": "neurons.decoding_rule",
     "Family": "adapters",
     "LanguageModel": "adapters",
     "MolyneuxError": "errors",

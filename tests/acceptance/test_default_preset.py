@@ -14,10 +14,10 @@ from molyneux.adapters.proof.prove import prove
 from molyneux.cli import main
 from molyneux.data.samples import sample_photos
 from molyneux.errors import WeightsError
-from molyneux.explain.curves import exact_effects
-from molyneux.explain.words import Sentence, read_sentence
 from molyneux.models.captioner import Captioner
+from molyneux.neurons.ablation import exact_effects
 from molyneux.neurons.attribution import Attribution, attribute_units
+from molyneux.neurons.targets import Sentence, read_sentence
 from molyneux.neurons.unit import top_units
 
 pytestmark = pytest.mark.real

@@ -31,7 +31,7 @@ from molyneux.models.parts import Parts
 from molyneux.models.vlm_proof import prove_patches
 from molyneux.neurons.attribution import Target, attribute_units
 from molyneux.neurons.decoding import decode_units, find_writers, token_ranks
-from molyneux.neurons.prompts import nearest_tokens
+from molyneux.neurons.lens import nearest_tokens
 from molyneux.neurons.reference import Reference, load_reference, save_reference
 from molyneux.neurons.unit import Unit
 from molyneux.store import Run

@@ -11,14 +11,13 @@ import torch
 from PIL import Image
 from tiny_models import count_hooks, tiny_photos, weights_hash
 
-from molyneux.explain import words
-from molyneux.explain.curves import ablation_grid, exact_effects
 from molyneux.explain.measure_reference import measure_reference
 from molyneux.explain.photo import Settings, explain_photo
 from molyneux.explain.run import explain_photos
-from molyneux.explain.words import ask_for, read_sentence, unrelated_nouns
-from molyneux.neurons.ablation import ablate_units
+from molyneux.neurons import targets
+from molyneux.neurons.ablation import ablate_units, ablation_grid, exact_effects
 from molyneux.neurons.attribution import attribute_units
+from molyneux.neurons.targets import ask_for, read_sentence, unrelated_nouns
 from molyneux.neurons.unit import Unit
 from molyneux.store import Run
 
@@ -186,7 +185,7 @@ def test_a_word_of_several_tokens_says_so(seeing: Any, photo_files: list[Path]) 
 def test_a_vocabulary_without_everyday_nouns_has_no_unrelated_ones(
     seeing: Any, photo_files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(words, "EVERYDAY", ("kayak",))  # begins with a blank token here
+    monkeypatch.setattr(targets, "EVERYDAY", ("kayak",))  # begins with a blank token here
     word = explained(seeing, photo_files[0])["words"][0]
     assert word["unrelated"] == []
     assert set(word["ablation"]["unrelated_top"]) == {None}

@@ -29,8 +29,8 @@ from molyneux.fixtures.units import (
     load_fixtures,
     verdict,
 )
-from molyneux.models.decoding_rule import DEFAULT_DECODING
 from molyneux.models.presets import PRESETS
+from molyneux.neurons.decoding_rule import DEFAULT_DECODING
 from molyneux.neurons.unit import Unit
 from molyneux.vision.layout import Layout
 from molyneux.vision.projection import random_projection, save_projection

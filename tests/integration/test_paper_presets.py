@@ -21,9 +21,9 @@ from molyneux.explain.measure_reference import measure_reference
 from molyneux.models import presets
 from molyneux.models.captioner import Captioner
 from molyneux.models.compatibility import require_shown
-from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.presets import PRESETS
 from molyneux.neurons.decoding import decode_units
+from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.receptive_fields import receptive_fields
 from molyneux.neurons.unit import Unit
 from molyneux.vision.encoder import PatchGrid, Preprocessing

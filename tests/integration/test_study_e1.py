@@ -12,17 +12,10 @@ import torch
 from study_toy import facts_over, photo_files, subject_of
 from tiny_models import count_hooks, tiny_captioner, tiny_photos
 
-from molyneux.explain.words import Sentence
+from molyneux.neurons.lens import patch_streams, through_lens, token_places
 from molyneux.neurons.reference import OtherPhoto
-from molyneux.studies.e1_prompts.depth import (
-    MAX_CONTROLS,
-    TOP,
-    measure_depth,
-    patch_streams,
-    through_lens,
-    token_places,
-    wanted_nouns,
-)
+from molyneux.neurons.targets import Sentence
+from molyneux.studies.e1_prompts.depth import MAX_CONTROLS, TOP, measure_depth, wanted_nouns
 from molyneux.studies.e1_prompts.experiment import Prompts
 from molyneux.studies.experiment import PhotoRecord, Scorers
 from molyneux.studies.subject import ModelFacts, Subject

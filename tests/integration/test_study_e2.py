@@ -12,16 +12,14 @@ import torch
 from study_toy import facts_over, photo_files, subject_of
 from tiny_models import count_hooks, tiny_photos
 
-from molyneux.explain.words import Sentence
-from molyneux.neurons.decoding import decode_units, token_ranks
+from molyneux.neurons.decoding import decode_units, read_units, text_of, token_ranks
+from molyneux.neurons.targets import Sentence
 from molyneux.neurons.unit import Unit
 from molyneux.studies.e2_agreement import measure
 from molyneux.studies.e2_agreement.experiment import Agreement
-from molyneux.studies.e2_agreement.measure import read_units
 from molyneux.studies.experiment import PhotoRecord, Scorers
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import RANKINGS, ModelFacts, Subject
-from molyneux.studies.texts import text_of
 
 
 class Numbered:

@@ -12,12 +12,17 @@ import torch
 from tiny_models import count_hooks, tiny_photos, weights_hash
 
 from molyneux.data.dataset import Item
-from molyneux.explain.curves import exact_effects
 from molyneux.explain.measure_reference import measure_reference
-from molyneux.explain.words import EVERYDAY, Sentence
 from molyneux.models.generation import continue_greedily
-from molyneux.neurons.ablation import ablate_units, ablated_logits, silenced
+from molyneux.neurons.ablation import (
+    ablate_units,
+    ablated_logits,
+    exact_effects,
+    replaced_logits,
+    silenced,
+)
 from molyneux.neurons.attribution import attribute_units
+from molyneux.neurons.targets import EVERYDAY, Sentence
 from molyneux.neurons.unit import Unit, unit_mask
 from molyneux.studies.e6_causality import design as sets
 from molyneux.studies.e6_causality import experiment, measure
@@ -27,7 +32,6 @@ from molyneux.studies.e6_causality.measure import (
     Measured,
     blank_activation,
     blank_photo,
-    replaced_logits,
     single_tokens,
 )
 from molyneux.studies.e6_causality.singles import single_units

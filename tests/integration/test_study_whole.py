@@ -14,7 +14,7 @@ from PIL import Image
 
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import select
-from molyneux.explain.curves import ablation_grid
+from molyneux.neurons.ablation import ablation_grid
 from molyneux.processes import Share
 from molyneux.report import write_report
 from molyneux.report.figures import as_svg

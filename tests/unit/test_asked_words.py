@@ -14,9 +14,9 @@ from transformers import PreTrainedTokenizerFast
 from molyneux.cli import main
 from molyneux.cli.model_choice import ModelChoice
 from molyneux.errors import UsageError
-from molyneux.explain.words import require_tokens, unrelated_nouns, word_tokens
 from molyneux.models.presets import DEFAULT_DECODING
 from molyneux.neurons.decoding import find_writers
+from molyneux.neurons.targets import require_tokens, unrelated_nouns, word_tokens
 
 
 def spaced_tokenizer() -> PreTrainedTokenizerFast:

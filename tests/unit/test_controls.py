@@ -7,8 +7,7 @@ from collections import Counter
 import torch
 from tiny_models import KINDS, tiny_language_model
 
-from molyneux.explain.rankings import row_norms
-from molyneux.neurons.controls import complete_prefix, matched_units, random_units
+from molyneux.neurons.rankings import complete_prefix, matched_units, random_units, row_norms
 from molyneux.neurons.unit import Unit
 
 UNITS = [Unit(1, 4), Unit(0, 2), Unit(1, 0), Unit(2, 7), Unit(1, 9)]

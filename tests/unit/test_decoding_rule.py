@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from molyneux.errors import UsageError
-from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
+from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 
 
 def test_what_is_printed_is_read_back() -> None:

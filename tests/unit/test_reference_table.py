@@ -14,17 +14,17 @@ from tiny_models import tiny_projection
 from torch import Tensor
 
 from molyneux.errors import WeightsError
-from molyneux.metrics.moments import Moments
 from molyneux.models.captioner import Captioner
 from molyneux.neurons.attribution import VIEWS, Attribution, Target, View, score_units
 from molyneux.neurons.reference import (
+    Moments,
     OtherPhoto,
     Reference,
     ReferenceBuilder,
     load_reference,
     save_reference,
+    specific_scores,
 )
-from molyneux.neurons.specificity import specific_scores
 from molyneux.neurons.unit import Unit, top_units
 
 LAYERS, D_MLP = 3, 60
@@ -254,7 +254,7 @@ def test_other_photos_are_plain_data() -> None:
 
 
 def test_moments_without_an_observation_are_those_of_the_rest() -> None:
-    from molyneux.metrics.moments import Moments
+    from molyneux.neurons.reference import Moments
 
     values = torch.randn(7, 3, 4, generator=torch.Generator().manual_seed(0)).double()
     whole, rest = Moments(), Moments()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from molyneux.neurons.specificity import specific_scores
+from molyneux.neurons.reference import specific_scores
 from molyneux.neurons.unit import Unit, top_units
 
 NEVER = -torch.inf

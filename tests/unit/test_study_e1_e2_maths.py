@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 import torch
 
+from molyneux.neurons.decoding import text_of
+from molyneux.neurons.lens import token_places
 from molyneux.studies.e1_prompts import depth
-from molyneux.studies.e1_prompts.depth import token_places
 from molyneux.studies.e1_prompts.experiment import Prompts
 from molyneux.studies.e1_prompts.measure import pair_cosine
 from molyneux.studies.e2_agreement.experiment import Agreement
@@ -28,7 +29,7 @@ from molyneux.studies.results import (
     read_result,
 )
 from molyneux.studies.settings import StudySettings
-from molyneux.studies.texts import nouns_text, text_of
+from molyneux.words.nouns import nouns_text
 
 N_LAYERS = 2
 

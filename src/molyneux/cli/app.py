@@ -1,8 +1,25 @@
-"""The application that the verbs register themselves with."""
+"""The application and its verbs, one file each."""
 
 from __future__ import annotations
 
 import typer
+
+from molyneux.cli.calibrate_bertscore import calibrate_bertscore
+from molyneux.cli.caption import caption
+from molyneux.cli.data import data
+from molyneux.cli.decode import decode
+from molyneux.cli.demo import demo
+from molyneux.cli.doctor import doctor
+from molyneux.cli.explain import explain
+from molyneux.cli.models import models
+from molyneux.cli.prompts import prompts
+from molyneux.cli.reference import reference
+from molyneux.cli.report import report
+from molyneux.cli.runs import runs
+from molyneux.cli.study import study
+from molyneux.cli.table import table
+from molyneux.cli.train import train
+from molyneux.cli.units import units
 
 app = typer.Typer(
     name="molyneux",
@@ -17,11 +34,10 @@ app = typer.Typer(
 
 @app.callback()
 def _root() -> None:
-    """Commands are registered by the imports below."""
+    """Take options that come before a command."""
 
 
-from molyneux.cli import (  # noqa: E402, F401
-    calibrate_bertscore,
+for verb in (
     caption,
     data,
     decode,
@@ -37,4 +53,6 @@ from molyneux.cli import (  # noqa: E402, F401
     table,
     train,
     units,
-)
+):
+    app.command()(verb)
+app.command("calibrate-bertscore")(calibrate_bertscore)

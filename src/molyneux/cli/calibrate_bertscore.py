@@ -6,11 +6,9 @@ from typing import Annotated
 
 import typer
 
-from molyneux.cli.app import app
 from molyneux.cli.options import AsJson, note, show, show_json
 
 
-@app.command("calibrate-bertscore")
 def calibrate_bertscore(
     model: Annotated[
         str | None,

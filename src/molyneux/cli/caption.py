@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from molyneux.cli.app import app
 from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
 from molyneux.cli.options import AsJson, Photos, note, show, show_json
 
 
-@app.command()
 @takes_model(*SEES)
 def caption(photos: Photos, model: ModelChoice, as_json: AsJson = False) -> int:
     """Caption photos. The language model behind a projection only ever read."""

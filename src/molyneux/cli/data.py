@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molyneux.cli.app import app
 from molyneux.cli.options import AsJson, show, show_json
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ Kind = Annotated[
 ]
 
 
-@app.command()
 def data(
     name: Annotated[
         str | None, typer.Argument(help="A known set; all are listed without it.", metavar="NAME")

@@ -6,12 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from molyneux.cli.app import app
 from molyneux.cli.model_choice import READS, ModelChoice, takes_model
 from molyneux.cli.options import AsJson, note, show, show_json
 
 
-@app.command()
 @takes_model(*READS)
 def decode(
     model: ModelChoice,
@@ -31,8 +29,8 @@ def decode(
 ) -> int:
     """Decode units into tokens, or a word into units. Looks at weights alone."""
     from molyneux.errors import UsageError
-    from molyneux.explain.words import require_tokens
     from molyneux.neurons.decoding import decode_units, find_writers
+    from molyneux.neurons.targets import require_tokens
     from molyneux.neurons.unit import parse_unit
 
     if bool(units) == bool(word):

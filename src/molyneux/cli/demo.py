@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from molyneux.cli.app import app
 from molyneux.cli.model_choice import ModelChoice, takes_model
 from molyneux.cli.options import AsJson, Out, note, show, show_json
 
 
-@app.command()
 @takes_model("preset")
 def demo(model: ModelChoice, out: Out = None, as_json: AsJson = False) -> int:
     """Explain the sample photos. Writes the page; fetches what the preset needs."""
@@ -15,8 +13,8 @@ def demo(model: ModelChoice, out: Out = None, as_json: AsJson = False) -> int:
 
     from molyneux.cli.explain import run_explanation, show_summary
     from molyneux.data.samples import CREDITS, sample_photos
-    from molyneux.explain.curves import ablation_grid
     from molyneux.explain.photo import Settings
+    from molyneux.neurons.ablation import ablation_grid
 
     captioner = model.load()
     samples = sample_photos()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molyneux.cli.app import app
 from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
 from molyneux.cli.options import DEFAULT_PRESET, AsJson, note, show, show_json
 
@@ -43,7 +42,6 @@ class _Given:
         return self.chosen.gives_encoder and not self.missing
 
 
-@app.command()
 @takes_model(*SEES)
 def doctor(
     model: ModelChoice,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from molyneux.cli.app import app
 from molyneux.cli.model_choice import COMPARES, ModelChoice, takes_model
 from molyneux.cli.options import AsJson, Out, Photos, note, show, show_json
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from molyneux.models.seeing_model import SeeingModel
 
 
-@app.command()
 @takes_model(*COMPARES)
 def explain(
     photos: Photos,
@@ -66,8 +64,8 @@ def explain(
 
     They are named, decoded, located and switched off, and the page is written.
     """
-    from molyneux.explain.curves import ablation_grid
     from molyneux.explain.photo import Settings
+    from molyneux.neurons.ablation import ablation_grid
 
     captioner = model.load()
     settings = Settings(

@@ -16,8 +16,8 @@ from molyneux.cli.options import DEFAULT_PRESET, note
 
 if TYPE_CHECKING:
     from molyneux.adapters.language_model import LanguageModel
-    from molyneux.models.decoding_rule import Decoding
     from molyneux.models.seeing_model import SeeingModel
+    from molyneux.neurons.decoding_rule import Decoding
 
 READS = ("preset", "language_model", "vlm", "centre", "decoding", "dtype", "device")
 """Options of a command that needs a language model alone."""
@@ -117,8 +117,8 @@ class ModelChoice:
         """
         self.require_one()
         if self.vlm is not None:
-            from molyneux.models.decoding_rule import DEFAULT_DECODING
             from molyneux.models.vlm_loading import load_vlm
+            from molyneux.neurons.decoding_rule import DEFAULT_DECODING
 
             return load_vlm(
                 self.vlm,
@@ -152,9 +152,9 @@ class ModelChoice:
             AdapterError: the model's family is not known.
         """
         from molyneux.checkpoints.placement import dtype_named, place_named
-        from molyneux.models.decoding_rule import DEFAULT_DECODING
         from molyneux.models.parts import load_language
         from molyneux.models.presets import find_preset
+        from molyneux.neurons.decoding_rule import DEFAULT_DECODING
 
         self.require_alternatives()
         asked = self._decoding()
@@ -261,7 +261,7 @@ class ModelChoice:
 
     def _decoding(self) -> Decoding | None:
         """Return how units are decoded, where it was asked for."""
-        from molyneux.models.decoding_rule import Decoding
+        from molyneux.neurons.decoding_rule import Decoding
 
         return None if self.decoding is None else Decoding.parse(self.decoding)
 

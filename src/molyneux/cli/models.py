@@ -7,11 +7,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from molyneux.cli.app import app
 from molyneux.cli.options import AsJson, note, show, show_json
 
 
-@app.command()
 def models(
     action: Annotated[
         Literal["list", "fetch"],

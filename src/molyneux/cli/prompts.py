@@ -6,12 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from molyneux.cli.app import app
 from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
 from molyneux.cli.options import AsJson, Photos, note, show, show_json
 
 
-@app.command()
 @takes_model(*SEES)
 def prompts(
     photos: Photos,
@@ -22,7 +20,7 @@ def prompts(
     """Decode every image prompt into its nearest tokens. By cosine, beside random vectors."""
     from molyneux.errors import PhotoError
     from molyneux.models.seeing_model import describe_model
-    from molyneux.neurons.prompts import nearest_tokens, random_prompts
+    from molyneux.neurons.lens import nearest_tokens, random_prompts
     from molyneux.store import SCHEMA
 
     captioner = model.load()

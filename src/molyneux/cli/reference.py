@@ -7,13 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from molyneux.cli.app import app
 from molyneux.cli.data import Kind, Where
 from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
 from molyneux.cli.options import AsJson, Out, note, show, show_json
 
 
-@app.command()
 @takes_model(*SEES)
 def reference(
     data: Annotated[
@@ -43,8 +41,8 @@ def reference(
 
     from molyneux.data.open import open_dataset
     from molyneux.data.selection import select
-    from molyneux.explain.curves import ablation_grid
     from molyneux.explain.measure_reference import measure_reference
+    from molyneux.neurons.ablation import ablation_grid
     from molyneux.neurons.reference import MIN_PHOTOS, save_reference
     from molyneux.store import Run
 

@@ -7,11 +7,9 @@ from typing import Annotated
 
 import typer
 
-from molyneux.cli.app import app
 from molyneux.cli.options import AsJson, show, show_json
 
 
-@app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
     as_json: AsJson = False,

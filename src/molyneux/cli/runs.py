@@ -8,13 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from molyneux.cli.app import app
 from molyneux.cli.options import AsJson, note, show, show_json
 
 _DEPTH = 3
 
 
-@app.command()
 def runs(
     folder: Annotated[
         Path, typer.Argument(help="Where to look, three folders deep.", metavar="FOLDER")

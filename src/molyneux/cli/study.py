@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molyneux.cli.app import app
 from molyneux.cli.data import Kind, Where
 from molyneux.cli.model_choice import COMPARES, ModelChoice, takes_model
 from molyneux.cli.options import AsJson, note, show, show_json
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from molyneux.studies.study import Outcome
 
 
-@app.command()
 @takes_model(*COMPARES)
 def study(
     data: Annotated[
@@ -87,7 +85,7 @@ def study(
     from molyneux.data.open import open_dataset
     from molyneux.data.selection import select
     from molyneux.errors import UsageError
-    from molyneux.explain.curves import ablation_grid
+    from molyneux.neurons.ablation import ablation_grid
     from molyneux.processes import Share
     from molyneux.report import write_report
     from molyneux.studies.experiment import SELECTIVITY, parse_names

@@ -7,11 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from molyneux.cli.app import app
 from molyneux.cli.options import AsJson, show, show_json
 
 
-@app.command()
 def table(
     run: Annotated[Path, typer.Argument(help="A run folder of `molyneux study`.", metavar="RUN")],
     name: Annotated[

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molyneux.cli.app import app
 from molyneux.cli.options import DEFAULT_PRESET, AsJson, Preset, note, show, show_json
 from molyneux.cli.progress import Bars
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 Conditions = list[str] | None
 
 
-@app.command()
 def train(
     data: Annotated[
         str,

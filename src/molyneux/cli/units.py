@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from molyneux.cli.app import app
 from molyneux.cli.options import AsJson, show, show_json
 
 Passing = Literal[
@@ -15,7 +14,6 @@ Passing = Literal[
 ]
 
 
-@app.command()
 def units(
     run: Annotated[Path, typer.Argument(help="A run folder of `molyneux study`.", metavar="RUN")],
     passing: Annotated[

@@ -7,40 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.errors import UsageError
-from molyneux.explain.rankings import Ranking, Rankings
-from molyneux.neurons.ablation import Positions, ablate_units, ablated_logits
+from molyneux.neurons.ablation import Positions, ablate_units
 from molyneux.neurons.attribution import View
-from molyneux.neurons.controls import complete_prefix
+from molyneux.neurons.rankings import Ranking, Rankings, complete_prefix
 from molyneux.neurons.unit import Unit
 from molyneux.vision.layout import ImagePrompt
 
-# Schwettmann et al. 2023: 0 to 6400 of GPT-J's 458,752 units. Other models take the same shares.
-PAPER_GRID = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400)
-PAPER_UNITS = 458_752
 SETS = ("top", "specific", "interpretable", "other", "other_specific", "matched")
-
-
-def ablation_grid(name: str, n_units: int) -> list[int]:
-    """Return how many units are switched off at each step.
-
-    `short`: 0, 10, 50, 100 and 1.4 % of all units; `full`: the paper's shares, and 50 and 100.
-
-    Raises:
-        UsageError: the grid is neither.
-    """
-    shares = [round(step * n_units / PAPER_UNITS) for step in PAPER_GRID]
-    if name == "short":
-        grid = {0, 10, 50, 100, shares[-1]}
-    elif name == "full":
-        grid = {*shares, 50, 100}
-    else:
-        raise UsageError(f"there is no grid {name!r}; take short or full")
-    return sorted(size for size in grid if size <= n_units)
 
 
 def ablation_curves(
@@ -95,20 +70,3 @@ def ablation_curves(
     curves["unrelated_random"] = [float(np.mean(values)) if values else None for values in seeds]
     curves["seeds"] = len(rankings.random)
     return curves
-
-
-def exact_effects(
-    model: LanguageModel,
-    prompt: ImagePrompt,
-    token_id: int,
-    units: Sequence[Unit],
-    *,
-    positions: Positions = "patches",
-) -> Float[Tensor, " units"]:
-    """Return y(clean) - y(unit zeroed) in logits, for each unit by itself.
-
-    What a unit's `total` predicts to first order.
-    """
-    sets = [[], *([unit] for unit in units)]
-    logits = ablated_logits(model, prompt, sets, positions=positions)[:, token_id]
-    return logits[0] - logits[1:]

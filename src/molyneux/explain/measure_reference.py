@@ -7,59 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from jaxtyping import Bool
-from torch import Tensor
-
-from molyneux.adapters.language_model import LanguageModel
 from molyneux.data.dataset import Item
 from molyneux.errors import PhotoError, UsageError
-from molyneux.explain.words import read_sentence
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.attribution import attribute_units
-from molyneux.neurons.decoding import CHUNK, unit_logits
+from molyneux.neurons.decoding import interpretable_table
 from molyneux.neurons.reference import MIN_PHOTOS, Reference, ReferenceBuilder
-from molyneux.neurons.unit import Unit
-from molyneux.words.dictionary import NEEDED, TOP, is_word
+from molyneux.neurons.targets import read_sentence
 
 _AT_LEAST = 2  # for a standard deviation
 _SHOWN = 3  # of the photos left out, where too few remain
-
-
-@torch.no_grad()
-def interpretable_table(
-    model: LanguageModel,
-    on_layer: Callable[[int], None] = lambda layer: None,
-    *,
-    final_norm: bool = True,
-    bias: bool = False,
-    written: bool = True,
-) -> Bool[Tensor, "2 layers d_mlp"]:
-    """Return whether each unit's ten tokens are words, written negatively and positively.
-
-    Args:
-        written: whether units are decoded in the direction written; else both are the positive.
-    """
-    table = torch.zeros(2, model.n_layers, model.d_mlp, dtype=torch.bool)
-    unembedding = model.unembedding().float()
-    offset = model.unembedding_bias() if bias else None
-    texts = (model.token_text(token) for token in range(model.d_vocab))
-    words = torch.tensor([is_word(text) for text in texts], device=unembedding.device)
-    for layer in range(model.n_layers):
-        for start in range(0, model.d_mlp, CHUNK):
-            units = [Unit(layer, k) for k in range(start, min(start + CHUNK, model.d_mlp))]
-            positive = unit_logits(model, units, [1] * len(units), final_norm, False, unembedding)
-            for row, sign in ((1, 1), (0, -1)) if written else ((1, 1),):
-                # What is written negatively is the negative, exactly: one product serves both.
-                logits = positive if sign > 0 else -positive
-                if offset is not None:
-                    logits = logits + offset.float().to(logits.device)
-                found = words[logits.topk(TOP, dim=1).indices].sum(dim=1) >= NEEDED
-                table[row, layer, start : start + len(units)] = found.cpu()
-        on_layer(layer)
-    if not written:
-        table[0] = table[1]
-    return table
 
 
 def measure_reference(

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from molyneux.explain.contrast import specific_contrast
 from molyneux.explain.curves import ablation_curves
-from molyneux.explain.rankings import Rankings, rank_for
-from molyneux.explain.words import Sentence, Word, ask_for, read_sentence, unrelated_nouns
 from molyneux.models.generation import continue_greedily
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.ablation import Positions, silenced
@@ -24,11 +22,12 @@ from molyneux.neurons.attribution import (
     View,
     attribute_units,
 )
-from molyneux.neurons.controls import complete_prefix
 from molyneux.neurons.decoding import decode_units
+from molyneux.neurons.rankings import Rankings, complete_prefix, rank_for
 from molyneux.neurons.receptive_fields import NO_GRID, receptive_fields, set_field
 from molyneux.neurons.reference import OtherPhoto
 from molyneux.neurons.sinks import patch_norms, sink_patches
+from molyneux.neurons.targets import Sentence, Word, ask_for, read_sentence, unrelated_nouns
 from molyneux.neurons.unit import Unit, top_units, unit_mask
 from molyneux.vision.layout import ImagePrompt
 from molyneux.vision.photo import photo_sha256, read_photo

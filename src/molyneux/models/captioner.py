@@ -15,11 +15,11 @@ from molyneux.adapters.adapt import adapt
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.checkpoints.placement import dtype_named, place_named
 from molyneux.models.compatibility import require_patches, require_room, require_shown
-from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.parts import Parts, require_encoder
 from molyneux.models.presets import DEFAULT, decoding_of, find_preset, published_with
 from molyneux.models.seeing_model import Photo
+from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.reference import Reference, load_reference
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels
 from molyneux.vision.layout import ImagePrompt, Layout, lay_out

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.models.decoding_rule import Decoding
 from molyneux.models.generation import MAX_TOKENS
+from molyneux.neurons.decoding_rule import Decoding
 from molyneux.neurons.reference import Reference
 from molyneux.vision.encoder import PatchGrid, Preprocessing
 from molyneux.vision.layout import ImagePrompt

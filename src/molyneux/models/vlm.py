@@ -19,10 +19,10 @@ from molyneux.adapters.language_model import LanguageModel
 from molyneux.adapters.registry import find_vision_family, text_family
 from molyneux.adapters.vlm_families import IMAGE, TOKENS, VisionFamily
 from molyneux.errors import AdapterError, MolyneuxError, UsageError, is_out_of_memory, quote
-from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.seeing_model import Photo
 from molyneux.models.vlm_images import OwnEye
+from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.reference import Reference
 from molyneux.vision.layout import Beside, ImagePrompt
 from molyneux.vision.photo import read_photo

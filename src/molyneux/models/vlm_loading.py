@@ -20,8 +20,8 @@ from molyneux.checkpoints.pretrained import (
 from molyneux.checkpoints.sources import find_checkpoint
 from molyneux.checkpoints.weight_files import hash_weights, joint_hash, weight_files
 from molyneux.errors import WeightsError
-from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.models.vlm import VisionLanguageModel
+from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.reference import load_reference
 from molyneux.weights.fetch import Note, silent
 

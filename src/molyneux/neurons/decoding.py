@@ -8,16 +8,20 @@ written, sign(activation) x row, through the scale of a norm after the MLP where
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
+from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.unit import Unit
+from molyneux.words.dictionary import NEEDED, TOP, is_word
 
+TOKENS = 10
+_UNITS = 256  # decoded at once: 50 MB of logits
 CHUNK = 512
 
 
@@ -170,3 +174,74 @@ def find_writers(
     ).tolist()
     ordered = sorted(range(len(chosen)), key=lambda i: (ranks[i], i))[:top]
     return [(*chosen[i], ranks[i]) for i in ordered]
+
+
+@torch.no_grad()
+def interpretable_table(
+    model: LanguageModel,
+    on_layer: Callable[[int], None] = lambda layer: None,
+    *,
+    final_norm: bool = True,
+    bias: bool = False,
+    written: bool = True,
+) -> Bool[Tensor, "2 layers d_mlp"]:
+    """Return whether each unit's ten tokens are words, written negatively and positively.
+
+    Args:
+        written: whether units are decoded in the direction written; else both are the positive.
+    """
+    table = torch.zeros(2, model.n_layers, model.d_mlp, dtype=torch.bool)
+    unembedding = model.unembedding().float()
+    offset = model.unembedding_bias() if bias else None
+    texts = (model.token_text(token) for token in range(model.d_vocab))
+    words = torch.tensor([is_word(text) for text in texts], device=unembedding.device)
+    for layer in range(model.n_layers):
+        for start in range(0, model.d_mlp, CHUNK):
+            units = [Unit(layer, k) for k in range(start, min(start + CHUNK, model.d_mlp))]
+            positive = unit_logits(model, units, [1] * len(units), final_norm, False, unembedding)
+            for row, sign in ((1, 1), (0, -1)) if written else ((1, 1),):
+                # What is written negatively is the negative, exactly: one product serves both.
+                logits = positive if sign > 0 else -positive
+                if offset is not None:
+                    logits = logits + offset.float().to(logits.device)
+                found = words[logits.topk(TOP, dim=1).indices].sum(dim=1) >= NEEDED
+                table[row, layer, start : start + len(units)] = found.cpu()
+        on_layer(layer)
+    if not written:
+        table[0] = table[1]
+    return table
+
+
+@torch.no_grad()
+def read_units(
+    model: LanguageModel,
+    signed: Sequence[tuple[Unit, int]],
+    token_id: int,
+    decoding: Decoding = DEFAULT_DECODING,
+) -> list[tuple[str, float]]:
+    """Return each unit's text, and the share of the vocabulary it raises above a token.
+
+    The same as `decode_units` and `token_ranks`, from one product with the unembedding.
+    """
+    unembedding = model.unembedding().float()
+    texts: dict[int, str] = {}
+    found: list[tuple[str, float]] = []
+    for start in range(0, len(signed), _UNITS):
+        part = signed[start : start + _UNITS]
+        units = [unit for unit, _ in part]
+        signs = [sign if decoding.written else 1 for _, sign in part]
+        logits = unit_logits(model, units, signs, decoding.final_norm, decoding.bias, unembedding)
+        raised = logits.topk(min(TOKENS, logits.shape[1]), dim=1).indices.tolist()
+        above = (logits > logits[:, token_id, None]).sum(dim=1)
+        for tokens, place in zip(raised, above.tolist(), strict=True):
+            for token in tokens:
+                if token not in texts:
+                    texts[token] = model.token_text(token)
+            text = text_of(texts[token] for token in tokens)
+            found.append((text, place / logits.shape[1]))
+    return found
+
+
+def text_of(tokens: Iterable[str]) -> str:
+    """Return tokens as one text: the space around each removed, joined by single spaces."""
+    return " ".join(stripped for token in tokens if (stripped := token.strip()))

@@ -19,9 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from molyneux.errors import WeightsError
-from molyneux.metrics.moments import Moments
 from molyneux.neurons.attribution import VIEWS, Attribution, View
-from molyneux.neurons.specificity import specific_scores
 from molyneux.neurons.unit import Unit, top_units
 from molyneux.store import write_at_once
 
@@ -264,3 +262,66 @@ def _content_hash(tensors: dict[str, Tensor]) -> str:
 def _units(pairs: Sequence[Any] | Tensor) -> list[Unit]:
     rows = pairs.tolist() if isinstance(pairs, Tensor) else pairs
     return [Unit(int(layer), int(unit)) for layer, unit in rows]
+
+
+def specific_scores(
+    score: Float[Tensor, "layers d_mlp"],
+    mean: Float[Tensor, "layers d_mlp"],
+    deviation: Float[Tensor, "layers d_mlp"],
+) -> Float[Tensor, "layers d_mlp"]:
+    """Return (score - mean) / (deviation + d0), in units of that denominator.
+
+    `mean` and `deviation` are of the same unit's score over reference photos, each with its own
+    first noun. d0, the median deviation of the layer, keeps near-dead units from winning (the
+    fudge factor of SAM: Tusher, Tibshirani and Chu 2001). Units whose score is not positive, units
+    that never varied where d0 is 0 too, and layers without spread are -inf: they never rank.
+    """
+    d0 = deviation.median(dim=1, keepdim=True).values
+    spread = deviation.amax(dim=1, keepdim=True) > 0
+    denominator = deviation + d0
+    specific = (score - mean) / denominator.clamp(min=torch.finfo(score.dtype).tiny)
+    eligible = (score > 0) & spread & (denominator > 0)
+    return torch.where(eligible, specific, torch.full_like(specific, -torch.inf))
+
+
+@dataclass
+class Moments:
+    """Elementwise mean and deviation of tensors of one shape (Chan, Golub and LeVeque 1983)."""
+
+    count: int = 0
+    mean: Tensor | None = None
+    squares: Tensor | None = None
+
+    def add(self, value: Tensor) -> None:
+        """Take one more observation."""
+        self.merge(Moments(1, value.double(), torch.zeros_like(value, dtype=torch.float64)))
+
+    def merge(self, other: Moments) -> None:
+        """Take all observations of another stream."""
+        if other.mean is None or other.squares is None:
+            return
+        if self.mean is None or self.squares is None:
+            self.count, self.mean, self.squares = other.count, other.mean, other.squares
+            return
+        total = self.count + other.count
+        difference = other.mean - self.mean
+        self.mean = self.mean + difference * other.count / total
+        self.squares = (
+            self.squares + other.squares + difference**2 * self.count * other.count / total
+        )
+        self.count = total
+
+    def without(self, value: Tensor) -> Moments:
+        """Return the moments as they were without one of the observations."""
+        assert self.mean is not None
+        assert self.squares is not None
+        value = value.double()
+        rest = self.count - 1
+        mean = (self.count * self.mean - value) / max(1, rest)
+        squares = self.squares - (value - self.mean) * (value - mean)
+        return Moments(rest, mean, squares.clamp(min=0))
+
+    def deviation(self) -> Tensor:
+        """Return the standard deviation (n - 1); zeros for fewer than two observations."""
+        assert self.squares is not None
+        return (self.squares / max(1, self.count - 1)).sqrt()

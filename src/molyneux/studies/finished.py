@@ -125,7 +125,7 @@ def settings_of(manifest: Mapping[str, Any]) -> StudySettings:
 
 def write_model_tables(run: Run, captioner: SeeingModel) -> None:
     """Keep what the summaries need of the model: interpretable units, sinks, row norms."""
-    from molyneux.explain.rankings import row_norms
+    from molyneux.neurons.rankings import row_norms
 
     reference = captioner.reference
     assert reference is not None

@@ -12,13 +12,12 @@ from torch import Tensor
 
 from molyneux.data.dataset import Item
 from molyneux.data.synonyms import category_of
-from molyneux.explain.rankings import row_norms
-from molyneux.explain.words import Sentence, Word, read_sentence, word_tokens
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.attribution import Attribution, Target, UnitScores, View, attribute_units
-from molyneux.neurons.controls import matched_units, random_units
+from molyneux.neurons.rankings import matched_units, random_units, row_norms
 from molyneux.neurons.reference import OtherPhoto, Reference
 from molyneux.neurons.sinks import patch_norms, sink_patches
+from molyneux.neurons.targets import Sentence, Word, read_sentence, word_tokens
 from molyneux.neurons.unit import Unit, top_units
 from molyneux.studies.settings import StudySettings, draw_seed
 from molyneux.vision.layout import ImagePrompt

@@ -17,7 +17,6 @@ from molyneux.studies.finished import Finished
 from molyneux.studies.parts import MEASURED, SCORED, Phase, read_part
 from molyneux.studies.results import NONE
 from molyneux.studies.settings import NO_SCORER, StudySettings
-from molyneux.words.nouns import find_nouns
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -136,18 +135,6 @@ CLIP = Metric(
     {"random": "19.22", "prompts": "19.17", "caption_nouns": "23.62", "human_nouns": "27.89"},
     0.87,
 )
-
-
-def text_of(tokens: Iterable[str]) -> str:
-    """Return tokens as one text: the space around each removed, joined by single spaces."""
-    return " ".join(stripped for token in tokens if (stripped := token.strip()))
-
-
-def nouns_text(captions: Iterable[str]) -> str:
-    """Return the distinct nouns of captions, singular, in the order they are first named."""
-    return " ".join(
-        dict.fromkeys(noun.lemma for caption in captions for noun in find_nouns(caption))
-    )
 
 
 @dataclass(frozen=True)

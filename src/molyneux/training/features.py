@@ -27,7 +27,7 @@ from molyneux.errors import PhotoError, RunError, UsageError
 from molyneux.processes import Share, gather
 from molyneux.store import Run
 from molyneux.training.crops import views_of
-from molyneux.training.examples import Examples
+from molyneux.training.examples import Example, Examples
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels
 
 BATCH = 32

@@ -7,6 +7,7 @@ lemmas from a plural rule of our own.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from molyneux.words.singular import singular
@@ -205,3 +206,10 @@ def _is_colour_here(words: list[str], after: str, i: int) -> bool:
     before = words[i - 1] if i else ""
     joined = before == "and" and i > 1 and words[i - 2] in _COLOURS
     return before == "in" or before in _COLOURS or joined
+
+
+def nouns_text(captions: Iterable[str]) -> str:
+    """Return the distinct nouns of captions, singular, in the order they are first named."""
+    return " ".join(
+        dict.fromkeys(noun.lemma for caption in captions for noun in find_nouns(caption))
+    )

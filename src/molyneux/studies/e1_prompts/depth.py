@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Int
 from torch.nn.functional import normalize
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.explain.words import word_tokens
-from molyneux.hooks import capture
+from molyneux.neurons.lens import at_head_width, patch_streams, through_lens, token_places
+from molyneux.neurons.targets import word_tokens
 from molyneux.statistics.permutations import best_of_k_expectation
-from molyneux.vision.layout import ImagePrompt
 
 if TYPE_CHECKING:
     from molyneux.studies.subject import Subject
@@ -33,7 +31,6 @@ ROLES = ("first", "human", "control")
 PATCHES = ("all", "no_sinks")
 TOP = 5
 MAX_CONTROLS = 8
-_ROWS = 512  # positions whose logits over the whole vocabulary are held at once: 100 MB
 
 SCHEMA = pa.schema(
     [
@@ -92,71 +89,6 @@ def _first_tokens(model: LanguageModel, nouns: Sequence[str], taken: set[int]) -
     return [token for token in dict.fromkeys(tokens) if token not in taken]
 
 
-@torch.no_grad()
-def patch_streams(
-    model: LanguageModel, prompt: ImagePrompt
-) -> list[Float[Tensor, "patches width"]]:
-    """Return one photo's input embeddings at the patches, then the stream after every layer."""
-    layers = {layer: model.layer(layer) for layer in range(model.n_layers)}
-    with capture(layers, at="output") as seen:
-        model.run(inputs_embeds=prompt.embeddings, beside=prompt.given(), keep=1)
-    streams = [prompt.embeddings, *(seen[layer] for layer in range(model.n_layers))]
-    place = model.unembedding().device
-    return [stream[0, prompt.patches].float().to(place) for stream in streams]
-
-
-@torch.no_grad()
-def through_lens(
-    model: LanguageModel, stream: Float[Tensor, "rows width"]
-) -> Float[Tensor, "rows d_model"]:
-    """Return what the head would be given, were the stream the last layer's: normed by the
-    model's own final norm, where it has one."""
-    norm = _final_norm(model)
-    if norm is not None and stream.shape[1] == model.d_stream:
-        # The norm may lie on another device than the head, which is beside tied embeddings.
-        stream = norm(stream.to(model.dtype)).float().to(stream.device)
-    return _at_head_width(model, stream)
-
-
-def _final_norm(model: LanguageModel) -> nn.Module | None:
-    if model.family.final_norm is None:
-        return None
-    norms = model.norms_of_stream(model.n_layers - 1)
-    return norms[-1] if norms else None
-
-
-def _at_head_width(model: LanguageModel, stream: Tensor) -> Tensor:
-    # Where the stream is of another width (OPT-350m), only input embeddings have the head's.
-    return stream if stream.shape[1] == model.d_model else model.to_head(stream)
-
-
-@torch.no_grad()
-def token_places(
-    rows: Float[Tensor, "rows d_model"],
-    table: Float[Tensor, "d_vocab d_model"],
-    tokens: Sequence[int],
-    bias: Float[Tensor, " d_vocab"] | None = None,
-) -> Int[np.ndarray, "rows tokens"]:
-    """Return the place of each token among all by product with each row; 0 is the first."""
-    found = np.zeros((len(rows), len(tokens)), dtype=np.int64)
-    for start in range(0, len(rows), _ROWS):
-        logits = rows[start : start + _ROWS] @ table.T
-        if bias is not None:
-            logits += bias
-        if logits.device.type != "cpu":  # counted where they are: they are hundreds of megabytes
-            above_each = [(logits > logits[:, token, None]).sum(dim=1) for token in tokens]
-            found[start : start + _ROWS] = torch.stack(above_each, dim=1).cpu().numpy()
-            continue
-        values = logits.numpy()
-        above = np.empty(values.shape[1], dtype=bool)
-        # One row at a time stays in a core's cache, and counts three times as fast as `axis=1`.
-        for place, row in enumerate(values, start):
-            for column, token in enumerate(tokens):
-                np.greater(row, row[token], out=above)
-                found[place, column] = np.count_nonzero(above)
-    return found
-
-
 def measure_depth(subject: Subject) -> list[dict[str, Any]]:
     """Return the rows of `SCHEMA` for one photo."""
     model, nouns = subject.model, wanted_nouns(subject)
@@ -166,7 +98,7 @@ def measure_depth(subject: Subject) -> list[dict[str, Any]]:
     n_patches = len(streams[0])
     bias = model.unembedding_bias()
     embeddings = normalize(model.input_embeddings().float(), dim=1)
-    by_cosine = torch.cat([_at_head_width(model, stream) for stream in streams])
+    by_cosine = torch.cat([at_head_width(model, stream) for stream in streams])
     by_lens = torch.cat([through_lens(model, stream) for stream in streams])
     places = {
         "cosine": token_places(by_cosine.to(embeddings.device), embeddings, nouns.tokens),

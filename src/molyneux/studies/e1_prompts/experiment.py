@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""E1: what image prompts say by themselves, and from which layer on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import torch
 
-from molyneux.neurons.prompts import nearest_tokens, random_prompts
+from molyneux.neurons.decoding import text_of
+from molyneux.neurons.lens import nearest_tokens, random_prompts
 from molyneux.studies.e1_prompts.depth import SCHEMA as DEPTH
 from molyneux.studies.e1_prompts.depth import measure_depth
 from molyneux.studies.e1_prompts.measure import (
@@ -15,13 +16,14 @@ from molyneux.studies.e1_prompts.measure import (
     NEAREST,
     PROMPTS,
     TEXTS,
-    _mean,
-    _random_tokens,
-    _token_norm,
+    mean_of,
     pair_cosine,
+    random_tokens,
+    token_norm,
 )
 from molyneux.studies.experiment import Experiment, PhotoRecord, Rows, Scorers
-from molyneux.studies.texts import nouns_text, score_texts, text_of
+from molyneux.studies.texts import score_texts
+from molyneux.words.nouns import nouns_text
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -45,7 +47,7 @@ class Prompts(Experiment):
         """Return a photo's nearest tokens, its geometry, and its nouns' places at every layer."""
         prompts = subject.projected.float().cpu()
         random = random_prompts(prompts, subject.seed("E1 random vectors"))
-        tokens = _random_tokens(subject, len(prompts))
+        tokens = random_tokens(subject, len(prompts))
         together = torch.cat([prompts, random, tokens])
         near = nearest_tokens(subject.model, together, NEAREST)
         n = len(prompts)
@@ -64,10 +66,10 @@ class Prompts(Experiment):
         ]
         geometry = {
             "prompt_norm": float(prompts.norm(dim=1).mean()),
-            "token_norm": _token_norm(subject.model),
-            "prompt_nearest": _mean(found.cosine[0] for found in own),
-            "random_nearest": _mean(found.cosine[0] for found in drawn),
-            "token_nearest": _mean(found.cosine[1] for found in other),  # the first is itself
+            "token_norm": token_norm(subject.model),
+            "prompt_nearest": mean_of(found.cosine[0] for found in own),
+            "random_nearest": mean_of(found.cosine[0] for found in drawn),
+            "token_nearest": mean_of(found.cosine[1] for found in other),  # the first is itself
             "prompt_pair": pair_cosine(prompts),
             "random_pair": pair_cosine(random),
             "token_pair": pair_cosine(tokens),

@@ -62,13 +62,14 @@ TEXTS = pa.schema(
 `caption`, `caption_nouns` and `human_nouns` one."""
 
 
-def _mean(values: Iterable[float]) -> float:
+def mean_of(values: Iterable[float]) -> float:
+    """Return the mean of at least one value."""
     found = list(values)
     return float(sum(found) / len(found))
 
 
 @torch.no_grad()
-def _token_norm(model: LanguageModel) -> float:
+def token_norm(model: LanguageModel) -> float:
     """Return the mean norm of all tokens as they stand beside the prompts.
 
     Gemma's embedding layer multiplies its rows, so the table alone would not do.
@@ -78,7 +79,7 @@ def _token_norm(model: LanguageModel) -> float:
     return float(torch.cat(norms).mean())
 
 
-def _random_tokens(subject: Subject, n: int) -> Float[Tensor, "n d"]:
+def random_tokens(subject: Subject, n: int) -> Float[Tensor, "n d"]:
     """Return the input embeddings of random tokens."""
     embeddings = subject.model.input_embeddings()
     generator = torch.Generator().manual_seed(subject.seed("E1 random tokens"))

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""How many units and photos E2 compares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""E2: the tokens of the top units against the photo and its captions."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from molyneux.neurons.attribution import VIEWS
+from molyneux.neurons.decoding import read_units
 from molyneux.studies.e2_agreement.design import FIRST, MATCHED, SCORED
 from molyneux.studies.e2_agreement.measure import (
     CONTROLS,
     SCORES,
     UNITS,
     Listed,
-    _controls,
-    _listed,
-    _summed,
-    read_units,
+    control_units,
+    listed_rows,
+    summed,
 )
 from molyneux.studies.experiment import Experiment, PhotoRecord, Rows, Scorers
 from molyneux.studies.subject import RANKINGS
@@ -50,13 +50,13 @@ class Agreement(Experiment):
         for view in VIEWS:
             for ranking in RANKINGS:
                 units = subject.ranking(view, ranking, subject.settings.units)
-                own += _listed(subject, view, ranking, units)
+                own += listed_rows(subject, view, ranking, units)
                 if ranking in MATCHED:
                     matched = subject.matched_by_norm(units)
-                    controls += _controls(subject, view, ranking, "matched", matched)
+                    controls += control_units(subject, view, ranking, "matched", matched)
                 if (view, ranking) == ("patches", "top"):
                     random = subject.random(units, "E2 random")
-                    controls += _controls(subject, view, ranking, "random", random)
+                    controls += control_units(subject, view, ranking, "random", random)
         signed = sorted({(listed.unit, listed.sign) for listed in [*own, *controls]})
         token = subject.target.token_id
         texts = dict(
@@ -102,7 +102,7 @@ class Agreement(Experiment):
         scores = score_texts(texts, own["captions"] or [], photo, scorers)
         return {
             "e2_scores": [
-                {"view": view, "ranking": ranking, "against": against, **_summed(rows, scores)}
+                {"view": view, "ranking": ranking, "against": against, **summed(rows, scores)}
                 for (view, ranking, against), rows in lists.items()
             ]
         }

@@ -12,22 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
-from molyneux.adapters.language_model import LanguageModel
-from molyneux.models.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.attribution import View
-from molyneux.neurons.decoding import unit_logits
 from molyneux.neurons.unit import Unit
 from molyneux.statistics.permutations import best_of_k_expectation
 from molyneux.studies.e2_agreement.design import BEST_OF
-from molyneux.studies.texts import TextScores, text_of
+from molyneux.studies.texts import TextScores
 
 if TYPE_CHECKING:
     from molyneux.studies.subject import Subject
 
-TOKENS = 10
-_UNITS = 256  # decoded at once: 50 MB of logits
 
 UNITS = pa.schema(
     [
@@ -99,7 +93,8 @@ class Listed:
     row: dict[str, Any]
 
 
-def _listed(subject: Subject, view: View, ranking: str, units: list[Unit]) -> list[Listed]:
+def listed_rows(subject: Subject, view: View, ranking: str, units: list[Unit]) -> list[Listed]:
+    """Return the rows of a ranking's units, best first, each with its scores."""
     if not units:
         return []
     scores = subject.scores(view, without_sinks=ranking.endswith("_no_sinks"))
@@ -131,9 +126,10 @@ def _listed(subject: Subject, view: View, ranking: str, units: list[Unit]) -> li
     return listed
 
 
-def _controls(
+def control_units(
     subject: Subject, view: View, ranking: str, control: str, drawn: Sequence[Unit | None]
 ) -> list[Listed]:
+    """Return the rows of the units drawn to compare a ranking with; None has no row."""
     found = [(rank, unit) for rank, unit in enumerate(drawn) if unit is not None]
     signs = subject.signs(view, [unit for _, unit in found])
     return [
@@ -154,37 +150,7 @@ def _controls(
     ]
 
 
-@torch.no_grad()
-def read_units(
-    model: LanguageModel,
-    signed: Sequence[tuple[Unit, int]],
-    token_id: int,
-    decoding: Decoding = DEFAULT_DECODING,
-) -> list[tuple[str, float]]:
-    """Return each unit's text, and the share of the vocabulary it raises above a token.
-
-    The same as `decode_units` and `token_ranks`, from one product with the unembedding.
-    """
-    unembedding = model.unembedding().float()
-    texts: dict[int, str] = {}
-    found: list[tuple[str, float]] = []
-    for start in range(0, len(signed), _UNITS):
-        part = signed[start : start + _UNITS]
-        units = [unit for unit, _ in part]
-        signs = [sign if decoding.written else 1 for _, sign in part]
-        logits = unit_logits(model, units, signs, decoding.final_norm, decoding.bias, unembedding)
-        raised = logits.topk(min(TOKENS, logits.shape[1]), dim=1).indices.tolist()
-        above = (logits > logits[:, token_id, None]).sum(dim=1)
-        for tokens, place in zip(raised, above.tolist(), strict=True):
-            for token in tokens:
-                if token not in texts:
-                    texts[token] = model.token_text(token)
-            text = text_of(texts[token] for token in tokens)
-            found.append((text, place / logits.shape[1]))
-    return found
-
-
-def _summed(rows: Sequence[dict[str, Any]], scores: TextScores) -> dict[str, Any]:
+def summed(rows: Sequence[dict[str, Any]], scores: TextScores) -> dict[str, Any]:
     """Return one list's columns of `SCORES`: what is made of the scores of its texts."""
     found: dict[str, Any] = {"units": len(rows)}
     each = [scores.of(row["text"]) for row in rows]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from molyneux.neurons.decoding import TOKENS
 from molyneux.statistics.bootstrap import mean
 from molyneux.studies.e2_agreement.design import BEST_OF, FIRST, SCORED
-from molyneux.studies.e2_agreement.measure import TOKENS
 from molyneux.studies.finished import Columns, Finished, per_photo
 from molyneux.studies.results import (
     Cell,

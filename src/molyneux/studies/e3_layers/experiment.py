@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""E3: which layers the top units lie in, and how many write words."""
 
 from __future__ import annotations
 

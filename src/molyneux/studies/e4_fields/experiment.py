@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""E4: where units look, against the mask of what they name."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from molyneux.neurons.receptive_fields import NO_GRID
 from molyneux.studies.e4_fields.measure import (
     FIELDS,
     TARGETS,
-    _outcome,
     compare,
     find_goals,
+    outcome_row,
     unit_lists,
 )
 from molyneux.studies.e4_fields.summary import summarise
@@ -35,11 +35,11 @@ class Fields(Experiment):
     def measure(self, subject: Subject) -> Rows:
         """Return a photo's rows: none without a noun in its caption, nor without patches."""
         if not subject.captioner.encoder.grid.has_patches:
-            return {"e4_fields": [], "e4_targets": [_outcome("photo", None, NO_GRID)]}
+            return {"e4_fields": [], "e4_targets": [outcome_row("photo", None, NO_GRID)]}
         if subject.word is None:
             return {
                 "e4_fields": [],
-                "e4_targets": [_outcome("caption", None, "the caption has no noun")],
+                "e4_targets": [outcome_row("caption", None, "the caption has no noun")],
             }
         goals, outcomes = find_goals(subject)
         rows: list[dict[str, Any]] = []

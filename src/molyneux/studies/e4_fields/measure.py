@@ -76,7 +76,8 @@ class Goal:
     mask: Bool[np.ndarray, "size size"]
 
 
-def _outcome(kind: str, category: str | None, outcome: str) -> dict[str, Any]:
+def outcome_row(kind: str, category: str | None, outcome: str) -> dict[str, Any]:
+    """Return the row that says what became of a word."""
     return {"kind": kind, "category": category, "outcome": outcome}
 
 
@@ -86,17 +87,17 @@ def find_goals(subject: Subject) -> tuple[list[Goal], list[dict[str, Any]]]:
     outcomes: list[dict[str, Any]] = []
     named, item = subject.category, subject.item
     if not item.has_masks:
-        outcomes.append(_outcome("caption", named, "the photo has no mask"))
+        outcomes.append(outcome_row("caption", named, "the photo has no mask"))
     elif named is None:
-        outcomes.append(_outcome("caption", None, "the noun names no annotated category"))
+        outcomes.append(outcome_row("caption", None, "the noun names no annotated category"))
     elif item.instances.get(named) != 1:
-        outcomes.append(_outcome("caption", named, "not a single instance"))
+        outcomes.append(outcome_row("caption", named, "not a single instance"))
     else:
         wanted.insert(0, ("caption", named, 0))
     goals = []
     for kind, category, target in wanted:
         mask, reason = _seen_mask(subject, category)
-        outcomes.append(_outcome(kind, category, reason))
+        outcomes.append(outcome_row(kind, category, reason))
         if mask is not None:
             goals.append(Goal(kind, category, target, mask))
     return goals, outcomes

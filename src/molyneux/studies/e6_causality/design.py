@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from molyneux.neurons.ablation import Positions
 from molyneux.neurons.attribution import VIEWS, View
-from molyneux.neurons.controls import complete_prefix
+from molyneux.neurons.rankings import complete_prefix
 from molyneux.neurons.unit import Unit
 from molyneux.studies.subject import Subject
 

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""E6: words and captions with units switched off."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from PIL import Image
 
-from molyneux.explain.curves import ablation_grid
+from molyneux.neurons.ablation import ablation_grid, replaced_logits
 from molyneux.neurons.unit import Unit
 from molyneux.studies.e6_causality.captions import ablated_captions, captioned_sets, score_captions
 from molyneux.studies.e6_causality.design import HEADLINE, Silenced, design
@@ -19,11 +19,10 @@ from molyneux.studies.e6_causality.measure import (
     REPLACED,
     UNITS,
     Measured,
-    _silence,
-    _sorted,
     blank_activation,
     effects,
-    replaced_logits,
+    in_order,
+    silence,
 )
 from molyneux.studies.e6_causality.singles import single_units
 from molyneux.studies.experiment import Experiment, PhotoRecord, Rows, Scorers
@@ -57,9 +56,9 @@ class Causality(Experiment):
         alone = list(dict.fromkeys((unit,) for _, _, unit in singles))
         logits: dict[tuple[str, tuple[Unit, ...]], Tensor] = {}
         for positions in POSITIONS:
-            wanted = [_sorted(row.units) for row in chosen if row.positions == positions]
+            wanted = [in_order(row.units) for row in chosen if row.positions == positions]
             more = alone if positions == "patches" else []
-            logits |= _silence(subject, positions, [(), *wanted, *more])
+            logits |= silence(subject, positions, [(), *wanted, *more])
         intact = logits["all", ()]
         at = Measured.of(subject, intact)
         curves = []
@@ -68,7 +67,7 @@ class Causality(Experiment):
             row = Silenced("patches", positions, "intact", None, 0, ())
             curves.append(self._row(subject, row, "zero", values))
         for row in chosen:
-            found = logits[row.positions, _sorted(row.units)]
+            found = logits[row.positions, in_order(row.units)]
             values = effects(found, logits[row.positions, ()], at)
             curves.append(self._row(subject, row, "zero", values))
         curves += self._replaced(subject, chosen, logits["patches", ()], at)

@@ -7,7 +7,7 @@ silencing at the patches alone, replacing instead of zeroing, and what happens t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,11 @@ from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.data.synonyms import category_of
-from molyneux.explain.words import EVERYDAY, unrelated_nouns, word_tokens
-from molyneux.hooks import capture, edit
-from molyneux.neurons.ablation import Positions, ablated_logits, batches
-from molyneux.neurons.unit import Unit, unit_mask
+from molyneux.hooks import capture
+from molyneux.neurons.ablation import Positions, ablated_logits
+from molyneux.neurons.targets import EVERYDAY, unrelated_nouns, word_tokens
+from molyneux.neurons.unit import Unit
 from molyneux.studies.subject import Subject
-from molyneux.vision.layout import ImagePrompt
 
 # Everyday nouns that a photo's word may compete with, besides those of `EVERYDAY`.
 MORE_NOUNS = tuple(
@@ -97,11 +96,12 @@ BERTSCORE = pa.schema(
 )
 
 
-def _sorted(units: tuple[Unit, ...]) -> tuple[Unit, ...]:
+def in_order(units: tuple[Unit, ...]) -> tuple[Unit, ...]:
+    """Return a set's units as they are compared: the same units are one set."""
     return tuple(sorted(units))
 
 
-def _silence(
+def silence(
     subject: Subject, positions: Positions, sets: list[tuple[Unit, ...]]
 ) -> dict[tuple[str, tuple[Unit, ...]], Tensor]:
     """Return the logits without each distinct set; the same units in another order are one set."""
@@ -194,42 +194,3 @@ def blank_activation(subject: Subject) -> Float[Tensor, "layers patches d_mlp"]:
         model.run(inputs_embeds=prompt.embeddings, beside=prompt.given(), keep=1)
     shape = (prompt.n_positions, -1)
     return torch.stack([seen[k].float().reshape(shape)[prompt.patches].cpu() for k in modules])
-
-
-@torch.no_grad()
-def replaced_logits(
-    model: LanguageModel,
-    prompt: ImagePrompt,
-    sets: Sequence[tuple[Sequence[Unit], Float[Tensor, "layers patches d_mlp"]]],
-) -> Float[Tensor, "sets vocab"]:
-    """Return the next token's logits with each set's units given other activations at the patches.
-
-    The prompt holds one photo. As `ablated_logits` with `positions="patches"`, where all the
-    activations given are zero.
-    """
-    rows: list[Tensor] = []
-    for part in batches(sets, prompt.n_positions):
-        masks = torch.stack([unit_mask(list(s), model.n_layers, model.d_mlp) for s, _ in part])
-        given = [values for _, values in part]
-
-        def change(
-            layer: int,
-            activation: Tensor,
-            masks: Tensor = masks,
-            given: list[Tensor] = given,
-        ) -> Tensor:
-            shape = activation.shape
-            values = activation.reshape(len(given), -1, shape[-1]).clone()
-            at_patches = values[:, prompt.patches]
-            new = torch.stack([v[layer] for v in given]).to(values.device, values.dtype)
-            chosen = masks[:, layer, None, :].to(values.device)
-            values[:, prompt.patches] = torch.where(chosen, new, at_patches)
-            return values.reshape(shape)
-
-        touched = masks.any(dim=2).any(dim=0)
-        modules = {k: model.down_projection(k) for k in range(model.n_layers) if touched[k]}
-        with edit(modules, change):
-            batch = prompt.repeated(len(part))
-            output = model.run(inputs_embeds=batch.embeddings, beside=batch.given(), keep=1)
-        rows.append(output.logits[:, -1].float().cpu())
-    return torch.cat(rows)

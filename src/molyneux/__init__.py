@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from molyneux.adapters import (
         Family,
         LanguageModel,
@@ -51,7 +53,6 @@ _PLACES = {
     "top_units": "neurons.unit",
 }
 
-__version__ = "0.1.0"
 __all__ = [
     "Captioner",
     "Decoding",
@@ -76,6 +77,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("molyneux")
     if name not in _PLACES:
         raise AttributeError(f"module 'molyneux' has no attribute {name!r}")
     return getattr(import_module(f"molyneux.{_PLACES[name]}"), name)

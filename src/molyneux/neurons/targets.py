@@ -52,21 +52,37 @@ class Sentence:
 
 def read_sentence(model: LanguageModel, prompt: ImagePrompt, token_ids: list[int]) -> Sentence:
     """Return a caption with a word for each of its nouns, in order."""
-    ends = [len(model.decode(token_ids[: i + 1])) for i in range(len(token_ids))]
     text = model.decode(token_ids)
+    spans = _characters_of(model, token_ids, text)
     caption = text.strip()
     offset = len(text) - len(text.lstrip())
     words = []
     for noun in find_nouns(caption):
         start, end = noun.start + offset, noun.end + offset
-        first = next(i for i, stop in enumerate(ends) if stop > start)
-        last = next(i for i, stop in enumerate(ends) if stop >= end)
+        first = next(i for i, (reached, _) in enumerate(spans) if reached > start)
+        last = next(i for i, (_, complete) in enumerate(spans) if complete >= end)
         target = Target(token_ids[first], prompt.n_positions + first - 1)
         token = model.token_text(token_ids[first])
         words.append(
             Word(noun.word, noun.lemma, target, token, last - first + 1, (noun.start, noun.end))
         )
     return Sentence(token_ids, caption, words)
+
+
+def _characters_of(model: LanguageModel, token_ids: list[int], text: str) -> list[tuple[int, int]]:
+    """Return how many characters of a text each token reaches into, and how many it completes.
+
+    A prefix of the tokens may end inside a character, of which it has some bytes: it decodes to
+    replacement characters there, as many as the tokenizer likes, or leaves it out. So only what
+    the prefix's text and the whole text begin with alike is complete.
+    """
+    spans = []
+    for i in range(len(token_ids)):
+        prefix = model.decode(token_ids[: i + 1])
+        apart = (k for k, (a, b) in enumerate(zip(prefix, text, strict=False)) if a != b)
+        complete = next(apart, min(len(prefix), len(text)))
+        spans.append((min(complete + (len(prefix) > complete), len(text)), complete))
+    return spans
 
 
 def word_tokens(model: LanguageModel, word: str) -> list[int]:

@@ -20,8 +20,9 @@ from molyneux.cli.model_choice import ModelChoice
 from molyneux.errors import UsageError, WeightsError
 from molyneux.models import parts, presets
 from molyneux.models.captioner import Captioner
+from molyneux.models.choice import DEFAULT_PRESET
 from molyneux.models.parts import Parts
-from molyneux.models.presets import DEFAULT, PRESETS, find_preset, pieces_of
+from molyneux.models.presets import PRESETS, find_preset, pieces_of
 from molyneux.vision.projection import load_projection
 from molyneux.weights import limber
 from molyneux.weights.limber import CHECKPOINTS, blob_id, projection_path
@@ -101,7 +102,7 @@ def test_a_language_model_alone_takes_no_encoder(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(parts, "_encoder", lambda *_: pytest.fail("loaded"))
     model, decoding = ModelChoice().load_language()
     assert model is tiny
-    assert decoding == find_preset(DEFAULT).decoding
+    assert decoding == find_preset(DEFAULT_PRESET).decoding
 
 
 def test_only_nfrn50_has_a_projection_for_random_weights() -> None:

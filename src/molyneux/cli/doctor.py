@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
-from molyneux.cli.options import DEFAULT_PRESET, AsJson, note, show, show_json
+from molyneux.cli.options import AsJson, note, show, show_json
+from molyneux.models.choice import DEFAULT_PRESET
 
 if TYPE_CHECKING:
     from molyneux.adapters.proof.prove import Check

@@ -16,7 +16,6 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", help="Run folder; molyneux-runs/<time> here if not given."),
 ]
-DEFAULT_PRESET = "smollm2-effnet"
 
 
 def note(line: str) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molyneux.cli.options import DEFAULT_PRESET, AsJson, Preset, note, show, show_json
+from molyneux.cli.options import AsJson, Preset, note, show, show_json
 from molyneux.cli.progress import Bars
+from molyneux.models.choice import DEFAULT_PRESET
 
 if TYPE_CHECKING:
     from molyneux.training.evaluation import Backbone

@@ -14,10 +14,11 @@ from torch import Tensor
 from molyneux.adapters.adapt import adapt
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.checkpoints.placement import dtype_named, place_named
+from molyneux.models.choice import DEFAULT_PRESET
 from molyneux.models.compatibility import require_patches, require_room, require_shown
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.parts import Parts, require_encoder
-from molyneux.models.presets import DEFAULT, decoding_of, find_preset, published_with
+from molyneux.models.presets import decoding_of, find_preset, published_with
 from molyneux.models.seeing_model import Photo
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.reference import Reference, load_reference
@@ -163,7 +164,7 @@ class Captioner:
         layer = _LAYER.fullmatch(str(recorded["encoder"]))
         table = None if reference is None else load_reference(reference)
         parts = Parts.load(
-            find_preset(DEFAULT),
+            find_preset(DEFAULT_PRESET),
             number,
             note,
             language_model=str(language_model),

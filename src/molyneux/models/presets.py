@@ -10,14 +10,13 @@ from types import MappingProxyType
 from typing import Any
 
 from molyneux.errors import UsageError, WeightsError
+from molyneux.models.choice import DEFAULT_PRESET
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.weights import efficientnet, smollm2
 from molyneux.weights import limber_checkpoints as limber
 from molyneux.weights.cache import RECORD, cache_dir
 from molyneux.weights.limber_checkpoints import CHECKPOINTS, Checkpoint
 
-DEFAULT = "smollm2-effnet"
-"""The preset where none is named."""
 _PROJECTIONS = Path(__file__).parent / "projections"
 
 
@@ -102,7 +101,7 @@ class Preset:
 
 
 _SMOLLM2_EFFNET = Preset(
-    name=DEFAULT,
+    name=DEFAULT_PRESET,
     language_model="SmolLM2-135M-Instruct Q4_1",
     encoder="efficientnet-lite0",  # as the encoder names itself in provenance records
     projection=_PROJECTIONS / "smollm2-effnet.safetensors",

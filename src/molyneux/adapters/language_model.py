@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -45,6 +45,20 @@ def _weight(module: nn.Module) -> Tensor:
     found = parameter_of(module, "weight")
     assert found is not None
     return found
+
+
+@runtime_checkable
+class Prompt(Protocol):
+    """What is read in one pass: photos with their text (`ImagePrompt`)."""
+
+    @property
+    def embeddings(self) -> Float[Tensor, "photos positions d_model"]:
+        """What the model is given as `inputs_embeds`."""
+        ...
+
+    def given(self) -> dict[str, Int[Tensor, "*axes photos positions"]]:
+        """Return what it is given beside them."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -270,6 +284,12 @@ class LanguageModel:
         if keep:
             output.logits = output.logits[:, -keep:]
         return output
+
+    def read(self, prompt: Prompt, *, keep: int = 0, use_cache: bool = False) -> Any:
+        """Return the output of the forward pass over photos laid out with their text (`run`)."""
+        return self.run(
+            inputs_embeds=prompt.embeddings, beside=prompt.given(), keep=keep, use_cache=use_cache
+        )
 
     def embed(self, token_ids: Int[Tensor, "*batch pos"]) -> Float[Tensor, "*batch pos d_model"]:
         """Return what the model's own embedding layer makes of token ids."""

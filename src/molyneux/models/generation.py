@@ -38,9 +38,7 @@ def continue_greedily(
     written: list[list[int]] = [[] for _ in range(rows)]
     open_rows = set(range(rows))
     ends = end_tokens(model)
-    output = model.run(
-        inputs_embeds=prompt.embeddings, beside=prompt.given(), use_cache=True, keep=1
-    )
+    output = model.read(prompt, keep=1, use_cache=True)
     for step in range(max_tokens):
         logits = output.logits[:, -1, : model.d_vocab]
         require_finite(model, logits)

@@ -92,8 +92,7 @@ def ablated_logits(
     for part in batches(sets, prompt.n_positions):
         masks = torch.stack([unit_mask(list(s), model.n_layers, model.d_mlp) for s in part])
         with silenced(model, masks, prompt.patches, positions):
-            batch = prompt.repeated(len(part))
-            output = model.run(inputs_embeds=batch.embeddings, beside=batch.given(), keep=1)
+            output = model.read(prompt.repeated(len(part)), keep=1)
         rows.append(output.logits[:, -1].float().cpu())
     found = torch.cat(rows)
     require_finite(model, found[:, : model.d_vocab])
@@ -148,8 +147,7 @@ def replaced_logits(
         touched = masks.any(dim=2).any(dim=0)
         modules = {k: model.down_projection(k) for k in range(model.n_layers) if touched[k]}
         with edit(modules, change):
-            batch = prompt.repeated(len(part))
-            output = model.run(inputs_embeds=batch.embeddings, beside=batch.given(), keep=1)
+            output = model.read(prompt.repeated(len(part)), keep=1)
         rows.append(output.logits[:, -1].float().cpu())
     return torch.cat(rows)
 

@@ -1,16 +1,17 @@
-"""How much each unit at each patch contributes to a word: gradient x activation.
+"""How much each unit at each patch contributes to a word: gradient x activation, and its like.
 
 Schwettmann et al. 2023 (arXiv 2308.01544), section 2.1: g = Z dy/dZ, with Z a unit's
 pre-activation at a patch and y the logit of the token about to be emitted. Here the default site
 is `a`, the coefficient of the unit's output row (after the gate product in gated blocks); the
 paper's site is `site="preactivation"`. Activations and gradients have the model's precision;
-products and sums are in float32.
+products and sums are in float32. Any other method that gives each unit a number at each position
+is reduced in the same way (`from_products`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -139,8 +140,37 @@ def _stacked(layers: Sequence[_Reduced]) -> UnitScores:
     return _with_shares(score, total, sign, peak)
 
 
-def _whole(values: Tensor) -> Tensor:
-    return values
+@dataclass(frozen=True)
+class LayerPass:
+    """One layer's units in the pass over a photo, in float32: what a product is made of.
+
+    Attributes:
+        activation: the coefficient of every unit's output row.
+        value: what the gradient was taken with respect to: `activation`, or the pre-activation.
+        gradients: of each target; None where none were asked for.
+    """
+
+    layer: int
+    activation: Float[Tensor, "positions d_mlp"]
+    value: Float[Tensor, "positions d_mlp"]
+    gradients: Float[Tensor, "targets positions d_mlp"] | None
+
+    @property
+    def gradient(self) -> Float[Tensor, "targets positions d_mlp"]:
+        """Of each target with respect to `value`.
+
+        Raises:
+            UsageError: the pass was made without gradients.
+        """
+        if self.gradients is None:
+            raise UsageError(
+                "this pass has no gradients; say of what they are taken, as of='logit'"
+            )
+        return self.gradients
+
+
+Product = Callable[[LayerPass], Float[Tensor, "targets positions d_mlp"]]
+"""What each unit of a layer gives each target at each position: what a method is, in one layer."""
 
 
 def attribute_units(
@@ -153,10 +183,12 @@ def attribute_units(
     patches: Bool[Tensor, " patches"] | None = None,
     sinks: Bool[Tensor, " patches"] | None = None,
 ) -> Attribution:
-    """Return the scores of all units for all targets: one forward pass, one batched backward.
+    """Return gradient x activation of all units for all targets: one pass, one batched backward.
 
     Args:
         prompt: one photo's prompt, followed by the caption up to the last target's position.
+        of: the target's logit, or its log-probability (nats).
+        site: where; `preactivation` is the paper's.
         patches: the patches that count in the patch view; all if None.
         sinks: patches to leave out of `Attribution.without_sinks`: the same scores as another
             attribution with all other patches as `patches`, without another pass.
@@ -164,6 +196,45 @@ def attribute_units(
     Raises:
         UsageError: there is no target, or the prompt holds more than one photo.
         AdapterError: the model overflows in its dtype.
+    """
+    return from_products(
+        model,
+        prompt,
+        targets,
+        lambda at: at.value * at.gradient,
+        of=of,
+        site=site,
+        patches=patches,
+        sinks=sinks,
+    )
+
+
+def from_products(
+    model: LanguageModel,
+    prompt: ImagePrompt,
+    targets: Sequence[Target],
+    product: Product,
+    *,
+    of: Objective | None = None,
+    site: Site = "activation",
+    patches: Bool[Tensor, " patches"] | None = None,
+    sinks: Bool[Tensor, " patches"] | None = None,
+) -> Attribution:
+    """Return the scores of a method that says what each unit gives each target, layer by layer.
+
+    The photo is passed through the model once. Then `product` is called for each layer in order,
+    outside that pass, so that it may make passes of its own; what it returns is reduced to score,
+    total, sign and peak, and let go, before the next layer's.
+
+    Args:
+        product: of one layer, in float32.
+        of: what gradients are taken of; None for none, and no backward pass.
+        site: what they are taken with respect to.
+        patches: as for `attribute_units`, and `sinks`.
+
+    Raises:
+        UsageError: there is no target, or the prompt holds more than one photo.
+        AdapterError: the model, or the product, overflows in the model's dtype.
     """
     if not targets or len(prompt.embeddings) != 1:
         raise UsageError("attribution takes one photo and at least one target token")
@@ -173,12 +244,12 @@ def attribute_units(
         {layer: model.preactivation(layer) for layer in layers if site == "preactivation"},
         at="output",
     )
-    embeddings = prompt.embeddings.detach().requires_grad_()
-    with torch.enable_grad(), down as written, before as preactivation:
+    embeddings = prompt.embeddings.detach().requires_grad_(of is not None)
+    with torch.set_grad_enabled(of is not None), down as written, before as preactivation:
         first = min(target.position for target in targets)
         with weights_by_reference(model.model):
-            output = model.run(
-                inputs_embeds=embeddings, beside=prompt.given(), keep=prompt.n_positions - first
+            output = model.read(
+                replace(prompt, embeddings=embeddings), keep=prompt.n_positions - first
             )
         rows = [target.position - first for target in targets]
         tokens = [target.token_id for target in targets]
@@ -186,16 +257,18 @@ def attribute_units(
         logprobs = logits.log_softmax(dim=-1)
         at_token = (torch.arange(len(tokens)), torch.tensor(tokens))
         require_finite(model, logits)
-        objective = (logits if of == "logit" else logprobs)[at_token]
         seen = written if site == "activation" else preactivation
-        gradients = list(
-            torch.autograd.grad(
-                objective,
-                [seen[layer] for layer in layers],
-                grad_outputs=torch.eye(len(tokens), device=objective.device),
-                is_grads_batched=True,
+        gradients: list[Tensor | None] = [None] * len(layers)
+        if of is not None:
+            objective = (logits if of == "logit" else logprobs)[at_token]
+            gradients = list(
+                torch.autograd.grad(
+                    objective,
+                    [seen[layer] for layer in layers],
+                    grad_outputs=torch.eye(len(tokens), device=objective.device),
+                    is_grads_batched=True,
+                )
             )
-        )
     place = logits.device  # layers may be on several
     at_site = model.preactivation_in if site == "preactivation" else _whole
     positions = [target.position for target in targets]
@@ -211,19 +284,27 @@ def attribute_units(
     for layer in layers:
         # A layer's tensors are let go as soon as they are reduced: together they are the largest
         # thing here, layers x positions x d_mlp, and as much again for each target.
-        factor = one(at_site(seen[layer]))
+        gradient = gradients.pop(0)
         coefficient = one(written[layer])
-        gradient = one(at_site(gradients.pop(0)), len(targets))
+        passed = LayerPass(
+            layer,
+            coefficient,
+            coefficient if site == "activation" else one(at_site(seen[layer])),
+            None if gradient is None else one(at_site(gradient), len(targets)),
+        )
+        del gradient
         written.pop(layer)
         preactivation.pop(layer, None)
         at_patches[layer] = coefficient[prompt.patches]
         at_last.append(coefficient[positions])
-        product = factor[prompt.patches] * gradient[:, prompt.patches]
-        in_patches.append(_over_patches(product, at_patches[layer], patches))
+        given = product(passed).to(place)
+        del passed
+        there = given[:, prompt.patches]
+        in_patches.append(_over_patches(there, at_patches[layer], patches))
         if sinks is not None:
-            in_others.append(_over_patches(product, at_patches[layer], ~sinks))
-        product = factor[positions] * gradient[each, positions]
-        in_last.append(_over_patches(product.unsqueeze(-2), at_last[-1].unsqueeze(-2)))
+            in_others.append(_over_patches(there, at_patches[layer], ~sinks))
+        last = given[each, positions]
+        in_last.append(_over_patches(last.unsqueeze(-2), at_last[-1].unsqueeze(-2)))
     patch_scores, last_scores = _stacked(in_patches), _stacked(in_last)
     # A gradient may overflow where no logit does.
     require_finite(model, patch_scores.total, last_scores.total)
@@ -237,3 +318,7 @@ def attribute_units(
         activation_last=torch.stack(at_last, dim=1),
         without_sinks=_stacked(in_others) if in_others else None,
     )
+
+
+def _whole(values: Tensor) -> Tensor:
+    return values

@@ -61,7 +61,7 @@ def patch_streams(
     """Return one photo's input embeddings at the patches, then the stream after every layer."""
     layers = {layer: model.layer(layer) for layer in range(model.n_layers)}
     with capture(layers, at="output") as seen:
-        model.run(inputs_embeds=prompt.embeddings, beside=prompt.given(), keep=1)
+        model.read(prompt, keep=1)
     streams = [prompt.embeddings, *(seen[layer] for layer in range(model.n_layers))]
     place = model.unembedding().device
     return [stream[0, prompt.patches].float().to(place) for stream in streams]

@@ -20,7 +20,7 @@ def patch_norms(
     """Return the norm of the residual stream after every layer at every patch."""
     layers = {layer: model.layer(layer) for layer in range(model.n_layers)}
     with capture(layers, at="output") as seen:
-        model.run(inputs_embeds=prompt.embeddings, beside=prompt.given(), keep=1)
+        model.read(prompt, keep=1)
     return torch.stack(
         [seen[layer][:, prompt.patches].float().norm(dim=-1).cpu() for layer in layers], dim=1
     )

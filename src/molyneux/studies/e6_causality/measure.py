@@ -191,6 +191,6 @@ def blank_activation(subject: Subject) -> Float[Tensor, "layers patches d_mlp"]:
     prompt = subject.captioner.see([blank_photo(subject.photo)])
     modules = {layer: model.down_projection(layer) for layer in range(model.n_layers)}
     with capture(modules, at="input") as seen:
-        model.run(inputs_embeds=prompt.embeddings, beside=prompt.given(), keep=1)
+        model.read(prompt, keep=1)
     shape = (prompt.n_positions, -1)
     return torch.stack([seen[k].float().reshape(shape)[prompt.patches].cpu() for k in modules])

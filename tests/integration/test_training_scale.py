@@ -610,8 +610,9 @@ def test_a_recipe_s_betas_are_adam_s(folder: Path, tmp_path: Path, single: Any) 
         _, log = run_toy(folder, tmp_path / "run", recipe={"betas": (0.9, 0.95)})
     assert taken == [(0.9, 0.95)]
     _, plain, _ = single
-    assert losses(log)[:2] == losses(plain)[:2]
-    assert losses(log)[3:] != losses(plain)[3:]
+    # Adam divides m / (1 - b1) by the root of v / (1 - b2): equal on paper, rounded otherwise.
+    assert losses(log)[:2] == pytest.approx(losses(plain)[:2], rel=1e-6)
+    assert losses(log)[4:] != pytest.approx(losses(plain)[4:], rel=1e-4)
 
 
 def test_a_run_of_a_version_with_fewer_settings_is_resumed(folder: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_layer_6_is_the_default(backbone: Backbone) -> None:
     assert scorer.name == "all-MiniLM-L6-v2, layer 6"
     assert backbone.n_layers == 6
     texts = [text for pair in PAIRS for text in pair[:2]]
-    assert (scorer.f1(texts, texts) == BertScorer(backbone, 6).f1(texts, texts)).all()
+    assert scorer.f1(texts, texts) == pytest.approx(BertScorer(backbone, 6).f1(texts, texts))
 
 
 def test_related_texts_are_nearer_than_unrelated_ones(backbone: Backbone) -> None:

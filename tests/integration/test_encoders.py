@@ -128,7 +128,7 @@ def test_shape_and_determinism(load: Any, kind: str) -> None:
     assert not encoder.network.training
     assert not any(parameter.requires_grad for parameter in encoder.network.parameters())
     assert torch.equal(encoder.encode(pixels), features)
-    assert torch.equal(load(kind).encode(pixels), features)
+    torch.testing.assert_close(load(kind).encode(pixels), features)  # in other memory
     alone = torch.cat([encoder.encode(pixel[None]) for pixel in pixels])
     torch.testing.assert_close(alone, features, rtol=1e-4, atol=1e-5)
     assert weights_hash(encoder.network) == before
@@ -163,14 +163,15 @@ def test_class_token_and_registers_are_dropped(load: Any, kind: str) -> None:
     expected = {"siglip": 0, "siglip_vision_model": 0, "dinov2_with_registers": 4}.get(kind, 1)
     differ = (output.hidden_states[0][0] != output.hidden_states[0][1]).any(dim=1)
     assert differ.tolist() == [False] * expected + [True] * 16
-    assert torch.equal(encoder.encode(pixels), output.last_hidden_state[:, expected:])
+    torch.testing.assert_close(encoder.encode(pixels), output.last_hidden_state[:, expected:])
 
 
 @tokens_only
 def test_tokens_are_in_raster_order(load: Any, kind: str) -> None:
-    """Exactly where patches are embedded; in the output the patch itself changes most."""
+    """Alone where patches are embedded; in the output the patch itself changes most."""
     embedded = moved(load(kind, layer=0))
-    assert torch.equal(embedded != 0, torch.eye(len(embedded)) != 0)
+    # A batch of 16 less a batch of one: others move by their rounding.
+    assert torch.equal(embedded > 1e-4, torch.eye(len(embedded)) > 0)
     assert cells_in_place(load(kind)) == load(kind).grid.n_patches
 
 

@@ -16,7 +16,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from tiny_models import N_LAYERS, tiny_language_model, tiny_model, tiny_tokenizer
+from tiny_models import N_LAYERS, tiny_language_model, tiny_model, tiny_tokenizer, weights_hash
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -420,7 +420,9 @@ def test_a_file_is_converted_once_for_all(tmp_path: Path) -> None:
     found.model.save_pretrained(tmp_path / "folder")
     found.tokenizer.save_pretrained(tmp_path / "folder")
     again = load_language_model(tmp_path / "folder").language_model
-    assert torch.equal(logits(again.model), logits(found.model))
+    assert weights_hash(again.model) == weights_hash(found.model)
+    # Read from another file, they lie otherwise in memory: kernels may sum in another order.
+    torch.testing.assert_close(logits(again.model), logits(found.model))
     assert again.tokenizer.get_vocab() == found.tokenizer.get_vocab()
 
 

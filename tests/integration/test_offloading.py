@@ -82,14 +82,18 @@ def attributed(model: LanguageModel, **options: Any) -> Attribution:
     return attribute_units(model, prompt_of(model), TARGETS, **options)
 
 
-def assert_equal(found: Attribution, expected: Attribution) -> None:
+def assert_equal(found: Attribution, expected: Attribution, off: float = 1e-5) -> None:
+    """Weights that are fetched lie otherwise in memory: kernels may sum in another order."""
     for view in ("patches", "last"):
-        for name in ("score", "total", "share", "sign", "peak_patch"):
+        for name in ("score", "total", "share"):
+            one, other = (getattr(getattr(each, view), name) for each in (found, expected))
+            torch.testing.assert_close(one.cpu(), other.cpu(), rtol=off, atol=off)
+        for name in ("sign", "peak_patch"):
             one, other = (getattr(getattr(each, view), name) for each in (found, expected))
             assert torch.equal(one.cpu(), other.cpu()), (view, name)
     for name in ("logit", "probability", "activation", "activation_last"):
         one, other = getattr(found, name), getattr(expected, name)
-        assert torch.equal(one.cpu(), other.cpu()), name
+        torch.testing.assert_close(one.cpu(), other.cpu(), rtol=off, atol=off)
     assert expected.patches.score[:, :2].any(dim=2).all()
 
 

@@ -99,8 +99,10 @@ def test_the_lens_at_the_last_layer_is_the_models_output(family_captioner: Any) 
     places = token_places(through_lens(model, streams[-1]), model.unembedding(), tokens, bias)
     logits = model.run(inputs_embeds=prompt.embeddings).logits[0, prompt.patches, : model.d_vocab]
     for column, token in enumerate(tokens):
-        expected = (logits > logits[:, token, None]).sum(dim=1)
-        assert places[:, column].tolist() == expected.tolist()
+        above = (logits - logits[:, token, None]).numpy()
+        # By another route: logits that are equal but for rounding may lie on either side.
+        assert ((above > 1e-4).sum(axis=1) <= places[:, column]).all()
+        assert (places[:, column] <= (above > -1e-4).sum(axis=1) - 1).all()
 
 
 def test_the_streams_are_the_models_hidden_states(kind: str) -> None:

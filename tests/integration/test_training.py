@@ -176,7 +176,8 @@ def test_features_are_read_back_and_bad_photos_named(captioner: Captioner, folde
     assert first.tolist() == [0, -1, 2]
     assert "bad.png" in refused[0]
     expected = captioner.encode([folder / "1.png"])[0].half()
-    assert torch.equal(torch.from_numpy(features[2].copy()), expected)
+    # Encoded alone there, and in a whole batch here: one rounding to float16 apart.
+    torch.testing.assert_close(torch.from_numpy(features[2].copy()), expected, rtol=0, atol=1e-3)
     again, _, _ = cache_features(
         captioner.encoder, examples, [2, 1, 1], folder / "features", seed=0
     )

@@ -22,6 +22,7 @@ from test_training_scale import (
     RECIPE,
     ended,
     losses,
+    require_alike,
     run_toy,
     start_two,
     wait_for_steps,
@@ -76,10 +77,11 @@ def read_log(out: Path) -> list[dict[str, Any]]:
 def test_live_features_train_as_cached_ones(
     folder: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    cached, _ = run_toy(folder, tmp_path / "cached", **options)
+    cached, log = run_toy(folder, tmp_path / "cached", **options)
     live, _ = run_toy(folder, tmp_path / "live", features="live", **options)
-    assert (tmp_path / "live" / LOG).read_bytes() == (tmp_path / "cached" / LOG).read_bytes()
-    assert torch.equal(live.linear.weight, cached.linear.weight)
+    # A photo is encoded at another place of a batch, so that its features may be rounded otherwise.
+    assert losses(read_log(tmp_path / "live")) == pytest.approx(losses(log), rel=1e-5)
+    torch.testing.assert_close(live.linear.weight, cached.linear.weight, rtol=0, atol=1e-5)
     assert live.provenance["how"]["features"] == "live"
     assert "| features | live |" in (tmp_path / "live" / "MODEL_CARD.md").read_text()
     # Only the held-out photo's features are on disk.
@@ -135,7 +137,8 @@ def test_shards_are_read_in_any_order_and_not_unpacked(tmp_path: Path) -> None:
     rows = [3, 0, 2 * n - 1, 3, 4]
     live.expect(rows)
     there = [int(first[row // 2]) + row % 2 for row in rows]
-    assert (live.take(rows) == cached.take(there)).all()
+    for one, other in zip(live.take(rows), cached.take(there), strict=True):
+        require_alike(one, other)
     assert live.shape == cached.shape
     live.close()
 

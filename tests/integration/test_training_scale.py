@@ -306,7 +306,7 @@ def test_features_are_taken_up_where_they_stood(folder: Path, tmp_path: Path) ->
     assert n_views <= len(encoder.seen) <= n_views + 1
     for i in range(N):
         for view in range(1 + i % 2):
-            assert (whole[first[i] + view] == again[first_again[i] + view]).all()
+            require_alike(whole[first[i] + view], again[first_again[i] + view])
     encoder.seen.clear()
     counted(folder, encoder, tmp_path / "cut")
     assert not encoder.seen
@@ -335,14 +335,22 @@ def test_another_number_of_processes_takes_up_the_cache(
     expected, expected_first, _ = counted(folder, Counting(), tmp_path / "other")
     assert len(encoder.seen) == 18
     for i in range(N):
-        assert (features[first[i]] == expected[expected_first[i]]).all()
+        require_alike(features[first[i]], expected[expected_first[i]])
+
+
+def require_alike(found: np.ndarray, expected: np.ndarray) -> None:
+    """Hold a row against one that was encoded at another place of a batch.
+
+    There a kernel may sum in another order: one rounding to float16, of features below 1.
+    """
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
 
 
 def require_equal(found: Any, expected: Any) -> None:
     """Hold two answers of `counted` against one another, row by row."""
     for i in range(N):
         for view in range(1 + i % 2):
-            assert (found[0][found[1][i] + view] == expected[0][expected[1][i] + view]).all(), i
+            require_alike(found[0][found[1][i] + view], expected[0][expected[1][i] + view])
 
 
 class Meeting(Counting):

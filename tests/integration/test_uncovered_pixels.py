@@ -85,7 +85,7 @@ def test_the_patches_of_a_vision_language_model(kind: str, monkeypatch: pytest.M
         assert of_each.index(max(of_each)) == column // wide, column
     after = seeing.image_prompts([changed_column(photo, side - 1)])[0]
     # Idefics3's own processor resizes twice, which spreads a column over its neighbours.
-    assert max(moved(before, after, grid.columns)) < (0.1 if kind == "idefics3" else 1e-9)
+    assert max(moved(before, after, grid.columns)) < (0.1 if kind == "idefics3" else 1e-4)
 
 
 def test_the_patches_of_an_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_the_patches_of_an_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         encoder.encode(prepare_pixels(encoder, [each]))[0]
         for each in (photo, changed_column(photo, covered))
     )
-    assert torch.equal(before, after)
+    torch.testing.assert_close(before, after)
 
     seeing = dataclasses.replace(tiny_captioner("llama"), encoder=encoder)
     path = tmp_path / "photo.png"

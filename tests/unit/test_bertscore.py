@@ -126,7 +126,8 @@ def test_dropping_layers_that_are_not_read_changes_nothing(tiny_bert: Path) -> N
     backbone = load_backbone(tiny_bert)
     for layer in range(4):
         whole = BertScorer(backbone, layer).f1(CANDIDATES, REFERENCES)
-        assert np.array_equal(load_bert_scorer(tiny_bert, layer).f1(CANDIDATES, REFERENCES), whole)
+        found = load_bert_scorer(tiny_bert, layer).f1(CANDIDATES, REFERENCES)
+        np.testing.assert_allclose(found, whole, atol=1e-6)  # weights in other memory
     assert backbone.n_layers == backbone.chosen_layer == 3
 
 

@@ -92,7 +92,7 @@ def test_it_is_a_hundred_cosines(tiny_clip: Path, scorer: ClipScorer) -> None:
         found = scorer.score(photo, TEXTS)
         slow = [100 * slow_cosine(tiny_clip, photo, text) for text in TEXTS]
         assert found == pytest.approx(slow, abs=1e-3)
-        assert found[2] == found[4]
+        assert found[2] == pytest.approx(found[4], abs=1e-3)  # in another row of the batch
         assert len({round(float(value), 2) for value in found}) == 5
 
 
@@ -117,7 +117,8 @@ def test_features_have_length_one_and_keep_their_order(
     monkeypatch.setattr(clipscore, "_IMAGES_PER_BATCH", 1)
     np.testing.assert_allclose(scorer.text_features(TEXTS), texts, atol=1e-6)
     np.testing.assert_allclose(scorer.image_features(photos), images, atol=1e-6)
-    assert np.array_equal(scorer.text_features(TEXTS[::-1])[::-1], scorer.text_features(TEXTS))
+    turned = scorer.text_features(TEXTS[::-1])[::-1]
+    np.testing.assert_allclose(turned, scorer.text_features(TEXTS), atol=1e-6)
 
 
 def test_a_grey_photo_and_nothing_at_all(scorer: ClipScorer) -> None:

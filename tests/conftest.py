@@ -25,6 +25,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-docs", action="store_true", help="write the tables in docs/ anew")
 
 
+class LeftOut:
+    """Counts the slow tests that were not asked for: a worker's count is told to the first process.
+
+    Every worker collects all tests, so that each of them counts the same.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config, self.count = config, 0
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        self.count += sum(item.get_closest_marker("slow") is not None for item in items)
+
+    def pytest_sessionfinish(self) -> None:
+        if hasattr(self.config, "workeroutput"):
+            self.config.workeroutput["left_out"] = self.count
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self.count = max(self.count, getattr(node, "workeroutput", {}).get("left_out", 0))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.count:
+            terminalreporter.write_line(
+                f"{self.count} slow proofs were left out; `python -m pytest -m slow` runs them"
+            )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say at the end how many tests were left out."""
+    config.pluginmanager.register(LeftOut(config), "left-out")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give `kind` its values here, so that loading this file imports no model."""
     marks = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]

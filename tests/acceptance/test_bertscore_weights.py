@@ -47,6 +47,7 @@ def test_the_docs_print_them() -> None:
         assert printed[layer][: len(PAIRS)] == list(measured)
 
 
+@pytest.mark.slow
 def test_layer_6_is_the_default(backbone: Backbone) -> None:
     scorer = load_bert_scorer()
     assert scorer.name == "all-MiniLM-L6-v2, layer 6"

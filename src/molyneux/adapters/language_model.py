@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from molyneux.adapters.families import Family
 from molyneux.errors import AdapterError
+from molyneux.hooks import edit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -279,7 +280,11 @@ class LanguageModel:
         if past_key_values is not None:
             given["past_key_values"] = past_key_values
         if keep and _takes_logits_to_keep(type(self.model)):
-            return self.model(**given, logits_to_keep=keep)
+            # A slice of the last positions is no whole block of memory; without one, the head's
+            # weight is copied for every row.
+            head = {"head": self.model.get_output_embeddings()}
+            with edit(head, lambda _, hidden: hidden.contiguous()):
+                return self.model(**given, logits_to_keep=keep)
         output = self.model(**given)
         if keep:
             output.logits = output.logits[:, -keep:]

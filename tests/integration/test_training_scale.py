@@ -34,6 +34,7 @@ from molyneux.training.live_features import LiveFeatures
 from molyneux.training.recipe import Recipe, find_recipe
 from molyneux.training.run import Conduct, train_projection
 from molyneux.training.run_folder import SETTINGS, open_training_run
+from molyneux.training.schedule import Course
 
 TESTS = Path(__file__).parents[1]
 N = 12
@@ -586,7 +587,7 @@ def test_limber_is_its_published_recipe() -> None:
     assert (recipe.patches_kept, limber.begins, limber.data) == (1, False, "CC3M")
     # DeepSpeed's WarmupDecayLR: log(k + 1) / log(100), then down to 0 at the last step.
     for step, share in ((0, 0), (9, 0.5), (99, 1), (100, 1), (7550, 0.5), (15_000, 0)):
-        assert recipe.learning_rate_at(step) == pytest.approx(8e-4 * share), step
+        assert Course.of(recipe, []).learning_rate_at(step) == pytest.approx(8e-4 * share), step
     with pytest.raises(UsageError, match="did you mean limber"):
         find_recipe("limbre")
     with pytest.raises(UsageError, match="there is no rise 'steep'; take linear or logarithmic"):
@@ -598,8 +599,9 @@ def test_fewer_steps_do_not_shorten_limber_s_warm_up() -> None:
     for steps in (1000, 200, 60):
         fewer = replace(recipe, steps=steps)
         for step in range(min(100, steps)):
-            assert fewer.learning_rate_at(step) == recipe.learning_rate_at(step)
-    assert replace(recipe, steps=1000).learning_rate_at(999) < 1e-6
+            rate = Course.of(recipe, []).learning_rate_at(step)
+            assert Course.of(fewer, []).learning_rate_at(step) == rate
+    assert Course.of(replace(recipe, steps=1000), []).learning_rate_at(999) < 1e-6
 
 
 def test_a_recipe_s_betas_are_adam_s(folder: Path, tmp_path: Path, single: Any) -> None:

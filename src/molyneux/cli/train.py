@@ -102,6 +102,12 @@ def train(
         int | None,
         typer.Option("--checkpoint", min=1, help="Steps between checkpoints; as --every."),
     ] = None,
+    captions_together: Annotated[
+        int | None,
+        typer.Option(
+            "--captions-together", min=1, help="Of a photo, at most, in one step; of the batch."
+        ),
+    ] = None,
     views: Annotated[
         int | None, typer.Option("--views", min=1, help="At most so many of a photo.")
     ] = None,
@@ -193,6 +199,7 @@ def train(
         "caption_tokens": caption_tokens,
         "end_token": end_token,
         "every": every,
+        "captions_together": captions_together,
         "seed": seed,
     }
     chosen = replace(ready.recipe, **{k: v for k, v in given.items() if v is not None})
@@ -234,7 +241,7 @@ def train(
     require_begin(tokenizer, token, called)
     if chosen.end_token:
         require_end_token(tokenizer, called)
-    require_split(chosen.batch, share, conduct.accumulate)
+    require_split(chosen.batch, share, conduct.accumulate, chosen.captions_together)
     layout = Layout(token)
     if out is not None:
         require_same(out, {**asdict(chosen), "layout": layout.record()})

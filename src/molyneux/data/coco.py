@@ -10,7 +10,7 @@ from typing import Any
 
 from molyneux.data.annotated import AnnotatedPhotos, inside, read_json
 from molyneux.data.dataset import Item
-from molyneux.data.outlines import Runs, Shapes, read_segmentation
+from molyneux.data.masks import Runs, Shapes, read_segmentation
 from molyneux.data.texts import read_texts, tidy
 from molyneux.errors import UsageError
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate as running
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -56,24 +57,35 @@ class TrainingSet:
         return [i for i, row in enumerate(self.first) if row >= 0]
 
 
+def drawn_together(captions: Sequence[str], recipe: Recipe) -> int:
+    """Return how many of a photo's captions are drawn with it, as `captions_together` allows."""
+    return min(recipe.captions_together, len(captions))
+
+
 @dataclass(frozen=True)
 class Batch:
-    """A step's examples, or some of them.
+    """A step's photos with their captions, or some of them.
 
     Attributes:
-        rows: of the features.
+        rows: of the features, one for each photo.
+        captions: of each photo, those that are trained on.
         patches: which patches of each are shown, in raster order.
-        places: of the examples in the step; dropout is drawn by it.
+        places: of the photos in the step; dropout is drawn by it.
     """
 
     step: int
     rows: list[int]
-    captions: list[str]
+    captions: list[tuple[str, ...]]
     patches: Int[Tensor, "batch kept"]
     places: range
 
+    def each_caption(self) -> tuple[list[str], list[int]]:
+        """Return the captions of all photos, and the number here of each one's photo."""
+        each = [(text, photo) for photo, texts in enumerate(self.captions) for text in texts]
+        return [text for text, _ in each], [photo for _, photo in each]
+
     def part(self, number: int, of: int) -> Batch:
-        """Return one of several parts of about equal size, in order."""
+        """Return one of several parts, in order, of about as many photos."""
         start, stop = (len(self.rows) * edge // of for edge in (number, number + 1))
         return Batch(
             self.step,
@@ -85,26 +97,39 @@ class Batch:
 
 
 class Draws:
-    """Draws each step's examples, by their weights and with replacement."""
+    """Draws each step's photos with replacement, so that captions are drawn by their weights.
+
+    A photo that brings several captions is drawn as much more rarely.
+    """
 
     def __init__(self, data: TrainingSet, recipe: Recipe) -> None:
         self._data, self._recipe = data, recipe
         self._usable = data.usable()
-        chances = np.array([data.examples.rows[i].weight for i in self._usable])
+        rows = [data.examples.rows[i] for i in self._usable]
+        chances = np.array([row.weight / drawn_together(row.captions, recipe) for row in rows])
         self._up_to = np.cumsum(chances / chances.sum())
         self._up_to /= self._up_to[-1]
 
-    def step(self, step: int) -> Batch:
-        """Return what a step sees: photos, a view and a caption of each, and the patches shown."""
+    def step(self, step: int, *, whole: bool = False) -> Batch:
+        """Return what a step sees: photos, a view and captions of each, and the patches shown.
+
+        Args:
+            whole: whether all patches are; nothing else depends on it.
+        """
         data, recipe = self._data, self._recipe
         rng = np.random.default_rng([recipe.seed, step])
         places = np.searchsorted(self._up_to, rng.random(recipe.batch), side="right")
         drawn = [self._usable[place] for place in places]
+        # Of as many photos as captions are wanted, the first that bring enough.
+        together = (drawn_together(data.examples.rows[i].captions, recipe) for i in drawn)
+        up_to = list(running(together))
+        n = next(i for i, total in enumerate(up_to, 1) if total >= recipe.batch)
+        drawn = drawn[:n]
         rows = [self._view(i, rng) for i in drawn]
-        captions = [self._caption(i, rng) for i in drawn]
+        captions = [self._captions(i, rng) for i in drawn]
+        captions[-1] = captions[-1][: len(captions[-1]) - (up_to[n - 1] - recipe.batch)]
         n_patches = data.features.shape[1]
-        shown = 1.0 if recipe.shows_all(step) else recipe.patches_kept
-        size = max(1, round(shown * n_patches))
+        size = n_patches if whole else max(1, round(recipe.patches_kept * n_patches))
         if size < n_patches:
             every = np.tile(np.arange(n_patches), (len(rows), 1))
             patches = np.sort(rng.permuted(every, axis=1)[:, :size])
@@ -116,7 +141,8 @@ class Draws:
         """Return the batch with what cannot be read drawn anew, and why it could not be.
 
         That is drawn from the seed, the step, the place and the attempt, by the same weights: the
-        result is as if the photo were not in the set.
+        result is as if the photo were not in the set. It brings no more captions than the photo
+        whose place it takes.
 
         Raises:
             UsageError: photo after photo cannot be read.
@@ -132,7 +158,8 @@ class Draws:
                 place = batch.places[index]
                 rng = np.random.default_rng([self._recipe.seed, batch.step, place, attempt])
                 i = self._usable[int(np.searchsorted(self._up_to, rng.random(), side="right"))]
-                rows[index], captions[index] = self._view(i, rng), self._caption(i, rng)
+                rows[index] = self._view(i, rng)
+                captions[index] = self._captions(i, rng)[: len(captions[index])]
             batch = replace(batch, rows=rows, captions=captions)
         raise UsageError(
             f"{TRIES} photos drawn one after another could not be read ({why[-1]}); check the "
@@ -142,31 +169,41 @@ class Draws:
     def _view(self, example: int, rng: np.random.Generator) -> int:
         return int(self._data.first[example] + rng.integers(self._data.views[example]))
 
-    def _caption(self, example: int, rng: np.random.Generator) -> str:
-        return str(rng.choice(list(self._data.examples.rows[example].captions)))
+    def _captions(self, example: int, rng: np.random.Generator) -> tuple[str, ...]:
+        captions = list(self._data.examples.rows[example].captions)
+        if self._recipe.captions_together == 1:
+            return (str(rng.choice(captions)),)
+        together = drawn_together(captions, self._recipe)
+        return tuple(str(text) for text in rng.choice(captions, together, replace=False))
 
 
 def own_parts(batch: Batch, share: Share, accumulate: int) -> list[Batch]:
     """Return the parts of a step that are this process's, to be run one after another.
 
     Raises:
-        UsageError: there are more parts than examples.
+        UsageError: there are more parts than photos.
     """
     parts = require_split(len(batch.rows), share, accumulate)
     return [batch.part(share.rank * accumulate + number, parts) for number in range(accumulate)]
 
 
-def require_split(n_examples: int, share: Share, accumulate: int) -> int:
+def require_split(
+    n_captions: int, share: Share, accumulate: int, captions_together: int = 1
+) -> int:
     """Return into how many parts a step is split, over all processes.
 
+    Args:
+        captions_together: captions of one photo, at most, which always lie in one part.
+
     Raises:
-        UsageError: there are more parts than examples.
+        UsageError: there may be more parts than photos.
     """
     parts = share.world * accumulate
-    if n_examples < parts:
+    if -(-n_captions // captions_together) < parts:
+        together = "" if captions_together == 1 else f" ({captions_together} behind each photo)"
         raise UsageError(
-            f"a batch of {n_examples} cannot be split over {share.world} processes and "
-            f"{accumulate} parts each; give --batch {parts} or more"
+            f"a batch of {n_captions}{together} cannot be split over {share.world} processes and "
+            f"{accumulate} parts each; give --batch {parts * captions_together} or more"
         )
     return parts
 

@@ -9,8 +9,7 @@ captions' nats, divided at the end by the number of all captions' tokens.
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +28,8 @@ from molyneux.training.loss import caption_ids, caption_nats, count_tokens
 from molyneux.training.recipe import Recipe
 from molyneux.training.recompute import recomputing, require_recomputing
 from molyneux.training.run_folder import SETTINGS, require_same
+from molyneux.training.schedule import Course
+from molyneux.training.shared_prefix import shared_nats, shares_prefixes
 from molyneux.vision.layout import Layout
 
 
@@ -47,6 +48,8 @@ def train(
     recompute: bool = False,
     checkpoint: int | None = None,
     settings: dict[str, Any] | None = None,
+    keep_at: Collection[int] = (),
+    keep: Callable[[int, nn.Linear], None] = lambda step, linear: None,
 ) -> tuple[nn.Linear, list[dict[str, Any]]]:
     """Return the projection with the lowest held-out loss, and the log.
 
@@ -60,6 +63,8 @@ def train(
         recompute: whether layers are computed again on the way back (see `recomputing`).
         checkpoint: steps between checkpoints; at every evaluation if None.
         settings: what else must be the same in a resumed run.
+        keep_at: steps after which the average of the weights is given to `keep`, by the first
+            process.
 
     Raises:
         RunError: the folder holds a run with another recipe, or is damaged; or the loss is no
@@ -94,27 +99,35 @@ def train(
     module = averaging(linear, share)
     draws = Draws(data, recipe)
     named = {line for entry in log.entries for line in entry.get("unreadable", ())}
-    coming: deque[list[Batch]] = deque()
+    shares = recipe.captions_together > 1 and shares_prefixes(model, layout)
+    if recipe.captions_together > 1 and not shares:
+        note(
+            f"{type(model.model).__name__} does not take several captions behind one image prompt: "
+            "each is computed with a prompt of its own, to the same end but for speed"
+        )
+    course = Course.of(recipe, log.entries)
 
     def expect(later: int) -> None:
-        """Draw a step's parts, and have their photos read."""
-        if later < recipe.steps:
-            coming.append(own_parts(draws.step(later), share, accumulate))
-            for part in coming[-1]:
+        """Have the photos of a step read, whichever of their patches it will show."""
+        if course.end is None or later < course.end:
+            for part in own_parts(draws.step(later), share, accumulate):
                 data.features.expect(part.rows)
 
     expect(step)
     try:
-        while step < recipe.steps:
+        while course.end is None or step < course.end:
             expect(step + 1)
-            parts = coming.popleft()
+            drawn = draws.step(step, whole=course.shows_all(step))
+            parts = own_parts(drawn, share, accumulate)
             with recomputing(model) if recompute else nullcontext():
-                loss, unreadable = _step(model, layout, data, recipe, module, draws, parts, share)
+                loss, unreadable = _step(
+                    model, layout, data, recipe, module, draws, parts, share, shares
+                )
             norm = nn.utils.clip_grad_norm_(linear.parameters(), recipe.clip)
             _require_finite("training loss", loss, step + 1, saved, recipe)
             _require_finite("gradient's norm", float(norm), step + 1, saved, recipe)
             for group in optimiser.param_groups:
-                group["lr"] = recipe.learning_rate_at(step)
+                group["lr"] = course.learning_rate_at(step)
             optimiser.step()
             step += 1
             with torch.no_grad():
@@ -129,7 +142,7 @@ def train(
                         note(f"left out: {line}")
                 named.update(unreadable)
             on_step(step, loss)
-            last = step == recipe.steps
+            last = step == course.end
             evaluates = step % recipe.every == 0 or last
             if evaluates:
                 entry |= evaluate(_linear(average, linear))
@@ -138,6 +151,10 @@ def train(
                     best = entry["loss_held_out"]
                     kept = {name: tensor.clone() for name, tensor in average.items()}
             log.add(entry)
+            if evaluates and not last:
+                course = Course.of(recipe, log.entries)
+            if step in keep_at and share.is_first:
+                keep(step, _linear(average, linear))
             if evaluates if checkpoint is None else step % checkpoint == 0 or last:
                 if share.is_first:
                     log.settle()
@@ -185,6 +202,7 @@ def _step(
     draws: Draws,
     parts: list[Batch],
     share: Share,
+    shares: bool,
 ) -> tuple[float, list[str]]:
     """Leave the gradients of the whole step's loss on the parameters.
 
@@ -204,12 +222,18 @@ def _step(
                 index = part.patches[:, :, None].expand(-1, -1, features.shape[2])
                 features = features.gather(1, index)
             prompts = drop_out(module(features.to(model.device)), part, recipe)
-            captions = caption_ids(model, part.captions, recipe.end_token)[
-                :, : recipe.caption_tokens
-            ]
-            nats = caption_nats(
-                model, layout, prompts, captions, part.patches, data.features.shape[1]
-            ).sum()
+            texts, owners = part.each_caption()
+            captions = caption_ids(model, texts, recipe.end_token)[:, : recipe.caption_tokens]
+            n_patches = data.features.shape[1]
+            if shares:
+                each = shared_nats(
+                    model, layout, prompts, captions, owners, part.patches, n_patches
+                )
+            else:
+                # As they are, where each photo has one: an index would copy them.
+                own = prompts if len(owners) == len(prompts) else prompts[owners]
+                each = caption_nats(model, layout, own, captions, part.patches[owners], n_patches)
+            nats = each.sum()
             nats.backward()
         sums += torch.tensor([float(nats.detach()), int(count_tokens(captions).sum()), len(why)])
     nats_of_all, tokens_of_all, unreadable_of_all = sum_over(sums, share).tolist()

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from molyneux.errors import UsageError
 
-SCHEDULES = ("cosine", "linear")
+SCHEDULES = ("cosine", "linear", "plateau")
 RISES = ("linear", "logarithmic")
 
 
@@ -18,12 +18,15 @@ class Recipe:
     """How the projection is trained.
 
     Attributes:
-        batch: examples in a step, over all processes and accumulated parts together.
+        steps: of the optimiser; with the schedule `plateau`, at least.
+        batch: captions in a step, over all processes and accumulated parts together.
         warmup: share of the steps over which the learning rate rises; then it falls, to 0 at the
             last one.
         warmup_steps: number of steps over which it rises, whatever `steps` is, instead.
         rise: the shape of the rise, one of `RISES`.
-        schedule: the shape of the fall, one of `SCHEDULES`.
+        schedule: the shape of the fall, one of `SCHEDULES`. With `plateau`, the rate stays until
+            the held-out loss hardly falls any more; it then falls linearly, all patches shown, for
+            `whole` of the steps taken so far, and the run ends (`molyneux.training.schedule`).
         betas: AdamW's, of the running means of gradients and of their squares.
         dropout: of the projection's output, as in LiMBeR.
         patches_kept: share of the patches shown in a step, drawn for each photo; fewer patches
@@ -36,6 +39,11 @@ class Recipe:
         end_token: whether the token that ends a text is trained after each caption, so that
             captions end which have no full stop; of one that is cut, it is not.
         name: of the ready-made recipe it began from.
+        captions_together: captions of a photo, at most, that are drawn and trained on together;
+            the batch counts captions.
+        level: with the schedule `plateau`, the fall begins when the held-out loss has fallen by
+            less than this (nats per token) over `level_over` steps.
+        level_over: see `level`; a multiple of `every`.
     """
 
     steps: int = 1000
@@ -57,6 +65,9 @@ class Recipe:
     rise: str = "linear"
     betas: tuple[float, float] = (0.9, 0.999)
     end_token: bool = False
+    captions_together: int = 1
+    level: float = 0.005
+    level_over: int = 500
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained.
@@ -72,21 +83,27 @@ class Recipe:
             raise UsageError(f"there is no rise {self.rise!r}; take {' or '.join(RISES)}")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"a dropout of {self.dropout} leaves nothing; give one from 0 to 0.9")
+        if self.captions_together < 1:
+            raise UsageError("a photo has one caption or more; give --captions-together 1")
+        if self.schedule == "plateau" and (self.level_over < 1 or self.level_over % self.every):
+            raise UsageError(
+                f"the held-out loss is watched over {self.level_over} steps, but measured every "
+                f"{self.every}; give an --every that divides {self.level_over}"
+            )
 
-    def learning_rate_at(self, step: int) -> float:
-        """Return the learning rate of a step."""
-        rise = self.warmup_steps or max(1, round(self.warmup * self.steps))
-        if step < rise:
-            if self.rise == "logarithmic":
-                return self.learning_rate * math.log(step + 1) / math.log(max(2, rise))
-            return self.learning_rate * (step + 1) / rise
-        done = min(1.0, (step - rise) / max(1, self.steps - rise))
-        left = 0.5 * (1 + math.cos(math.pi * done)) if self.schedule == "cosine" else 1 - done
-        return self.learning_rate * left
+    def rising(self, step: int) -> float | None:
+        """Return the learning rate of a step while it rises; None after that."""
+        rise = self.rise_steps
+        if step >= rise:
+            return None
+        if self.rise == "logarithmic":
+            return self.learning_rate * math.log(step + 1) / math.log(max(2, rise))
+        return self.learning_rate * (step + 1) / rise
 
-    def shows_all(self, step: int) -> bool:
-        """Return whether a step shows all patches of a photo."""
-        return step >= self.steps * (1 - self.whole)
+    @property
+    def rise_steps(self) -> int:
+        """Steps over which the learning rate rises."""
+        return self.warmup_steps or max(1, round(self.warmup * self.steps))
 
 
 # LiMBeR (Merullo et al. 2022, arXiv 2209.15162), as its published code trains on several GPUs:

@@ -15,7 +15,7 @@ from molyneux.errors import UsageError
 from molyneux.models.parts import Parts
 from molyneux.processes import Share, together
 from molyneux.store import Run, versions
-from molyneux.training.batches import TrainingSet, require_split
+from molyneux.training.batches import TrainingSet, drawn_together, require_split
 from molyneux.training.begin_token import require_begin
 from molyneux.training.card import NAME, draw_loss_curve, write_card
 from molyneux.training.evaluation import Backbone, Evaluator
@@ -60,6 +60,7 @@ class Conduct:
         accumulate: parts of a step that a process runs one after another.
         recompute: whether the language model's layers are computed again on the way back.
         checkpoint: steps between checkpoints; at every evaluation if None.
+        keep_at: steps whose projection is kept too, as `projection-000400.safetensors`.
         cache: folder of the features; `features` in the run folder if None.
         backbone: loads what BERTScore needs; None for no BERTScore.
         on_photo: told how many photos this process has encoded, and of how many.
@@ -73,6 +74,7 @@ class Conduct:
     accumulate: int = 1
     recompute: bool = False
     checkpoint: int | None = None
+    keep_at: tuple[int, ...] = ()
     cache: Path | None = None
     backbone: Backbone | None = None
     on_photo: Callable[[int, int], None] = lambda done, total: None
@@ -106,9 +108,11 @@ def views_needed(examples: Sequence[Example], recipe: Recipe, most: int) -> list
     if total <= 0:
         raise UsageError("there is nothing to train on: no example has a weight above 0")
     draws = recipe.steps * recipe.batch / total
-    return [
-        min(most, max(1, math.ceil(draws * example.weight / DRAWS_A_VIEW))) for example in examples
-    ]
+
+    def expected(example: Example) -> float:
+        return draws * example.weight / drawn_together(example.captions, recipe)
+
+    return [min(most, max(1, math.ceil(expected(example) / DRAWS_A_VIEW))) for example in examples]
 
 
 def train_projection(
@@ -153,7 +157,7 @@ def train_projection(
         require_begin(model.tokenizer, layout.begin, parts.names["language_model"])
         if recipe.end_token:
             require_end_token(model.tokenizer, parts.names["language_model"])
-        require_split(recipe.batch, share, conduct.accumulate)
+        require_split(recipe.batch, share, conduct.accumulate, recipe.captions_together)
         if conduct.features == "live":
             live = LiveFeatures(parts.encoder, training, counts, recipe.seed, conduct.workers)
             after.callback(live.close)

@@ -35,7 +35,7 @@ def test_the_rate_stays_until_the_loss_is_level_and_falls_to_nothing() -> None:
 
 def test_it_falls_no_sooner_than_the_recipe_s_steps_allow() -> None:
     """A fall from 800 ends at 920."""
-    flat = {step: 2.0 for step in range(100, 1000, 100)}
+    flat = dict.fromkeys(range(100, 1000, 100), 2.0)
     assert levelled(PLATEAU, log_of(flat)) == 800
 
 

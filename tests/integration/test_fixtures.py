@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import constants
-from molyneux.data.masks import Shapes
 from tiny_encoders import write_checkpoint
 from tiny_models import D_MODEL, tiny_captioner, tiny_model, tiny_photos, tiny_tokenizer
 
 from molyneux.adapters import adapt
 from molyneux.cli import main
 from molyneux.data.dataset import Item
+from molyneux.data.masks import Shapes
 from molyneux.errors import UsageError
 from molyneux.fixtures import units as printed_units
 from molyneux.fixtures.photos import check_photos

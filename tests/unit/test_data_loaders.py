@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from molyneux.data.catalogue import check_copy
+from molyneux.data.copies import check_copy
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import select
 from molyneux.errors import UsageError

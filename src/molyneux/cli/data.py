@@ -36,7 +36,8 @@ def data(
     as_json: AsJson = False,
 ) -> int:
     """List data sets, say how to get one, or check a copy."""
-    from molyneux.data.catalogue import CATALOGUE, check_copy, known_set
+    from molyneux.data.catalogue import CATALOGUE, known_set
+    from molyneux.data.copies import check_copy
 
     if name is None:
         if as_json:

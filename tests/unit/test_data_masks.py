@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from molyneux.data.masks import Runs, Shapes, draw_polygons, read_segmentation, unpack_counts
 from PIL import Image
 
 from molyneux.data.dataset import Item
+from molyneux.data.masks import Runs, Shapes, draw_polygons, read_segmentation, unpack_counts
 from molyneux.errors import PhotoError, UsageError
 
 

@@ -18,9 +18,8 @@ from molyneux.checkpoints.placement import device_named, dtype_named
 from molyneux.cli import main
 from molyneux.cli.model_choice import ModelChoice
 from molyneux.errors import UsageError, WeightsError
-from molyneux.models import parts, presets
+from molyneux.models import DEFAULT_PRESET, parts, presets
 from molyneux.models.captioner import Captioner
-from molyneux.models.choice import DEFAULT_PRESET
 from molyneux.models.parts import Parts
 from molyneux.models.presets import PRESETS, find_preset, pieces_of
 from molyneux.vision.projection import load_projection

@@ -10,7 +10,7 @@ import typer
 
 from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
 from molyneux.cli.options import AsJson, note, show, show_json
-from molyneux.models.choice import DEFAULT_PRESET
+from molyneux.models import DEFAULT_PRESET
 
 if TYPE_CHECKING:
     from molyneux.adapters.proof.prove import Check

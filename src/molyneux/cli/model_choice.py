@@ -12,8 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from molyneux.cli.options import note
-from molyneux.models import choice
-from molyneux.models.choice import DEFAULT_PRESET
+from molyneux.models import DEFAULT_PRESET, choice
 
 READS = ("preset", "language_model", "vlm", "centre", "decoding", "dtype", "device")
 """Options of a command that needs a language model alone."""

@@ -10,7 +10,7 @@ import typer
 
 from molyneux.cli.options import AsJson, Preset, note, show, show_json
 from molyneux.cli.progress import Bars
-from molyneux.models.choice import DEFAULT_PRESET
+from molyneux.models import DEFAULT_PRESET
 
 if TYPE_CHECKING:
     from molyneux.training.evaluation import Backbone

@@ -1,1 +1,4 @@
 """Presets, their weights, and the captioner assembled from them."""
+
+DEFAULT_PRESET = "smollm2-effnet"
+"""The preset where none is named."""

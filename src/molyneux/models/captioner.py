@@ -14,7 +14,7 @@ from torch import Tensor
 from molyneux.adapters.adapt import adapt
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.checkpoints.placement import dtype_named, place_named
-from molyneux.models.choice import DEFAULT_PRESET
+from molyneux.models import DEFAULT_PRESET
 from molyneux.models.compatibility import require_patches, require_room, require_shown
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.parts import Parts, require_encoder

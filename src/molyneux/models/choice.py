@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from molyneux.models import DEFAULT_PRESET
+
 if TYPE_CHECKING:
     from molyneux.adapters.language_model import LanguageModel
     from molyneux.models.seeing_model import SeeingModel
     from molyneux.neurons.decoding_rule import Decoding
-
-DEFAULT_PRESET = "smollm2-effnet"
 
 
 @dataclass(frozen=True)

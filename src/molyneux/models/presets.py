@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from molyneux.errors import UsageError, WeightsError
-from molyneux.models.choice import DEFAULT_PRESET
+from molyneux.models import DEFAULT_PRESET
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.weights import efficientnet, smollm2
 from molyneux.weights import limber_checkpoints as limber

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from molyneux.errors import RunError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 DEFAULT_PARENT = "molyneux-runs"
 PACKAGES = ("molyneux", "torch", "transformers", "safetensors", "gguf", "numpy", "pillow", "HanTa")
 

@@ -23,6 +23,7 @@ from molyneux.checkpoints.encoders import load_encoder
 from molyneux.cli.model_choice import ModelChoice
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import select
+from molyneux.explain.document import to_plain
 from molyneux.explain.measure_reference import measure_reference
 from molyneux.explain.photo import Settings
 from molyneux.explain.run import explain_photos
@@ -154,7 +155,7 @@ def explained(captioner: Captioner, table: Reference, place: Path, out: Path) ->
     return plain(
         {
             "captions": captioner.caption_all(photos[:2]),
-            "photos": document["images"],
+            "photos": to_plain(document)["images"],
             "fields": fields,
             "reference": [table.mean, table.deviation, table.top_count, table.interpretable],
             "decoded": [(d.tokens, d.suppressed) for d in decode_units(model, UNITS, [1, -1, 0])],

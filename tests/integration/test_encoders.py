@@ -31,6 +31,7 @@ from molyneux.adapters.encoder_families import ENCODER_FAMILIES, EncoderFamily
 from molyneux.adapters.registry import find_encoder_family
 from molyneux.checkpoints.encoders import load_encoder
 from molyneux.errors import UsageError
+from molyneux.explain.document import to_plain
 from molyneux.explain.photo import Settings, explain_photo
 from molyneux.explain.run import explain_photos
 from molyneux.neurons.receptive_fields import receptive_fields
@@ -240,12 +241,13 @@ def test_explaining_end_to_end(load: Any, kind: str, tmp_path: Path) -> None:
         captioner, files, Settings(grid=[0, 5], top=6, words=("dog",), ablate="none"), run
     )
     side = captioner.encoder.grid.rows
-    for image in document["images"]:
-        assert image["error"] is None
-        assert image["grid"] == [side, side]
-        for word in image["words"]:
-            for unit in word["units"]["patches"]:
-                assert all(0 <= place < side for place in unit["peak_patch"])
+    for image in document.images:
+        assert image.error is None
+        assert image.grid == (side, side)
+        for word in image.words:
+            for unit in word.lists.patches:
+                assert unit.peak_patch is not None
+                assert all(0 <= place < side for place in unit.peak_patch)
     with Image.open(io.BytesIO((run.folder / "photos" / "0.jpg").read_bytes())) as shown:
         assert shown.width == shown.height
     assert write_report(run.folder).is_file()
@@ -301,11 +303,12 @@ def test_explaining_without_a_grid_leaves_the_maps_out_and_says_so(
     settings = Settings(grid=[0, 5], top=6, words=("dog",))
     explanation = explain_photo(captioner, path, settings)
     assert explanation.fields == {}
-    assert "no heat maps: the encoder has no patch grid" in explanation.document["note"]
-    word = explanation.document["words"][0]
-    assert len(word["units"]["patches"]) == 6
-    assert "peak_patch" not in word["units"]["patches"][0]
-    assert word["ablation"]["top"][0] == pytest.approx(1.0, abs=1e-5)
+    assert "no heat maps: the encoder has no patch grid" in str(explanation.image.note)
+    word = explanation.image.words[0]
+    assert len(word.lists.patches) == 6
+    assert "peak_patch" not in to_plain(word.lists.patches[0])
+    assert word.ablation is not None
+    assert word.ablation.top[0] == pytest.approx(1.0, abs=1e-5)
     run = Run(tmp_path / "run")
     explain_photos(captioner, [path], settings, run)
     assert "no patch grid" in write_report(run.folder).read_text()

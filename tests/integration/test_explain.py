@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from tiny_models import count_hooks, tiny_photos, weights_hash
 
+from molyneux.explain.document import read_document, to_json
 from molyneux.explain.measure_reference import measure_reference
 from molyneux.explain.photo import Settings, explain_photo
 from molyneux.explain.run import explain_photos
@@ -44,7 +45,12 @@ def seeing(make_captioner: Any, photo_files: list[Path]) -> Any:
 
 
 def explained(captioner: Any, path: Path, **options: Any) -> dict[str, Any]:
-    return explain_photo(captioner, path, Settings(grid=GRID, top=8, **options)).document
+    explanation = explain_photo(captioner, path, Settings(grid=GRID, top=8, **options))
+    return as_read(explanation.image)
+
+
+def as_read(record: Any) -> Any:
+    return json.loads(to_json(record))
 
 
 def test_document_has_the_promised_names(seeing: Any, photo_files: list[Path]) -> None:
@@ -229,9 +235,10 @@ def test_a_bad_photo_does_not_stop_the_others(
     document = explain_photos(
         seeing, [bad, photo_files[0]], Settings(grid=GRID, top=3, ablate="none"), run
     )
-    assert "bad.jpg" in document["images"][0]["error"]
-    assert document["images"][1]["error"] is None
-    assert json.loads((tmp_path / "run" / "explain.json").read_text()) == document
+    assert "bad.jpg" in str(document.images[0].error)
+    assert document.images[1].error is None
+    assert json.loads((tmp_path / "run" / "explain.json").read_text()) == as_read(document)
+    assert read_document(tmp_path / "run") == document
     assert not list((tmp_path / "run").rglob("*.part"))
     with Image.open(tmp_path / "run" / "photos" / "1.jpg") as shown:
         assert shown.size[0] == shown.size[1]
@@ -288,8 +295,8 @@ def test_contrast_is_own_minus_several_others(
     assert found is not None
     probabilities = ablate_units(model, until, [[], own, *lists])[:, target.token_id].exp()
     left = probabilities[1:] / probabilities[0]
-    assert found["difference"] == pytest.approx(float((left[0] - left[1:]).mean()), abs=1e-5)
-    assert found["low"] <= found["difference"] <= found["high"]
+    assert found.difference == pytest.approx(float((left[0] - left[1:]).mean()), abs=1e-5)
+    assert found.low <= found.difference <= found.high
     none = contrast.specific_contrast(
         model, until, target.token_id, own, others[:2], view="last", positions="all"
     )
@@ -302,6 +309,6 @@ def test_a_table_of_another_kind_of_score_is_not_used(
     run = Run.create(tmp_path / "run", "explain")
     settings = Settings(grid=GRID, top=3, of="logprob")
     document = explain_photos(seeing, photo_files[:1], settings, run)
-    assert document["model"]["reference"] is None
-    assert "reference table" in document["settings"]["note"]
-    assert document["images"][0]["words"][0]["units"]["patches"][0]["specific"] is None
+    assert document.model.reference is None
+    assert "reference table" in str(document.settings.note)
+    assert document.images[0].words[0].lists.patches[0].specific is None

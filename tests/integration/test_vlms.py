@@ -276,19 +276,20 @@ def test_explaining_a_photo_from_end_to_end(vlm_kind: str, tmp_path: Path) -> No
     photo().save(path)
     settings = Settings(grid=[0, 20], top=4, words=("dog",), seeds=1)
     explained = explain_photo(seeing, path, settings)
-    document = explained.document
-    assert document["grid"] == [GRID, GRID]
-    assert document["caption"] == seeing.caption(path)
-    word = document["words"][-1]
-    assert word["word"] == "dog"
-    assert len(word["units"]["patches"]) == 4
-    assert word["ablation"]["grid"] == [0, 20]
-    assert word["ablation"]["top"][0] == pytest.approx(1.0)
+    image = explained.image
+    assert image.grid == (GRID, GRID)
+    assert image.caption == seeing.caption(path)
+    word = image.words[-1]
+    assert word.word == "dog"
+    assert len(word.lists.patches) == 4
+    assert word.ablation is not None
+    assert word.ablation.grid == (0, 20)
+    assert word.ablation.top[0] == pytest.approx(1.0)
     assert explained.fields["0.top.patches"].shape == (4, GRID, GRID)
     assert weights_hash(seeing.language_model.model) == before
     assert count_hooks(seeing.language_model.model) == hooks
-    image = Image.open(io.BytesIO(seen_photo(seeing, path)))
-    assert image.size[0] == image.size[1]
+    shown = Image.open(io.BytesIO(seen_photo(seeing, path)))
+    assert shown.size[0] == shown.size[1]
 
 
 def test_a_run_of_photos_with_its_page(tmp_path: Path) -> None:
@@ -302,10 +303,10 @@ def test_a_run_of_photos_with_its_page(tmp_path: Path) -> None:
     document = explain_photos(
         seeing, [path], Settings(grid=[0, 5], top=3, words=("dog",), ablate="none"), run
     )
-    model = document["model"]
-    assert model["language_model"] == "tiny-gemma3"
-    assert model["projection"]["projector"] == "the model's own"
-    assert model["layout"]["text"] == "A picture of"
+    model = document.model
+    assert model.language_model == "tiny-gemma3"
+    assert model.projection["projector"] == "the model's own"
+    assert model.layout["text"] == "A picture of"
     write_report(run.folder)
     page = (run.folder / "report.html").read_text(encoding="utf-8")
     assert "tiny-gemma3" in page

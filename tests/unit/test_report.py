@@ -20,6 +20,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from report_run import broken_image, image, word, write_run
 
 from molyneux.errors import RunError
+from molyneux.explain.document import Curves, Word, from_plain
 from molyneux.report.claims import claim_of, percent
 from molyneux.report.page import caption_pieces, embedded, marked, write_report
 
@@ -374,11 +375,9 @@ def test_the_page_needs_no_torch(run: Path) -> None:
 
 
 def test_a_caption_is_cut_at_its_words_and_what_was_asked_for_comes_last() -> None:
+    spans = {"giraffe": None, "hill": [13, 17], "house": [2, 7], "house on": [2, 10]}
     words = [
-        {"word": "giraffe", "span": None},
-        {"word": "hill", "span": [13, 17]},
-        {"word": "house", "span": [2, 7]},
-        {"word": "house on", "span": [2, 10]},
+        from_plain(Word, word(text) | {"span": span}, "a word") for text, span in spans.items()
     ]
     assert caption_pieces("a house on a hill.", words) == [
         *[("a ", None), ("house", 2), (" on a ", None), ("hill", 1), (".", None)],
@@ -409,39 +408,35 @@ def test_percentages_are_read_easily(fraction: float | None, text: str) -> None:
     assert percent(fraction).replace("\u00a0", " ") == text
 
 
+def as_curves(**changes: Any) -> Curves:
+    made: Curves = from_plain(Curves, word("house")["ablation"] | changes, "curves")
+    return made
+
+
 def test_a_claim_needs_both_curves_and_at_most_the_listed_units() -> None:
-    ablation = word("house")["ablation"]
-    claim = claim_of(ablation, 100)
+    claim = claim_of(as_curves(), 100)
     assert claim is not None
     assert (claim.units, claim.own, claim.other) == (100, 0.29, 0.97)
-    claim = claim_of(ablation, 60)
+    claim = claim_of(as_curves(), 60)
     assert claim is not None
     assert claim.units == 50
-    assert claim_of(ablation | {"other_specific": None}, 100) is None
-    assert claim_of(ablation | {"specific": [1.0, None, None, None, 0.1]}, 100) is None
+    assert claim_of(as_curves(other_specific=[None] * 5), 100) is None
+    assert claim_of(as_curves(specific=[1.0, None, None, None, 0.1]), 100) is None
 
 
 def test_a_claim_over_several_other_photos_carries_its_interval() -> None:
-    from molyneux.report.claims import claim_of
-
     contrast = {
         "others": [{"noun": "bear", "left": 0.8}] * 4,
         "difference": -0.43,
         "low": -0.5,
         "high": -0.36,
     }
-    ablation = {
-        "view": "patches",
-        "grid": [0, 100, 643],
-        "specific": [1.0, 0.39, 0.0],
-        "other_specific": [1.0, 0.69, 0.3],
-        "other_noun": "bear",
-        "contrast": contrast,
-    }
-    claim = claim_of(ablation)
+    claim = claim_of(as_curves(contrast=contrast))
     assert claim is not None
     assert claim.units == 100
     assert claim.interval is not None
     assert "4 other photos: −43 points" in claim.interval
     assert "−50 to −36" in claim.interval
-    assert claim_of(ablation | {"contrast": None}).interval is None  # type: ignore[union-attr]
+    without = claim_of(as_curves())
+    assert without is not None
+    assert without.interval is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from molyneux.cli.model_choice import ModelChoice, takes_model
-from molyneux.cli.options import AsJson, Out, note, show, show_json
+from molyneux.cli.options import AsJson, Out, note, show
 
 
 @takes_model("preset")
@@ -13,6 +13,7 @@ def demo(model: ModelChoice, out: Out = None, as_json: AsJson = False) -> int:
 
     from molyneux.cli.explain import run_explanation, show_summary
     from molyneux.data.samples import CREDITS, sample_photos
+    from molyneux.explain.document import to_json
     from molyneux.explain.photo import Settings
     from molyneux.neurons.ablation import ablation_grid
 
@@ -23,9 +24,9 @@ def demo(model: ModelChoice, out: Out = None, as_json: AsJson = False) -> int:
     settings = Settings(grid=ablation_grid("short", captioner.language_model.n_units))
     document = run_explanation(captioner, list(samples.values()), settings, out)
     if as_json:
-        show_json(document)
+        show(to_json(document))
     else:
-        for image in document["images"]:
+        for image in document.images:
             show_summary(image)
-        show(f"\nOpen {(Path(document['run']) / 'report.html').resolve()} in a browser.")
-    return int(any(image["error"] for image in document["images"]))
+        show(f"\nOpen {(Path(document.run) / 'report.html').resolve()} in a browser.")
+    return int(any(image.error for image in document.images))

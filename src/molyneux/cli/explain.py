@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from molyneux.cli.model_choice import COMPARES, ModelChoice, takes_model
-from molyneux.cli.options import AsJson, Out, Photos, note, show, show_json
+from molyneux.cli.options import AsJson, Out, Photos, note, show
 
 if TYPE_CHECKING:
+    from molyneux.explain.document import Document, Image, View
     from molyneux.explain.photo import Settings
     from molyneux.models.seeing_model import SeeingModel
+
+PLACES: dict[View, str] = {"patches": "at the patches", "last": "where it is written"}
 
 
 @takes_model(*COMPARES)
@@ -64,6 +67,7 @@ def explain(
 
     They are named, decoded, located and switched off, and the page is written.
     """
+    from molyneux.explain.document import to_json
     from molyneux.explain.photo import Settings
     from molyneux.neurons.ablation import ablation_grid
 
@@ -86,17 +90,17 @@ def explain(
         )
     document = run_explanation(captioner, list(photos), settings, out)
     if as_json:
-        show_json(document)
+        show(to_json(document))
     else:
-        for image in document["images"]:
+        for image in document.images:
             show_summary(image)
-        show(f"page: {Path(document['run']) / 'report.html'}")
-    return int(any(image["error"] for image in document["images"]))
+        show(f"page: {Path(document.run) / 'report.html'}")
+    return int(any(image.error for image in document.images))
 
 
 def run_explanation(
     captioner: SeeingModel, photos: list[Path], settings: Settings, out: Path | None
-) -> dict[str, Any]:
+) -> Document:
     """Return the document of photos explained into a new run folder, its page written."""
     import shutil
     import time
@@ -113,14 +117,14 @@ def run_explanation(
     started = time.monotonic()
     finished = 0
 
-    def on_photo(number: int, image: dict[str, Any]) -> None:
+    def on_photo(number: int, image: Image) -> None:
         nonlocal finished
         finished = number + 1
         elapsed = time.monotonic() - started
         left = elapsed / finished * (len(photos) - finished)
-        said = f"error: {image['error']}" if image["error"] else image["caption"]
+        said = f"error: {image.error}" if image.error else image.caption
         when = f"{elapsed:.0f} s, {left:.0f} s left"
-        note(f"[{finished}/{len(photos)}, {when}] {image['path']}: {said}")
+        note(f"[{finished}/{len(photos)}, {when}] {image.path}: {said}")
 
     try:
         document = explain_photos(captioner, photos, settings, run, on_photo)
@@ -135,43 +139,31 @@ def run_explanation(
     return document
 
 
-def show_summary(image: dict[str, Any]) -> None:
+def show_summary(image: Image) -> None:
     """Print what matters most of one photo."""
-    from molyneux.report.claims import percent, probability
+    from molyneux.report.claims import UNITS, claim_of, percent, probability
 
-    if image["error"]:
+    if image.error:
         return
-    show(f"{image['path']}: {image['caption']}")
-    if image["note"]:
-        show(f"  {image['note']}")
-    for word in image["words"]:
-        note_ = f" ({word['note']})" if word["note"] else ""
-        show(f"  {word['word']}  p = {probability(word['probability'])}{note_}")
-        for view, where in (("patches", "at the patches"), ("last", "where it is written")):
-            rows = word["specific_units"][view] or word["units"][view]
-            kind = "most specific" if word["specific_units"][view] else "top"
+    show(f"{image.path}: {image.caption}")
+    if image.note:
+        show(f"  {image.note}")
+    for word in image.words:
+        note_ = f" ({word.note})" if word.note else ""
+        show(f"  {word.word}  p = {probability(word.probability)}{note_}")
+        for view, where in PLACES.items():
+            rows = word.specific_lists.view(view) or word.lists.view(view)
+            kind = "most specific" if word.specific_lists.view(view) else "top"
             names = ", ".join(
-                f"{_unit_name(row)} ({' '.join(t.strip() for t in row['tokens'][:3])})"
+                f"{row.name} ({' '.join(token.strip() for token in row.tokens[:3])})"
                 for row in rows[:4]
             )
             show(f"    {kind} units {where}: {names}")
-        for name, where in (
-            ("ablation", "at the patches"),
-            ("ablation_last", "where it is written"),
-        ):
-            curve = word[name]
-            if curve is None or 100 not in curve["grid"] or curve["specific"] is None:
-                continue
-            at = curve["grid"].index(100)
-            own, other = curve["specific"][at], curve["other_specific"][at]
-            if own is not None and other is not None:
+        for curves in word.curves:
+            claim = claim_of(curves)
+            if claim is not None and claim.units == UNITS:
                 show(
-                    f"    100 units most specific {where}, off at {curve['positions']} positions, "
-                    f"leave {percent(own)} of its probability; those of another photo "
-                    f"({curve['other_noun']}), {percent(other)}"
+                    f"    100 units most specific {PLACES[curves.view]}, off at "
+                    f"{curves.positions} positions, leave {percent(claim.own)} of its probability; "
+                    f"those of another photo ({claim.other_noun}), {percent(claim.other)}"
                 )
-
-
-def _unit_name(row: dict[str, Any]) -> str:
-    """Return a unit as `molyneux decode` takes it, in the direction in which it acted."""
-    return f"L{row['layer']}.u{row['unit']}{'-' if row['sign'] < 0 else ''}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from molyneux.adapters.language_model import LanguageModel
+from molyneux.explain.document import Contrast, OtherLeft
 from molyneux.neurons.ablation import Positions, ablate_units
 from molyneux.neurons.attribution import View
 from molyneux.neurons.reference import OtherPhoto
@@ -27,7 +27,7 @@ def specific_contrast(
     *,
     view: View,
     positions: Positions,
-) -> dict[str, Any] | None:
+) -> Contrast | None:
     """Return what 100 own specific units leave of a word minus what other photos' 100 leave.
 
     Fractions of the intact probability, with a 95 % bootstrap interval over the other photos:
@@ -41,14 +41,14 @@ def specific_contrast(
     logprobs = ablate_units(model, prompt, sets, positions=positions)[:, token_id]
     left = (logprobs[1:] - logprobs[0]).exp().tolist()
     difference = bootstrap([left[0] - value for value in left[1:]], draws=2000)
-    return {
-        "units": UNITS,
-        "specific": left[0],
-        "others": [
-            {"noun": other.noun, "left": value}
+    return Contrast(
+        units=UNITS,
+        specific=left[0],
+        others=tuple(
+            OtherLeft(noun=other.noun, left=value)
             for other, value in zip(fitting, left[1:], strict=True)
-        ],
-        "difference": difference.value,
-        "low": difference.low,
-        "high": difference.high,
-    }
+        ),
+        difference=difference.value,
+        low=difference.low,
+        high=difference.high,
+    )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from molyneux.adapters.language_model import LanguageModel
+from molyneux.explain.document import Curve, Curves
 from molyneux.neurons.ablation import Positions, ablate_units
 from molyneux.neurons.attribution import View
 from molyneux.neurons.rankings import Ranking, Rankings, complete_prefix
@@ -28,13 +28,14 @@ def ablation_curves(
     view: View,
     positions: Positions,
     unrelated: Sequence[int],
-) -> dict[str, Any]:
+) -> Curves:
     """Return the curves of all sets: the word's probability over its intact probability.
 
     `prompt` ends where the word is predicted. `random` is the mean over seeds, `random_std`
     their standard deviation. The `unrelated_*` curves are geometric means, over unrelated
     nouns, of the same ratio: the ratios of rare words spread too widely for a plain mean. A
     value is None where a set has fewer units than the grid asks, or there are no such nouns.
+    What the other photo is called, and the contrast, are for the caller to add.
     """
     lists: dict[str, Ranking | None] = {name: getattr(rankings, name) for name in SETS}
     lists |= {f"random {i}": ranking for i, ranking in enumerate(rankings.random)}
@@ -54,19 +55,30 @@ def ablation_curves(
         change = found[tuple(sets[name, size])] - clean
         return float(torch.exp(change[list(tokens)].mean()))
 
-    def over_seeds(tokens: Sequence[int], size: int) -> list[float]:
-        values = [left(f"random {i}", size, tokens) for i in range(len(rankings.random))]
-        return [value for value in values if value is not None]
+    def curve(name: str, tokens: Sequence[int]) -> Curve:
+        return tuple(left(name, size, tokens) for size in grid)
 
-    curves: dict[str, Any] = {"positions": positions, "view": view, "grid": list(grid)}
-    for name in SETS:
-        curves[name] = [left(name, size, [token_id]) for size in grid]
-    seeds = [over_seeds([token_id], size) for size in grid]
-    curves["random"] = [float(np.mean(values)) if values else None for values in seeds]
-    curves["random_std"] = [float(np.std(values)) if values else None for values in seeds]
-    for name in ("top", "specific"):
-        curves[f"unrelated_{name}"] = [left(name, size, unrelated) for size in grid]
-    seeds = [over_seeds(unrelated, size) for size in grid]
-    curves["unrelated_random"] = [float(np.mean(values)) if values else None for values in seeds]
-    curves["seeds"] = len(rankings.random)
-    return curves
+    def over_seeds(tokens: Sequence[int], value: Callable[[list[float]], np.floating]) -> Curve:
+        draws = [curve(f"random {i}", tokens) for i in range(len(rankings.random))]
+        at_size = ([draw[i] for draw in draws] for i in range(len(grid)))
+        there = ([each for each in values if each is not None] for values in at_size)
+        return tuple(float(value(values)) if values else None for values in there)
+
+    word = [token_id]
+    return Curves(
+        positions=positions,
+        view=view,
+        grid=tuple(grid),
+        top=curve("top", word),
+        specific=curve("specific", word),
+        interpretable=curve("interpretable", word),
+        other=curve("other", word),
+        other_specific=curve("other_specific", word),
+        matched=curve("matched", word),
+        random=over_seeds(word, np.mean),
+        random_std=over_seeds(word, np.std),
+        unrelated_top=curve("top", unrelated),
+        unrelated_specific=curve("specific", unrelated),
+        unrelated_random=over_seeds(unrelated, np.mean),
+        seeds=len(rankings.random),
+    )

@@ -1,16 +1,20 @@
-"""Everything that is asked of one photo, as plain data and heat maps."""
+"""Everything that is asked of one photo, as a part of the document and heat maps."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from molyneux.explain.contrast import specific_contrast
 from molyneux.explain.curves import ablation_curves
+from molyneux.explain.document import AblatedCaptions, Curves, Image, UnitLists, UnitRow
+from molyneux.explain.document import Word as ExplainedWord
 from molyneux.models.generation import continue_greedily
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.ablation import Positions, silenced
@@ -51,7 +55,7 @@ class Settings:
         seeds: random controls.
     """
 
-    grid: list[int]
+    grid: Sequence[int]
     top: int = 100
     words: tuple[str, ...] = ()
     ablate: Literal["first", "all", "none"] = "first"
@@ -62,12 +66,44 @@ class Settings:
     site: Site = "activation"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Explanation:
-    """A photo's part of the document, and its heat maps by name."""
+    """A photo's part of the document, and its heat maps.
 
-    document: dict[str, Any]
-    fields: dict[str, Tensor] = field(default_factory=dict)
+    Attributes:
+        image: the photo, its caption and words.
+        fields: heat maps over the patches by `<word>.<ranking>.<view>`, units x rows x columns in
+            the order of the list, and of its whole set by the same name with `.set`, rows x
+            columns.
+    """
+
+    image: Image
+    fields: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A photo with everything that is asked of more than one of its words.
+
+    Attributes:
+        sentence: the caption; where it has no noun and words were asked for, the article that
+            they follow.
+        others: reference photos that show something else, the control first.
+        unrelated: everyday nouns that the caption does not hold, and the first token of each.
+    """
+
+    model: SeeingModel
+    settings: Settings
+    prompt: ImagePrompt
+    sentence: Sentence
+    attribution: Attribution
+    others: list[OtherPhoto]
+    unrelated: tuple[list[str], list[int]]
+
+    def up_to(self, word: Word) -> ImagePrompt:
+        """Return the prompt that ends where a word is predicted."""
+        language = self.model.language_model
+        return self.sentence.up_to(language, self.prompt, word.target.position)
 
 
 def explain_photo(
@@ -79,218 +115,226 @@ def explain_photo(
         PhotoError: the photo cannot be read.
         UsageError: a word asked for is empty.
     """
-    model = captioner.language_model
-    photo = read_photo(path)
-    digest = photo_sha256(path)
+    model, grid = captioner.language_model, captioner.encoder.grid
+    photo, digest = read_photo(path), photo_sha256(path)
     prompt = captioner.see([photo])
-    sentence = read_sentence(model, prompt, captioner.write(prompt)[0])
-    words = list(sentence.words)
-    for asked in settings.words:
-        sentence_asked, word = ask_for(model, prompt, sentence, asked)
-        words.append(word)
-        if not sentence.words:
-            sentence = sentence_asked
-    asked_only = ASKED_ONLY.format(captioner.layout.record()["text"])
-    note = None if sentence.words else asked_only if words else NO_NOUN
-    grid = captioner.encoder.grid
-    if words and not grid.has_patches:
-        note = f"{note}; {NO_MAPS}" if note else NO_MAPS
-    sinks = sink_patches(patch_norms(model, prompt))[0]
-    explanation = Explanation(
-        {
-            "path": os.fspath(path),
-            "sha256": digest,
-            "caption": sentence.caption,
-            "note": note,
-            "error": None,
-            "grid": [grid.rows, grid.columns],
-            "sink_patches": [list(grid.place(p)) for p in sinks.nonzero().flatten().tolist()],
-            "words": [],
-        }
+    written = read_sentence(model, prompt, captioner.write(prompt)[0])
+    asked = [ask_for(model, prompt, written, word) for word in settings.words]
+    sentence = written if written.words or not asked else asked[-1][0]
+    words = [*written.words, *(word for _, word in asked)]
+    sinks = sink_patches(patch_norms(model, prompt))[0].nonzero().flatten().tolist()
+    image = Image(
+        path=os.fspath(path),
+        sha256=digest,
+        caption=written.caption,
+        note=_note(captioner, written, words),
+        grid=(grid.rows, grid.columns),
+        sink_patches=tuple(grid.place(patch) for patch in sinks),
     )
     if not words:
-        return explanation
-    last = max(word.target.position for word in words)
-    attribution = attribute_units(
-        model,
-        sentence.up_to(model, prompt, last),
-        [word.target for word in words],
-        of=settings.of,
-        site=settings.site,
-    )
+        return Explanation(image)
     lemmas = {word.lemma for word in words}
-    others = captioner.reference.others_than(lemmas, digest) if captioner.reference else []
-    nouns, unrelated = unrelated_nouns(
-        model, lemmas | {word.word for word in words}, {word.target.token_id for word in words}
+    seen = _Seen(
+        captioner,
+        settings,
+        prompt,
+        sentence,
+        attribute_units(
+            model,
+            sentence.up_to(model, prompt, max(word.target.position for word in words)),
+            [word.target for word in words],
+            of=settings.of,
+            site=settings.site,
+        ),
+        captioner.reference.others_than(lemmas, digest) if captioner.reference else [],
+        unrelated_nouns(
+            model, lemmas | {word.word for word in words}, {word.target.token_id for word in words}
+        ),
     )
-    for number, word in enumerate(words):
-        entry = {
-            "word": word.word,
-            "token": word.token,
-            "token_id": word.target.token_id,
-            "position": word.target.position,
-            "probability": float(attribution.probability[number]),
-            "logit": float(attribution.logit[number]),
-            "span": list(word.span) if word.span else None,
-            "n_tokens": word.n_tokens,
-            "note": word.note,
-            "unrelated": nouns,
-            "units": {},
-            "specific_units": {},
-            "ablation": None,
-            "ablation_last": None,
-            "ablated_caption": None,
-        }
-        for view in VIEWS:
-            _list_units(captioner, attribution, number, view, settings.top, entry, explanation)
-        first = number == 0 or word.span is None
-        if settings.ablate == "all" or (settings.ablate == "first" and first):
-            rankings = _ablate(
-                captioner,
-                prompt,
-                sentence,
-                word,
-                attribution,
-                number,
-                others,
-                unrelated,
-                settings,
-                entry,
-            )
-            entry["ablated_caption"] = _ablated_captions(
-                captioner, prompt, rankings, settings.positions
-            )
-        explanation.document["words"].append(entry)
-    return explanation
+    explained = [_explain_word(seen, number, word) for number, word in enumerate(words)]
+    return Explanation(
+        replace(image, words=tuple(word for word, _ in explained)),
+        {
+            f"{number}.{name}": tensor
+            for number, (_, fields) in enumerate(explained)
+            for name, tensor in fields.items()
+        },
+    )
+
+
+def _note(captioner: SeeingModel, written: Sentence, words: Sequence[Word]) -> str | None:
+    """Return what has to be said of a caption without a noun, and of an encoder without a grid."""
+    said = []
+    if not written.words:
+        text = captioner.layout.record()["text"]
+        said.append(ASKED_ONLY.format(text) if words else NO_NOUN)
+    if words and not captioner.encoder.grid.has_patches:
+        said.append(NO_MAPS)
+    return "; ".join(said) or None
+
+
+def _explain_word(seen: _Seen, number: int, word: Word) -> tuple[ExplainedWord, dict[str, Tensor]]:
+    """Return a word of the document, and its heat maps by `<ranking>.<view>`."""
+    settings, attribution = seen.settings, seen.attribution
+    listed = {
+        (ranking, view): _list_units(seen, number, view, ranking)
+        for view in VIEWS
+        for ranking in ("top", "specific")
+    }
+    explained = ExplainedWord(
+        word=word.word,
+        token=word.token,
+        token_id=word.target.token_id,
+        position=word.target.position,
+        probability=float(attribution.probability[number]),
+        logit=float(attribution.logit[number]),
+        span=word.span,
+        n_tokens=word.n_tokens,
+        note=word.note,
+        unrelated=tuple(seen.unrelated[0]),
+        lists=UnitLists(**{view: listed["top", view][0] for view in VIEWS}),
+        specific_lists=UnitLists(**{view: listed["specific", view][0] for view in VIEWS}),
+    )
+    fields = {
+        f"{ranking}.{view}{name}": tensor
+        for (ranking, view), (_, maps) in listed.items()
+        for name, tensor in maps.items()
+    }
+    first = number == 0 or word.span is None
+    if settings.ablate == "none" or (settings.ablate == "first" and not first):
+        return explained, fields
+    rankings = {view: _rank(seen, number, view) for view in VIEWS}
+    ablated = replace(
+        explained,
+        ablation=_curves(seen, word, rankings["patches"], "patches"),
+        ablation_last=_curves(seen, word, rankings["last"], "last"),
+        ablated_caption=_ablated_captions(seen, rankings["patches"]),
+    )
+    return ablated, fields
 
 
 def _list_units(
-    captioner: SeeingModel,
-    attribution: Attribution,
-    number: int,
-    view: View,
-    n: int,
-    entry: dict[str, Any],
-    explanation: Explanation,
-) -> None:
-    model, reference = captioner.language_model, captioner.reference
-    scores = attribution.view(view)
+    seen: _Seen, number: int, view: View, ranking: str
+) -> tuple[tuple[UnitRow, ...], dict[str, Tensor]]:
+    """Return the first units of a ranking, their heat maps, and that of the set as `.set`."""
+    captioner, reference = seen.model, seen.model.reference
+    grid = captioner.encoder.grid
+    scores = seen.attribution.view(view)
     score = scores.score[number]
     specific = None if reference is None else reference.specific(score.cpu(), view)
-    sinks = None if reference is None else reference.sinks(view)
-    grid = captioner.encoder.grid
+    ranked = score if ranking == "top" else specific
+    units = [] if ranked is None else top_units(ranked, seen.settings.top)
+    if not units:
+        return (), {}
+    at = ([unit.layer for unit in units], [unit.unit for unit in units])
+    signs = scores.sign[number][at].tolist()
+    rows = _unit_rows(seen, number, view, units, specific)
+    if not grid.has_patches:
+        return rows, {}
+    fields = receptive_fields(seen.attribution.activation, units, signs, grid)
+    return rows, {"": fields, ".set": set_field(fields)}
 
-    def rows(units: list[Unit], ranking: str) -> list[dict[str, Any]]:
-        if not units:
-            return []
-        at = ([u.layer for u in units], [u.unit for u in units])
-        signs = scores.sign[number][at].tolist()
-        found: dict[str, list[Any]] = {
-            "score": score[at].tolist(),
-            "total": scores.total[number][at].tolist(),
-            "share": scores.share[number][at].tolist(),
-        }
-        listed = []
-        decoding = captioner.decoding
-        read = decode_units(
-            model,
-            units,
-            signs if decoding.written else None,
-            final_norm=decoding.final_norm,
-            bias=decoding.bias,
+
+def _unit_rows(
+    seen: _Seen,
+    number: int,
+    view: View,
+    units: Sequence[Unit],
+    specific: Float[Tensor, "layers d_mlp"] | None,
+) -> tuple[UnitRow, ...]:
+    """Return what the document says of units, in one view of one word."""
+    captioner, reference = seen.model, seen.model.reference
+    grid, decoding = captioner.encoder.grid, captioner.decoding
+    scores = seen.attribution.view(view)
+    at = ([unit.layer for unit in units], [unit.unit for unit in units])
+
+    def of(values: Tensor | None) -> list[Any]:
+        return [None] * len(units) if values is None else values[at].tolist()
+
+    signs = of(scores.sign[number])
+    decoded = decode_units(
+        captioner.language_model,
+        units,
+        signs if decoding.written else None,
+        final_norm=decoding.final_norm,
+        bias=decoding.bias,
+    )
+    has_peak = view == "patches" and grid.has_patches
+    columns = zip(
+        units,
+        of(scores.score[number]),
+        of(scores.total[number]),
+        of(scores.share[number]),
+        of(specific),
+        signs,
+        of(None if reference is None else reference.sinks(view)),
+        decoded,
+        of(scores.peak_patch[number]),
+        strict=True,
+    )
+    return tuple(
+        UnitRow(
+            layer=unit.layer,
+            unit=unit.unit,
+            score=score,
+            total=total,
+            share=share,
+            specific=None if own == -torch.inf else own,
+            sign=sign,
+            sink=sink,
+            tokens=tuple(read.tokens),
+            suppressed=tuple(read.suppressed),
+            interpretable=is_interpretable(read.tokens),
+            peak_patch=grid.place(peak) if has_peak else None,
         )
-        for i, decoded in enumerate(read):
-            unit = units[i]
-            value = None if specific is None else float(specific[unit.layer, unit.unit])
-            row = {
-                "layer": unit.layer,
-                "unit": unit.unit,
-                **{name: values[i] for name, values in found.items()},
-                "specific": None if value in (None, -torch.inf) else value,
-                "sign": signs[i],
-                "sink": None if sinks is None else bool(sinks[unit.layer, unit.unit]),
-                "tokens": decoded.tokens,
-                "suppressed": decoded.suppressed,
-                "interpretable": is_interpretable(decoded.tokens),
-            }
-            if view == "patches" and grid.has_patches:
-                patch = int(scores.peak_patch[number, unit.layer, unit.unit])
-                row["peak_patch"] = list(grid.place(patch))
-            listed.append(row)
-        if not grid.has_patches:
-            return listed
-        fields = receptive_fields(attribution.activation, units, signs, grid)
-        name = f"{ranking}.{view}"
-        place = len(explanation.document["words"])
-        explanation.fields[f"{place}.{name}"] = fields
-        explanation.fields[f"{place}.{name}.set"] = set_field(fields)
-        return listed
-
-    entry["units"][view] = rows(top_units(score, n), "top")
-    entry["specific_units"][view] = (
-        [] if specific is None else rows(top_units(specific, n), "specific")
+        for unit, score, total, share, own, sign, sink, read, peak in columns
     )
 
 
-def _ablate(
-    captioner: SeeingModel,
-    prompt: ImagePrompt,
-    sentence: Sentence,
-    word: Word,
-    attribution: Attribution,
-    number: int,
-    others: list[OtherPhoto],
-    unrelated: list[int],
-    settings: Settings,
-    entry: dict[str, Any],
-) -> Rankings:
-    model = captioner.language_model
-    until = sentence.up_to(model, prompt, word.target.position)
-    kept: Rankings | None = None
-    other = next(iter(others), None)
-    for view, name in ((VIEWS[0], "ablation"), (VIEWS[1], "ablation_last")):
-        rankings = rank_for(
-            model,
-            attribution,
-            number,
-            view,
-            n=max(settings.grid),
-            seeds=settings.seeds,
-            seed=settings.seed,
-            reference=captioner.reference,
-            other=other,
-        )
-        entry[name] = ablation_curves(
-            model,
-            until,
-            word.target.token_id,
-            rankings,
-            settings.grid,
-            view=view,
-            positions=settings.positions,
-            unrelated=unrelated,
-        ) | {
-            "other_noun": other.noun if other else None,
-            "contrast": specific_contrast(
-                model,
-                until,
-                word.target.token_id,
-                [unit for unit in rankings.specific or () if unit is not None],
-                others,
-                view=view,
-                positions=settings.positions,
-            ),
-        }
-        kept = kept or rankings
-    assert kept is not None
-    return kept
+def _rank(seen: _Seen, number: int, view: View) -> Rankings:
+    """Return the sets to switch off for a word in one view."""
+    return rank_for(
+        seen.model.language_model,
+        seen.attribution,
+        number,
+        view,
+        n=max(seen.settings.grid),
+        seeds=seen.settings.seeds,
+        seed=seen.settings.seed,
+        reference=seen.model.reference,
+        other=next(iter(seen.others), None),
+    )
 
 
-def _ablated_captions(
-    captioner: SeeingModel, prompt: ImagePrompt, rankings: Rankings, positions: Positions
-) -> dict[str, Any]:
-    """Write the caption again with the first units of each ranking (patch view) off throughout."""
-    model = captioner.language_model
+def _curves(seen: _Seen, word: Word, rankings: Rankings, view: View) -> Curves:
+    """Return what switching off the sets of one view leaves of a word."""
+    model, settings, until = seen.model.language_model, seen.settings, seen.up_to(word)
+    curves = ablation_curves(
+        model,
+        until,
+        word.target.token_id,
+        rankings,
+        settings.grid,
+        view=view,
+        positions=settings.positions,
+        unrelated=seen.unrelated[1],
+    )
+    contrast = specific_contrast(
+        model,
+        until,
+        word.target.token_id,
+        [unit for unit in rankings.specific or () if unit is not None],
+        seen.others,
+        view=view,
+        positions=settings.positions,
+    )
+    noun = seen.others[0].noun if seen.others else None
+    return replace(curves, other_noun=noun, contrast=contrast)
+
+
+def _ablated_captions(seen: _Seen, rankings: Rankings) -> AblatedCaptions:
+    """Write the caption again with the first units of each ranking off throughout."""
+    model, prompt = seen.model.language_model, seen.prompt
     lists = {
         "top": rankings.top,
         "specific": rankings.specific,
@@ -298,17 +342,14 @@ def _ablated_captions(
         "random": rankings.random[0] if rankings.random else None,
     }
     sets = {
-        name: complete_prefix(ranking, CAPTION_UNITS) if ranking is not None else None
+        name: units
         for name, ranking in lists.items()
+        if ranking is not None and (units := complete_prefix(ranking, CAPTION_UNITS)) is not None
     }
-    names = [name for name, units in sets.items() if units is not None]
-    captions: dict[str, Any] = {"units": CAPTION_UNITS, **dict.fromkeys(sets)}
-    if names:
-        masks = torch.stack(
-            [unit_mask(sets[name] or [], model.n_layers, model.d_mlp) for name in names]
-        )
-        batch = prompt.repeated(len(names))
-        with silenced(model, masks, prompt.patches, positions):
-            written = continue_greedily(model, batch)
-        captions |= {n: model.decode(ids).strip() for n, ids in zip(names, written, strict=True)}
-    return captions
+    if not sets:
+        return AblatedCaptions(units=CAPTION_UNITS)
+    masks = torch.stack([unit_mask(units, model.n_layers, model.d_mlp) for units in sets.values()])
+    with silenced(model, masks, prompt.patches, seen.settings.positions):
+        written = continue_greedily(model, prompt.repeated(len(sets)))
+    captions = {name: model.decode(ids).strip() for name, ids in zip(sets, written, strict=True)}
+    return AblatedCaptions(units=CAPTION_UNITS, **captions)

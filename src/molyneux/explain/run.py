@@ -5,14 +5,21 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
-from PIL import Image
+from PIL.Image import Resampling
 from torch import Tensor
 
 from molyneux.errors import PhotoError
+from molyneux.explain.document import (
+    Document,
+    Image,
+    ModelRecord,
+    SettingsRecord,
+    from_plain,
+    to_plain,
+)
 from molyneux.explain.photo import Explanation, Settings, explain_photo
 from molyneux.explain.tables import units_table
 from molyneux.models.seeing_model import SeeingModel, describe_model
@@ -35,7 +42,7 @@ def seen_photo(captioner: SeeingModel, path: str | os.PathLike[str]) -> bytes:
         photo, region = prepare.crop(photo), (0, 0, prepare.under_grid, prepare.under_grid)
     longer = max(region[2] - region[0], region[3] - region[1])
     side = min(SHOWN_PIXELS, max(prepare.under_grid, round(longer)))
-    square = photo.resize((side, side), Image.Resampling.BICUBIC, box=region)
+    square = photo.resize((side, side), Resampling.BICUBIC, box=region)
     buffer = io.BytesIO()
     square.save(buffer, "JPEG", quality=88)
     return buffer.getvalue()
@@ -46,8 +53,8 @@ def explain_photos(
     paths: Sequence[str | os.PathLike[str]],
     settings: Settings,
     run: Run,
-    on_photo: Callable[[int, dict[str, Any]], None] = lambda number, image: None,
-) -> dict[str, Any]:
+    on_photo: Callable[[int, Image], None] = lambda number, image: None,
+) -> Document:
     """Return the document, written to the run folder after every photo.
 
     A photo that cannot be read has an `error`; the others go on.
@@ -55,43 +62,48 @@ def explain_photos(
     Args:
         on_photo: told after each photo, with its number and its part of the document.
     """
-    document: dict[str, Any] = {
-        "schema": SCHEMA,
-        "model": describe_model(captioner),
-        "settings": asdict(settings) | {"words": list(settings.words)},
-        "images": [],
-        "run": str(run.folder),
-    }
+    note = None
     if captioner.reference and not captioner.reference.fits(settings.of, settings.site):
         # A score of another kind has another scale: it cannot be compared with the table's.
         captioner = replace(captioner, reference=None)  # type: ignore[type-var]
-        document["model"]["reference"] = None
-        document["settings"]["note"] = (
+        note = (
             "no specific scores, sinks or other photos: the reference table was measured with "
             "of=logit at the activation"
         )
+    document = Document(
+        schema=SCHEMA,
+        model=from_plain(ModelRecord, describe_model(captioner), "the model"),
+        settings=record_settings(settings, note),
+        images=(),
+        run=str(run.folder),
+    )
     fields: dict[str, Tensor] = {}
     for number, path in enumerate(paths):
         try:
             explained = explain_photo(captioner, path, settings)
             run.write_bytes(f"photos/{number}.jpg", seen_photo(captioner, path))
         except PhotoError as error:
-            explained = Explanation(_refused(path, str(error)))
-        document["images"].append(explained.document)
+            explained = Explanation(Image(path=os.fspath(path), error=str(error)))
+        document = replace(document, images=(*document.images, explained.image))
         fields |= {f"{number}.{name}": tensor for name, tensor in explained.fields.items()}
         run.write_tensors("fields.safetensors", fields or {"none": torch.zeros(0)})
         run.write_bytes("units.parquet", units_table(document))
-        run.write_json("explain.json", document)
-        on_photo(number, explained.document)
+        run.write_json("explain.json", to_plain(document))
+        on_photo(number, explained.image)
     return document
 
 
-def _refused(path: str | os.PathLike[str], error: str) -> dict[str, Any]:
-    return {
-        "path": os.fspath(path),
-        "sha256": None,
-        "caption": None,
-        "note": None,
-        "error": error,
-        "words": [],
-    }
+def record_settings(settings: Settings, note: str | None = None) -> SettingsRecord:
+    """Return what the document says of settings."""
+    return SettingsRecord(
+        grid=tuple(settings.grid),
+        top=settings.top,
+        words=settings.words,
+        ablate=settings.ablate,
+        positions=settings.positions,
+        seeds=settings.seeds,
+        seed=settings.seed,
+        of=settings.of,
+        site=settings.site,
+        note=note,
+    )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from molyneux.explain.document import LISTS, Document
 from molyneux.parquet import parquet_bytes
 
 COLUMNS = (
@@ -11,26 +10,25 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def units_table(document: dict[str, Any]) -> bytes:
+def units_table(document: Document) -> bytes:
     """Return a Parquet file with a row for every listed unit of every word, view and ranking."""
     import pyarrow as pa
 
     rows = [
         {
             "image": number,
-            "path": image["path"].encode("utf-8", "backslashreplace").decode(),
-            "word": word["word"],
+            "path": image.path.encode("utf-8", "backslashreplace").decode(),
+            "word": word.word,
             "view": view,
             "ranking": ranking,
             "rank": rank,
-            **{name: unit[name] for name in COLUMNS},
-            "tokens": unit["tokens"],
+            **{name: getattr(unit, name) for name in COLUMNS},
+            "tokens": unit.tokens,
         }
-        for number, image in enumerate(document["images"])
-        for word in image["words"]
-        for ranking, lists in (("top", "units"), ("specific", "specific_units"))
-        for view, units in word[lists].items()
-        for rank, unit in enumerate(units)
+        for number, image in enumerate(document.images)
+        for word in image.words
+        for ranking, view in LISTS
+        for rank, unit in enumerate(word.ranked_rows(view, ranking))
     ]
     schema = pa.schema(
         [

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from molyneux.explain.document import Contrast, Curves, View
 
 # About 100 units: what the claim is made at, whatever number of units is listed.
 UNITS = 100
-VIEWS = {"patches": "At the patches", "last": "At the last position"}
+VIEWS: dict[View, str] = {"patches": "At the patches", "last": "At the last position"}
 CURVES = {
     "specific": "specific, this photo's",
     "other_specific": "specific, another photo's",
@@ -56,17 +56,17 @@ class Claim:
         contrast: the same against several other photos, with an interval over them.
     """
 
-    view: str
+    view: View
     units: int
     own: float
     other: float
     other_noun: str | None
-    contrast: Mapping[str, Any] | None = None
+    contrast: Contrast | None = None
 
     @property
     def title(self) -> str:
         """Name the view."""
-        return VIEWS.get(self.view, self.view)
+        return VIEWS[self.view]
 
     @property
     def another(self) -> str:
@@ -87,13 +87,14 @@ class Claim:
     def interval(self) -> str | None:
         """Say the difference from several other photos, and how far it depends on which."""
         found = self.contrast
-        if not found:
+        if found is None:
             return None
         low, middle, high = (
-            f"{100 * found[name]:+.0f}".replace("-", "−") for name in ("low", "difference", "high")
+            f"{100 * value:+.0f}".replace("-", "−")
+            for value in (found.low, found.difference, found.high)
         )
         return (
-            f"Own minus other, over {len(found['others'])} other photos: {middle} points, "
+            f"Own minus other, over {len(found.others)} other photos: {middle} points, "
             f"95 % interval over those photos {low} to {high}, too narrow where they are few."
         )
 
@@ -108,29 +109,31 @@ class Claim:
 
 
 def claim_of(
-    ablation: Mapping[str, Any],
+    curves: Curves,
     top: int = UNITS,
-    curves: tuple[str, str] = ("specific", "other_specific"),
+    compared: tuple[str, str] = ("specific", "other_specific"),
 ) -> Claim | None:
     """Return the claim at the largest number of units up to `top` that both curves reach.
 
     None where there is nothing to compare with.
+
+    Args:
+        compared: which curves: this photo's, and another photo's.
     """
-    own, other = (ablation.get(name) or [] for name in curves)
+    own, other = (getattr(curves, name) for name in compared)
+    contrast = curves.contrast if compared[0] == "specific" else None
     found = None
-    for units, left, left_other in zip(ablation["grid"], own, other, strict=False):
+    for units, left, left_other in zip(curves.grid, own, other, strict=False):
         if 0 < units <= top and left is not None and left_other is not None:
-            noun = ablation.get("other_noun")
-            contrast = ablation.get("contrast") if curves[0] == "specific" else None
-            found = Claim(ablation["view"], units, left, left_other, noun, contrast)
+            found = Claim(curves.view, units, left, left_other, curves.other_noun, contrast)
     return found
 
 
-def curve_table(ablation: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+def curve_table(curves: Curves) -> list[tuple[str, list[str]]]:
     """Return the curves as rows of text: name, then a percentage for each number of units."""
-    rows = []
-    for key, name in CURVES.items():
-        values = ablation.get(key) or []
-        if any(value is not None for value in values):
-            rows.append((name, [percent(value) for value in values]))
-    return rows
+    return [
+        (name, [percent(value) for value in values])
+        for key, name in CURVES.items()
+        for values in [getattr(curves, key)]
+        if any(value is not None for value in values)
+    ]

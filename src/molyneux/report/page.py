@@ -12,16 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined, TemplateError
+from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from molyneux.errors import RunError
+from molyneux.explain.document import (
+    LISTS,
+    VIEWS,
+    Document,
+    Image,
+    Word,
+    read_document,
+    to_plain,
+)
 from molyneux.report.claims import claim_of, curve_table, percent, probability
 from molyneux.report.files import PAGE, packaged, write_page
 
-SCHEMA = 1
-_RANKINGS = {"top": "units", "specific": "specific_units"}  # name in fields -> key of a word
-_VIEWS = ("patches", "last")
 _QUANTA = 127
 
 Fields = Mapping[str, np.ndarray]
@@ -36,32 +42,7 @@ def write_report(run: Path) -> Path:
         RunError: the folder is no such run, is of another version, is damaged, or cannot be
             written.
     """
-    document = _read_document(run)
-    fields = _read_fields(run)
-    try:
-        page = _render(run, document, fields)
-    except (TemplateError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise RunError(
-            f"{run / 'explain.json'} is not the document this molyneux reads "
-            f"({type(error).__name__}: {error}); make the run anew with `molyneux explain`"
-        ) from error
-    return write_page(run / PAGE, page)
-
-
-def _read_document(run: Path) -> dict[str, Any]:
-    path = run / "explain.json"
-    if not path.is_file():
-        raise RunError(
-            f"{run} is not a run of `molyneux explain`: it has no explain.json; give the folder "
-            "that `molyneux explain` named"
-        )
-    document = _read_json(path)
-    if document.get("schema") != SCHEMA:
-        raise RunError(
-            f"{path} has schema {document.get('schema')!r}, this molyneux reads {SCHEMA}; use the "
-            "version that made it (manifest.json names it), or make the run anew"
-        )
-    return document
+    return write_page(run / PAGE, _render(run, read_document(run), _read_fields(run)))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -91,7 +72,7 @@ def _read_fields(run: Path) -> Fields:
     return fields
 
 
-def _render(run: Path, document: dict[str, Any], fields: Fields) -> str:
+def _render(run: Path, document: Document, fields: Fields) -> str:
     manifest = run / "manifest.json"
     script = packaged("report.js") + packaged("theme.js")
     environment = Environment(
@@ -102,10 +83,10 @@ def _render(run: Path, document: dict[str, Any], fields: Fields) -> str:
         style=Markup(packaged("report.css")),
         script=Markup(script),
         script_hash=base64.b64encode(sha256(script.encode()).digest()).decode(),
-        model=document["model"],
-        settings=document["settings"],
+        document=document,
+        plain=to_plain,
         manifest=_read_json(manifest) if manifest.is_file() else {},
-        photos=[_photo(run, document, number) for number in range(len(document["images"]))],
+        photos=[_photo(run, image, number) for number, image in enumerate(document.images)],
         data=embedded(_data(document, fields)),
     )
 
@@ -117,21 +98,15 @@ def embedded(data: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c"))
 
 
-def _photo(run: Path, document: Mapping[str, Any], number: int) -> dict[str, Any]:
-    image = document["images"][number]
-    words = [_word(word) for word in image.get("words") or []]
+def _photo(run: Path, image: Image, number: int) -> dict[str, Any]:
     return {
         "id": f"photo-{number + 1}",
         "number": number + 1,
-        "name": re.split(r"[/\\]", image["path"])[-1],
-        "path": image["path"],
-        "sha256": image.get("sha256"),
-        "error": image.get("error"),
-        "note": image.get("note"),
-        "caption": image.get("caption"),
-        "pieces": caption_pieces(image.get("caption") or "", image.get("words") or []),
-        "source": None if image.get("error") else _data_uri(run / "photos" / f"{number}.jpg"),
-        "words": words,
+        "name": re.split(r"[/\\]", image.path)[-1],
+        "image": image,
+        "pieces": caption_pieces(image.caption or "", image.words),
+        "source": None if image.error else _data_uri(run / "photos" / f"{number}.jpg"),
+        "words": [_word(word) for word in image.words],
     }
 
 
@@ -145,9 +120,7 @@ def _data_uri(photo: Path) -> str | None:
     return "data:image/jpeg;base64," + base64.b64encode(content).decode()
 
 
-def caption_pieces(
-    caption: str, words: Sequence[Mapping[str, Any]]
-) -> list[tuple[str, int | None]]:
+def caption_pieces(caption: str, words: Sequence[Word]) -> list[tuple[str, int | None]]:
     """Return the caption cut into text and words, each word with its place in `words`.
 
     A word without a span (it was asked for), or whose span overlaps an earlier one, comes last.
@@ -155,7 +128,7 @@ def caption_pieces(
     pieces: list[tuple[str, int | None]] = []
     asked = []
     end = 0
-    spans = [(tuple(word.get("span") or (-1, -1)), number) for number, word in enumerate(words)]
+    spans = [(word.span or (-1, -1), number) for number, word in enumerate(words)]
     for (start, stop), number in sorted(spans):
         if start < end or stop > len(caption):
             asked.append(number)
@@ -166,7 +139,7 @@ def caption_pieces(
         end = stop
     if end < len(caption):
         pieces.append((caption[end:], None))
-    return pieces + [(words[number]["word"], number) for number in sorted(asked)]
+    return pieces + [(words[number].word, number) for number in sorted(asked)]
 
 
 def marked(text: str, word: str) -> list[tuple[str, bool]]:
@@ -175,69 +148,61 @@ def marked(text: str, word: str) -> list[tuple[str, bool]]:
     return [(piece, place % 2 == 1) for place, piece in enumerate(pieces) if piece]
 
 
-def _word(word: Mapping[str, Any]) -> dict[str, Any]:
-    curves = [
-        ablation for key in ("ablation", "ablation_last") if (ablation := word.get(key)) is not None
-    ]
-    captions = word.get("ablated_caption")
-    raw = {view: word["units"].get(view) or [] for view in _VIEWS}
+def _word(word: Word) -> dict[str, Any]:
+    captions = word.ablated_caption
+    rewrites = (
+        {}
+        if captions is None
+        else {
+            name: text if text is None else marked(text, word.word)
+            for name in ("specific", "other_specific", "top", "random")
+            for text in [getattr(captions, name)]
+        }
+    )
     return {
-        "word": word["word"],
-        "token": word["token"],
-        "token_id": word["token_id"],
-        "position": word["position"],
-        "probability": word["probability"],
-        "note": word.get("note"),
-        "asked": word.get("span") is None,
-        "unrelated": word.get("unrelated") or [],
-        "curves": curves,
-        "claims": [claim for each in curves if (claim := claim_of(each)) is not None],
-        "raw_claims": [claim_of(each, curves=("top", "other")) for each in curves],
-        "tables": [(each, curve_table(each)) for each in curves],
-        "captions": captions
-        and {
-            key: marked(text, word["word"]) if isinstance(text, str) else text
-            for key, text in captions.items()
-        },
-        "raw": {view: len(units) for view, units in raw.items()},
+        "word": word,
+        "claims": [claim for each in word.curves if (claim := claim_of(each)) is not None],
+        "raw_claims": [claim_of(each, compared=("top", "other")) for each in word.curves],
+        "tables": [(each, curve_table(each)) for each in word.curves],
+        "rewrites": rewrites,
         "sinks": {
-            view: [f"L{unit['layer']}.u{unit['unit']}" for unit in units if unit["sink"]]
-            for view, units in raw.items()
+            view: [f"L{row.layer}.u{row.unit}" for row in word.lists.view(view) if row.sink]
+            for view in VIEWS
         },
     }
 
 
-def _data(document: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
+def _data(document: Document, fields: Fields) -> dict[str, Any]:
     """Return what the page's script draws from: unit lists, fields and curves."""
-    photos = []
-    for number, image in enumerate(document["images"]):
-        words = []
-        for place, word in enumerate(image.get("words") or []):
-            units, maps = {}, {}
-            for ranking, key in _RANKINGS.items():
-                for view in _VIEWS:
-                    name = f"{ranking}.{view}"
-                    units[name] = (word.get(key) or {}).get(view) or []
-                    stored = f"{number}.{place}.{name}"
-                    if stored in fields:
-                        maps[name] = _packed(fields[stored], fields.get(f"{stored}.set"))
-            curves = [word.get("ablation"), word.get("ablation_last")]
-            words.append(
-                {
-                    "word": word["word"],
-                    "units": units,
-                    "fields": maps,
-                    "curves": [each for each in curves if each is not None],
-                }
-            )
-        grid, sinks = image.get("grid") or [0, 0], image.get("sink_patches") or []
-        photos.append({"grid": grid, "sinkPatches": sinks, "words": words})
-    settings = document["settings"]
     return {
-        "top": settings["top"],
-        "of": settings["of"],
-        "compared": document["model"]["reference"] is not None,
-        "photos": photos,
+        "top": document.settings.top,
+        "of": document.settings.of,
+        "compared": document.model.reference is not None,
+        "photos": [
+            {
+                "grid": image.grid or (0, 0),
+                "sinkPatches": image.sink_patches or (),
+                "words": [
+                    {
+                        "word": word.word,
+                        "units": {
+                            f"{ranking}.{view}": [
+                                to_plain(row) for row in word.ranked_rows(view, ranking)
+                            ]
+                            for ranking, view in LISTS
+                        },
+                        "fields": {
+                            name: _packed(fields[stored], fields.get(f"{stored}.set"))
+                            for name in (f"{ranking}.{view}" for ranking, view in LISTS)
+                            if (stored := f"{number}.{place}.{name}") in fields
+                        },
+                        "curves": [to_plain(curves) for curves in word.curves],
+                    }
+                    for place, word in enumerate(image.words)
+                ],
+            }
+            for number, image in enumerate(document.images)
+        ],
     }
 
 

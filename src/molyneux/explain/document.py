@@ -1,0 +1,449 @@
+"""The document of `molyneux explain`: what it holds, how it is written and read back.
+
+Everything that reads a document (the page, a notebook, a script) reads these classes; the JSON, its
+schema and its page in the docs are made from them. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from molyneux.errors import RunError, quote
+from molyneux.store import SCHEMA
+
+Record = TypeVar("Record")
+View = Literal["patches", "last"]
+Ranking = Literal["top", "specific"]
+VIEWS: tuple[View, ...] = ("patches", "last")
+RANKINGS: tuple[Ranking, ...] = ("top", "specific")
+LISTS: tuple[tuple[Ranking, View], ...] = tuple((r, v) for r in RANKINGS for v in VIEWS)
+"""A word's lists, in the order in which tables have them."""
+_ABSENT = Field(exclude_if=lambda value: value is None)
+"""Left out of the JSON where it is None; anything else that is missing is written as null."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitRow:
+    """A unit in a list.
+
+    Attributes:
+        layer: its layer, from 0.
+        unit: its place among the layer's units, from 0.
+        score: gradient x activation, in logits (nats for `of="logprob"`): the largest over the
+            patches, or at the last position.
+        total: its sum over the patches, in the same unit.
+        share: `total` over the sum of all units' |total|.
+        specific: how far the score exceeds what it is on reference photos, in standard deviations;
+            null where it does not rank, or there is no reference table.
+        sign: of what it adds to its output row, at the peak patch or the last position: -1, 0, 1.
+        sink: whether it is near the top for at least half of the reference photos; null without a
+            reference table.
+        tokens: the 10 tokens it raises most, in the direction it writes.
+        suppressed: the 10 it lowers most.
+        interpretable: whether at least 7 of its `tokens` are dictionary words.
+        peak_patch: `[row, column]` of the patch with its score; only in the patch view, and absent
+            where the encoder has no patch grid.
+    """
+
+    layer: int
+    unit: int
+    score: float
+    total: float
+    share: float
+    specific: float | None
+    sign: int
+    sink: bool | None
+    tokens: tuple[str, ...]
+    suppressed: tuple[str, ...]
+    interpretable: bool
+    peak_patch: Annotated[tuple[int, int] | None, _ABSENT] = None
+
+    @property
+    def name(self) -> str:
+        """What `molyneux decode` takes: `L12.u905`, with `-` where it writes negatively."""
+        return f"L{self.layer}.u{self.unit}{'-' if self.sign < 0 else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitLists:
+    """The units of one ranking, for each view.
+
+    Attributes:
+        patches: by their scores over the photo's patches.
+        last: by their scores where the word is predicted.
+    """
+
+    patches: tuple[UnitRow, ...] = ()
+    last: tuple[UnitRow, ...] = ()
+
+    def view(self, view: View) -> tuple[UnitRow, ...]:
+        """Return the units of one view."""
+        return self.patches if view == "patches" else self.last
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherLeft:
+    """What another photo's units leave of a word.
+
+    Attributes:
+        noun: what the other photo was captioned as.
+        left: probability of the word over its probability with nothing off.
+    """
+
+    noun: str
+    left: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """What own specific units leave of a word minus what other photos' leave.
+
+    Fractions of the probability with nothing off. The interval is over the other photos, narrow
+    for so few; it is not one over photos like this one.
+
+    Attributes:
+        units: how many units of each photo were switched off.
+        specific: what this photo's leave.
+        others: what those of up to eight other photos leave.
+        difference: `specific` minus the mean of `others`.
+        low: lower end of the 95 % interval of `difference`.
+        high: its upper end.
+    """
+
+    units: int = 100
+    specific: float | None = None
+    others: tuple[OtherLeft, ...]
+    difference: float
+    low: float
+    high: float
+
+
+Curve = tuple[float | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """What is left of a word as ever more units are set to zero.
+
+    A curve has one value for each number in `grid`: the word's probability over its probability
+    with nothing off. A value is null where a set has too few units, or there is no reference table.
+
+    Attributes:
+        positions: where units were set to zero: `all` positions, or the `patches`.
+        view: whose scores chose the units.
+        grid: numbers of units.
+        top: this photo's units, by score.
+        specific: this photo's units, by specific score.
+        interpretable: the `top` whose tokens are words.
+        other: another photo's `top`.
+        other_specific: another photo's `specific`.
+        matched: as strong as the specific units and of their layers, in none of the lists.
+        random: mean over draws of as many units in each layer as the top has, never one of it.
+        random_std: standard deviation over the draws.
+        unrelated_top: with `top` off, the geometric mean over the unrelated nouns.
+        unrelated_specific: the same with `specific` off.
+        unrelated_random: the same with random units off, the mean over draws.
+        seeds: how many random draws.
+        other_noun: what the other photo was captioned as; null without one.
+        contrast: the same against several other photos, at 100 units; null with fewer than three.
+    """
+
+    positions: Literal["all", "patches"]
+    view: View
+    grid: tuple[int, ...]
+    top: Curve = ()
+    specific: Curve = ()
+    interpretable: Curve = ()
+    other: Curve = ()
+    other_specific: Curve = ()
+    matched: Curve = ()
+    random: Curve = ()
+    random_std: Curve = ()
+    unrelated_top: Curve = ()
+    unrelated_specific: Curve = ()
+    unrelated_random: Curve = ()
+    seeds: int | None = None
+    other_noun: str | None = None
+    contrast: Contrast | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblatedCaptions:
+    """The caption written again with units off throughout; null where a set is too small.
+
+    Attributes:
+        units: how many units of each set were switched off, chosen at the patches.
+        top: with this photo's `top` off.
+        specific: with this photo's `specific` off.
+        other_specific: with another photo's `specific` off.
+        random: with random units off.
+    """
+
+    units: int
+    top: str | None = None
+    specific: str | None = None
+    other_specific: str | None = None
+    random: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Word:
+    """A word of the caption, or one that was asked for, and the units behind it.
+
+    Attributes:
+        word: as written, lower case.
+        token: its first token, which is what is scored.
+        token_id: that token's number.
+        position: the position, counted from 0 at the begin token, whose output predicts the token.
+        probability: of that token there.
+        logit: of that token there.
+        span: `[start, end]` in `caption`; null for a word asked for.
+        n_tokens: how many tokens the word is.
+        note: a line saying so if more than one.
+        unrelated: the unrelated nouns used.
+        lists: the `top` units of each view by score.
+        specific_lists: the same by specific score; empty without a reference table.
+        ablation: the curves of the patch view's units; null if not ablated.
+        ablation_last: the curves of the last view's.
+        ablated_caption: the caption with the patch view's units off; null if not ablated.
+    """
+
+    word: str
+    token: str
+    token_id: int
+    position: int
+    probability: float
+    logit: float
+    span: tuple[int, int] | None = None
+    n_tokens: int = 1
+    note: str | None = None
+    unrelated: tuple[str, ...] = ()
+    lists: Annotated[UnitLists, Field(alias="units")]
+    specific_lists: Annotated[UnitLists, Field(alias="specific_units")] = field(
+        default_factory=UnitLists
+    )
+    ablation: Curves | None = None
+    ablation_last: Curves | None = None
+    ablated_caption: AblatedCaptions | None = None
+
+    @property
+    def curves(self) -> tuple[Curves, ...]:
+        """The curves there are: the patch view's, then the last view's."""
+        return tuple(each for each in (self.ablation, self.ablation_last) if each is not None)
+
+    def ranked_rows(self, view: View, ranking: Ranking) -> tuple[UnitRow, ...]:
+        """Return the units of one list."""
+        return (self.lists if ranking == "top" else self.specific_lists).view(view)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """A photo: its caption and the words in it.
+
+    Attributes:
+        path: as given.
+        sha256: of the file's bytes; null if it could not be read.
+        caption: without "A picture of"; null if the photo could not be read.
+        note: null, or that the caption has no noun (`words` is then empty).
+        error: null, or one line that says why the photo could not be read; `words` is then empty,
+            and the next two are absent.
+        grid: `[rows, columns]` of patches.
+        sink_patches: `[row, column]` of patches with huge activations about nothing.
+        words: in caption order; words asked for with `--word` come last.
+    """
+
+    path: str
+    sha256: str | None = None
+    caption: str | None = None
+    note: str | None = None
+    error: str | None = None
+    grid: Annotated[tuple[int, int] | None, _ABSENT] = None
+    sink_patches: Annotated[tuple[tuple[int, int], ...] | None, _ABSENT] = None
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """What produced the numbers.
+
+    Attributes:
+        preset: its name, or null.
+        language_model: what the language model is called.
+        encoder: what the encoder is called.
+        projection: its provenance record, see [below](#provenance).
+        layout: `begin` (token or null) and `text` ("A picture of"); of a vision-language model
+            `text`, `prompt`, `image`, `begins`, `tiles`, `pixels`.
+        decoding: how units are decoded: `final_norm`, `bias`, and whether in the direction
+            `written`.
+        dtype: of the language model, `float32`.
+        device: where it ran, `cpu` or `cuda`.
+        hashes: sha256 of the published weights of `language_model` and `encoder`; of weight and
+            bias of `projection`.
+        n_layers: number of layers.
+        d_mlp: units of a layer.
+        n_units: units in all.
+        limits: sentences to be stated wherever its results are shown.
+        reference: null, or the reference table's record: `language_model`, `encoder`, `projection`
+            (hash), `data`, `photos` (how many); of newer tables also `layout` and `dtype`.
+    """
+
+    preset: str | None
+    language_model: str
+    encoder: str
+    projection: dict[str, Any]
+    layout: Any
+    decoding: Annotated[dict[str, bool] | None, _ABSENT] = None
+    dtype: str
+    device: Annotated[str | None, _ABSENT] = None
+    hashes: dict[str, str]
+    n_layers: int
+    d_mlp: int
+    n_units: int
+    limits: tuple[str, ...] = ()
+    reference: dict[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsRecord:
+    """What was asked: the options as they were in force.
+
+    Attributes:
+        grid: numbers of units that were switched off.
+        top: how many units are listed in each ranking and view.
+        words: the words asked for with `--word`.
+        ablate: whose units were switched off: those of the `first` noun (and of words asked for),
+            of `all` words, or of `none`.
+        positions: where units were switched off: at `all` positions, or the `patches`.
+        seeds: how many random draws.
+        seed: of the random draws.
+        of: what was attributed, `logit` or `logprob`.
+        site: where, `activation` or `preactivation`.
+        note: only where the reference table was left aside: why.
+    """
+
+    grid: tuple[int, ...]
+    top: int
+    words: tuple[str, ...] = ()
+    ablate: Literal["first", "all", "none"]
+    positions: Literal["all", "patches"]
+    seeds: int
+    seed: int
+    of: Literal["logit", "logprob"]
+    site: Literal["activation", "preactivation"]
+    note: Annotated[str | None, _ABSENT] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """What `molyneux explain` found of some photos.
+
+    Attributes:
+        schema: 1.
+        model: what produced the numbers.
+        settings: what was asked.
+        images: one entry for each photo, in the order given.
+        run: the run folder.
+    """
+
+    schema: Literal[1]
+    model: ModelRecord
+    settings: SettingsRecord
+    images: tuple[Image, ...]
+    run: str
+
+
+@cache
+def _adapter(kind: Hashable) -> Any:
+    return TypeAdapter(cast(Any, kind))
+
+
+def to_plain(record: Any) -> dict[str, Any]:
+    """Return a record as the JSON has it: dicts, lists and names as in a document."""
+    plain: dict[str, Any] = _adapter(cast(Hashable, type(record))).dump_python(
+        record, by_alias=True
+    )
+    return plain
+
+
+def to_json(record: Any) -> str:
+    """Return a record as the text of a document: an indent of 1, numbers as Python prints them."""
+    return json.dumps(to_plain(record), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def from_plain(kind: type[Record], found: Mapping[str, Any], what: str) -> Record:
+    """Return the record that plain data is, as `json.loads` gives it.
+
+    Args:
+        what: names the data in the error.
+
+    Raises:
+        RunError: something is missing or of another kind; it is named, with its place.
+    """
+    return from_json(kind, json.dumps(found), what)
+
+
+def from_json(kind: type[Record], text: str | bytes, what: str) -> Record:
+    """Return the record that a text of JSON is; names it does not know are passed over.
+
+    Raises:
+        RunError: it is no JSON, or something is missing or of another kind.
+    """
+    try:
+        found: Record = _adapter(cast(Hashable, kind)).validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        if first["type"] == "json_invalid":
+            raise RunError(
+                f"{what} is damaged ({quote(first['msg'])}); make the run anew"
+            ) from error
+        place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
+        said = f"{place.lstrip('.') or 'it'}: {quote(first['msg'][:1].lower() + first['msg'][1:])}"
+        raise RunError(
+            f"{what} is not the document this molyneux reads ({said}); make the run anew with "
+            "`molyneux explain`"
+        ) from error
+    return found
+
+
+@dataclass(frozen=True)
+class _Version:
+    """What of a document can be read whatever its version."""
+
+    schema: Any = None
+
+
+def read_document(run: Path) -> Document:
+    """Return the document of a run folder.
+
+    Raises:
+        RunError: the folder is no run of `molyneux explain`, is of another version, or is damaged.
+    """
+    path = run / "explain.json"
+    if not path.is_file():
+        raise RunError(
+            f"{run} is not a run of `molyneux explain`: it has no explain.json; give the folder "
+            "that `molyneux explain` named"
+        )
+    try:
+        text = path.read_bytes()
+        if b"NaN" in text or b"Infinity" in text:
+            # Python's own, which no other reader of JSON takes.
+            text = json.dumps(json.loads(text, parse_constant=lambda _: None)).encode()
+    except OSError as error:
+        raise RunError(f"cannot read {path} ({error.strerror}); check its permissions") from error
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}); make the run anew") from error
+    made = from_json(_Version, text, str(path))
+    if made.schema != SCHEMA:
+        raise RunError(
+            f"{path} has schema {made.schema!r}, this molyneux reads {SCHEMA}; use the version "
+            "that made it (manifest.json names it), or make the run anew"
+        )
+    return from_json(Document, text, str(path))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tomllib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,14 @@ ROOT = Path(__file__).parents[1]
 def source_record(package: Path = Path(molyneux.__file__), root: Path = ROOT) -> dict[str, Any]:
     """Return `molyneux`, the version of what was imported, and `commit`, with `changed`.
 
-    A package that is imported out of this checkout has the version of its `pyproject.toml`,
-    installed or not; `changed` says whether tracked files differ from the commit. One that is
-    imported from elsewhere has the version it was installed with, and no commit: it need not be
-    this source.
+    The version is the one it was installed with, which comes from tags. A package that is imported
+    out of this checkout has its commit too; `changed` says whether tracked files differ from it.
+    One that is imported from elsewhere has none: it need not be this source.
     """
+    found: dict[str, Any] = {"molyneux": version("molyneux"), "commit": None}
     if not package.resolve().is_relative_to((root / "src").resolve()):
-        return {"molyneux": version("molyneux"), "commit": None}
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    found: dict[str, Any] = {"molyneux": project["version"], "commit": _git(root, "rev-parse HEAD")}
+        return found
+    found["commit"] = _git(root, "rev-parse HEAD")
     if found["commit"] is not None:
         found["changed"] = bool(_git(root, "status --porcelain --untracked-files=no"))
     return found

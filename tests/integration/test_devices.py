@@ -17,7 +17,6 @@ from tiny_models import BEGIN, D_MODEL, tiny_model, tiny_photos, tiny_tokenizer
 from tiny_vlms import tiny_vlm
 from torch import Tensor
 
-from molyneux.adapters import language_model
 from molyneux.adapters.proof.prove import prove
 from molyneux.checkpoints.encoders import load_encoder
 from molyneux.cli.model_choice import ModelChoice
@@ -290,7 +289,7 @@ def test_loading_puts_models_where_it_is_told(
 ) -> None:
     """From files: on one GPU, and over both as accelerate's own plan has it."""
     # Its tensors are of another class than torch's, which is refused as quantised weights are.
-    monkeypatch.setattr(language_model, "_require_ordinary", lambda module, layer: None)
+    monkeypatch.setattr("molyneux.adapters.adapt._require_ordinary", lambda module, layer: None)
     # Threads that read weights would not be in the pretence.
     monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "1")
     folder = tmp_path / "model"

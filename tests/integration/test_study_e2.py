@@ -12,10 +12,10 @@ import torch
 from study_toy import facts_over, photo_files, subject_of
 from tiny_models import count_hooks, tiny_photos
 
+from molyneux.neurons import decoding
 from molyneux.neurons.decoding import decode_units, read_units, text_of, token_ranks
 from molyneux.neurons.targets import Sentence
 from molyneux.neurons.unit import Unit
-from molyneux.studies.e2_agreement import measure
 from molyneux.studies.e2_agreement.experiment import Agreement
 from molyneux.studies.experiment import PhotoRecord, Scorers
 from molyneux.studies.settings import StudySettings
@@ -149,7 +149,7 @@ def test_units_are_read_alike_in_parts(facts: Any, monkeypatch: pytest.MonkeyPat
     ]
     model = facts.captioner.language_model
     whole = read_units(model, signed, 20)
-    monkeypatch.setattr(measure, "_UNITS", 5)
+    monkeypatch.setattr(decoding, "_UNITS", 5)
     assert read_units(model, signed, 20) == whole
 
 

@@ -16,6 +16,7 @@ from molyneux.neurons.ablation import PAPER_GRID, PAPER_UNITS, ablated_logits
 from molyneux.neurons.attribution import Target, attribute_units
 from molyneux.neurons.decoding import decode_units
 from molyneux.neurons.reference import ReferenceBuilder
+from molyneux.neurons.scorers import DEFAULT_SCORER
 from molyneux.neurons.unit import Unit
 from molyneux.studies.e6_causality.design import HEADLINE, design
 from molyneux.studies.e6_causality.measure import POSITIONS
@@ -87,8 +88,7 @@ def with_random_reference(
         "projection": captioner.projection.hash(),
         "layout": captioner.layout.record(),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "of": "logit",
-        "site": "activation",
+        "scorer": DEFAULT_SCORER.record(),
     }
     return captioner.with_reference(builder.build(drawn < 0.5, record))
 

@@ -15,10 +15,11 @@ from molyneux.data.dataset import Item
 from molyneux.explain.measure_reference import measure_reference
 from molyneux.models.generation import continue_greedily
 from molyneux.neurons.ablation import (
+    Intervention,
     ablate_units,
     ablated_logits,
     exact_effects,
-    replaced_logits,
+    intervened_logits,
     silenced,
 )
 from molyneux.neurons.attribution import attribute_units
@@ -198,8 +199,10 @@ def test_giving_zeros_is_silencing_and_giving_what_is_there_nothing(subject: Sub
     model, until = subject.model, subject.until
     units = subject.ranking("patches", "top", 15)
     activation = subject.attribution.activation
-    sets = [(units, torch.zeros_like(activation)), (units, activation), ([], 0 * activation)]
-    zeros, same, none = replaced_logits(model, until, sets)
+    zero = torch.zeros_like(activation)
+    given = [(units, zero), (units, activation), ([], zero)]
+    rows = [Intervention(units, "patches", values) for units, values in given]
+    zeros, same, none = intervened_logits(model, until, rows)
     off = ablated_logits(model, until, [units], positions="patches")[0]
     clean = ablated_logits(model, until, [[]])[0]
     assert torch.allclose(zeros, off, atol=1e-4)
@@ -220,7 +223,8 @@ def test_replacements_are_the_patch_mean_and_the_blank_photos(subject: Subject, 
     clean = ablate_units(model, until, [[]])[0, token]
     ratios = {}
     for kind, given in values.items():
-        logits = replaced_logits(model, until, [(units, given.contiguous())])[0]
+        replaced = Intervention(units, "patches", given.contiguous())
+        logits = intervened_logits(model, until, [replaced])[0]
         row = next(
             r
             for r in rows["e6_curves"]

@@ -70,6 +70,7 @@ def explain(
     from molyneux.explain.document import to_json
     from molyneux.explain.photo import Settings
     from molyneux.neurons.ablation import ablation_grid
+    from molyneux.neurons.scorers import GradientActivation
 
     captioner = model.load()
     settings = Settings(
@@ -83,7 +84,7 @@ def explain(
         of=of,
         site=site,
     )
-    if captioner.reference is None or not captioner.reference.fits(of, site):
+    if captioner.reference is None or not captioner.reference.fits(GradientActivation(of, site)):
         note(
             "molyneux: no reference table for this model, target and site, so no specific "
             "ranking and no other photo as control; `molyneux reference` measures one"

@@ -10,9 +10,9 @@ from typing import Any
 from molyneux.data.dataset import Item
 from molyneux.errors import PhotoError, UsageError
 from molyneux.models.seeing_model import SeeingModel
-from molyneux.neurons.attribution import attribute_units
 from molyneux.neurons.decoding import interpretable_table
 from molyneux.neurons.reference import MIN_PHOTOS, Reference, ReferenceBuilder
+from molyneux.neurons.scorers import DEFAULT_SCORER, NO_CONTEXT, Scorer
 from molyneux.neurons.targets import read_sentence
 
 _AT_LEAST = 2  # for a standard deviation
@@ -25,6 +25,7 @@ def measure_reference(
     *,
     data: str,
     n_listed: int,
+    scorer: Scorer = DEFAULT_SCORER,
     on_photo: Callable[[int, str], None] = lambda number, said: None,
     on_layer: Callable[[int], None] = lambda layer: None,
 ) -> tuple[Reference, list[str]]:
@@ -33,6 +34,7 @@ def measure_reference(
     Args:
         data: what the photos are, for the record.
         n_listed: how many units of each ranking are kept for photos that serve as controls.
+        scorer: whose scores these are: only its own can be compared with them.
         on_photo: told after each photo what became of it.
 
     Raises:
@@ -56,15 +58,16 @@ def measure_reference(
             continue
         word = sentence.words[0]
         until = sentence.up_to(model, prompt, word.target.position)
-        builder.add(word.lemma, attribute_units(model, until, [word.target]))
+        found = scorer.score(model, until, [word.target], context=NO_CONTEXT)
+        builder.add(word.lemma, found)
         on_photo(number, sentence.caption)
-    found = builder.moments["patches"].count
-    if found < _AT_LEAST:
+    n_found = builder.moments["patches"].count
+    if n_found < _AT_LEAST:
         more = len(left_out) - _SHOWN
         reasons = [*left_out[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
         raise UsageError(
-            f"only {found} of {found + len(left_out)} photos gave a noun; a reference table takes "
-            f"{_AT_LEAST} or more, and {MIN_PHOTOS} to be steady: name other photos"
+            f"only {n_found} of {n_found + len(left_out)} photos gave a noun; a reference table "
+            f"takes {_AT_LEAST} or more, and {MIN_PHOTOS} to be steady: name other photos"
             + (f". Left out: {'; '.join(reasons)}" if reasons else "")
         )
     provenance: dict[str, Any] = {
@@ -74,8 +77,7 @@ def measure_reference(
         "decoding": asdict(captioner.decoding),
         "dtype": str(model.dtype).removeprefix("torch."),
         "data": data,
-        "of": "logit",
-        "site": "activation",
+        "scorer": scorer.record(),
     }
     table = interpretable_table(model, on_layer, **asdict(captioner.decoding))
     return builder.build(table, provenance), left_out

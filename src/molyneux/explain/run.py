@@ -23,6 +23,7 @@ from molyneux.explain.document import (
 from molyneux.explain.photo import Explanation, Settings, explain_photo
 from molyneux.explain.tables import units_table
 from molyneux.models.seeing_model import SeeingModel, describe_model
+from molyneux.neurons.scorers import GradientActivation
 from molyneux.store import SCHEMA, Run
 from molyneux.vision.photo import read_photo
 
@@ -63,7 +64,8 @@ def explain_photos(
         on_photo: told after each photo, with its number and its part of the document.
     """
     note = None
-    if captioner.reference and not captioner.reference.fits(settings.of, settings.site):
+    scorer = GradientActivation(settings.of, settings.site)
+    if captioner.reference and not captioner.reference.fits(scorer):
         # A score of another kind has another scale: it cannot be compared with the table's.
         captioner = replace(captioner, reference=None)  # type: ignore[type-var]
         note = (

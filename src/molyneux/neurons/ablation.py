@@ -1,14 +1,15 @@
-"""Switching units off: what is left of a word when their activations are set to zero.
+"""Giving units other activations, and what is then left of a word: at zero, they are ablated.
 
-Schwettmann et al. 2023, section 3.3. Many sets are tried in one forward pass: each row of the
-batch carries its own mask of silenced units.
+Schwettmann et al. 2023, section 3.3. Many interventions are tried in one forward pass: each row of
+the batch carries its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Literal, TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Literal, TypeVar, get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -38,41 +39,163 @@ def batches(sets: Sequence[T], n_positions: int) -> Iterator[Sequence[T]]:
         yield sets[start : start + at_once]
 
 
-@contextmanager
-def silenced(
-    model: LanguageModel,
-    masks: Bool[Tensor, "rows layers d_mlp"],
-    patches: slice,
-    positions: Positions,
-) -> Iterator[None]:
-    """Set each row's masked units to zero while the context is open.
+@dataclass(frozen=True)
+class Scaled:
+    """As a value: what is there, times a factor."""
 
-    With `positions="patches"` only image patches are silenced; a forward pass over a single
-    position (a step of generation, patches cached) is left alone.
+    factor: float
+
+
+Value = float | Scaled | Literal["mean"] | Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Intervention:
+    """Units that are given other activations at some positions; by default zero everywhere.
+
+    Attributes:
+        units: a list of them, or a table (layers, d_mlp) that is True for them.
+        positions: `all`, those of tokens still to be written too; the `patches`; or the numbers
+            of some positions of the prompt.
+        value: a number; `Scaled`; `mean`, over the photo's patches in the same pass; a tensor
+            (layers, d_mlp) of a value for each unit, or (layers, patches, d_mlp) for each unit at
+            each patch.
+
+    Raises:
+        UsageError: positions or value are none of these.
     """
-    keep = (~masks).to(model.device)
+
+    units: Sequence[Unit] | Bool[Tensor, "layers d_mlp"]
+    positions: Positions | tuple[int, ...] = "all"
+    value: Value = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.positions, str) and self.positions not in get_args(Positions):
+            raise UsageError(
+                f"there are no positions {self.positions!r}; give all, patches or their numbers"
+            )
+        if isinstance(self.value, str) and self.value != "mean":
+            raise UsageError(
+                f"units cannot be given {self.value!r}; give a number, mean, Scaled(...) or a "
+                "tensor"
+            )
+        if isinstance(self.value, Tensor) and self.value.dim() != 2:
+            if self.value.dim() != 3:
+                raise UsageError(
+                    f"values have shape (layers, d_mlp) or (layers, patches, d_mlp), not "
+                    f"{tuple(self.value.shape)}"
+                )
+            if self.positions == "all":
+                raise UsageError("values of each patch go with the patches; give positions=patches")
+
+    def mask(self, model: LanguageModel) -> Bool[Tensor, "layers d_mlp"]:
+        """Return a table that is True for the units."""
+        if isinstance(self.units, Tensor):
+            return self.units
+        return unit_mask(list(self.units), model.n_layers, model.d_mlp)
+
+    def places(self, n_positions: int, patches: slice) -> slice | list[int] | None:
+        """Return where a pass over some positions is changed; None if it is left alone.
+
+        A step of generation has one position: the prompt's are cached, as they were changed.
+        """
+        if self.positions == "all":
+            return slice(None)
+        places = list(self.positions) if isinstance(self.positions, tuple) else None
+        stop = patches.stop if places is None else 1 + max(places, default=-1)
+        if n_positions < max(stop, 2) or places == []:
+            return None
+        return patches if places is None else places
+
+
+@contextmanager
+def intervened(
+    model: LanguageModel, rows: Sequence[Intervention], patches: slice
+) -> Iterator[None]:
+    """Change the activations of every row of a batch while the context is open.
+
+    Args:
+        rows: one intervention for each row of what is passed through the model.
+        patches: the positions that are image patches (`ImagePrompt.patches`).
+    """
+    masks = torch.stack([row.mask(model) for row in rows]).to(model.device)
+    touched = masks.any(dim=2).tolist()
+    means: dict[tuple[int, int], Tensor] = {}
+
+    def changed(number: int, layer: int, values: Tensor, mask: Tensor) -> Tensor:
+        row, value = rows[number], rows[number].value
+        if value == "mean" and len(values) >= max(patches.stop, 2):
+            means[number, layer] = values[patches].float().mean(dim=0).to(values.dtype)
+        at = row.places(len(values), patches)
+        if at is None:
+            return values
+        there = values[at]
+        new: Tensor | float
+        if isinstance(value, Tensor):
+            new = value[layer].to(values.device, values.dtype)
+            if new.dim() == 2 and isinstance(at, list):
+                new = new[[place - patches.start for place in at]]
+        elif isinstance(value, Scaled):
+            new = there * value.factor
+        else:
+            new = means[number, layer] if value == "mean" else float(value)
+        result = values.clone()
+        result[at] = torch.where(mask, new, there)
+        return result
 
     def change(layer: int, activation: Tensor) -> Tensor:
         shape = activation.shape
-        rows = activation.reshape(len(keep), -1, shape[-1])
-        kept = keep[:, layer, None, :].to(rows.device, rows.dtype)  # layers may be on many devices
-        if positions == "all":
-            rows = rows * kept
-        elif rows.shape[1] >= max(patches.stop, 2):  # a step of generation has one position
-            rows = torch.cat(
-                [rows[:, : patches.start], rows[:, patches] * kept, rows[:, patches.stop :]], dim=1
-            )
-        return rows.reshape(shape)
+        values = activation.reshape(len(rows), -1, shape[-1])
+        chosen = masks[:, layer].to(values.device)  # layers may be on many devices
+        each = [
+            changed(number, layer, values[number], chosen[number])
+            if touched[number][layer]
+            else values[number]
+            for number in range(len(rows))
+        ]
+        return torch.stack(each).reshape(shape)
 
-    touched = masks.any(dim=2).any(dim=0)
     modules = {
-        layer: model.down_projection(layer) for layer in range(model.n_layers) if touched[layer]
+        layer: model.down_projection(layer)
+        for layer in range(model.n_layers)
+        if any(row[layer] for row in touched)
     }
     with edit(modules, change):
         yield
 
 
+def silenced(
+    model: LanguageModel,
+    masks: Bool[Tensor, "rows layers d_mlp"],
+    patches: slice,
+    positions: Positions,
+) -> AbstractContextManager[None]:
+    """Set each row's masked units to zero while the context is open (`intervened`)."""
+    return intervened(model, [Intervention(mask, positions) for mask in masks], patches)
+
+
 @torch.no_grad()
+def intervened_logits(
+    model: LanguageModel, prompt: ImagePrompt, interventions: Sequence[Intervention]
+) -> Float[Tensor, "interventions vocab"]:
+    """Return the next token's logits under each intervention, in float32.
+
+    The prompt holds one photo and ends where the token is predicted. Padding rows of the
+    vocabulary are included.
+
+    Raises:
+        AdapterError: the model overflows in its dtype.
+    """
+    rows: list[Tensor] = []
+    for part in batches(interventions, prompt.n_positions):
+        with intervened(model, part, prompt.patches):
+            output = model.read(prompt.repeated(len(part)), keep=1)
+        rows.append(output.logits[:, -1].float().cpu())
+    found = torch.cat(rows)
+    require_finite(model, found[:, : model.d_vocab])
+    return found
+
+
 def ablated_logits(
     model: LanguageModel,
     prompt: ImagePrompt,
@@ -80,23 +203,11 @@ def ablated_logits(
     *,
     positions: Positions = "all",
 ) -> Float[Tensor, "sets vocab"]:
-    """Return the next token's logits with each set of units silenced, in float32.
+    """Return the next token's logits with each set of units at zero (`intervened_logits`).
 
-    An empty set gives the intact model's. The prompt holds one photo and ends where the token
-    is predicted. Padding rows of the vocabulary are included.
-
-    Raises:
-        AdapterError: the model overflows in its dtype.
+    An empty set gives the intact model's.
     """
-    rows: list[Tensor] = []
-    for part in batches(sets, prompt.n_positions):
-        masks = torch.stack([unit_mask(list(s), model.n_layers, model.d_mlp) for s in part])
-        with silenced(model, masks, prompt.patches, positions):
-            output = model.read(prompt.repeated(len(part)), keep=1)
-        rows.append(output.logits[:, -1].float().cpu())
-    found = torch.cat(rows)
-    require_finite(model, found[:, : model.d_vocab])
-    return found
+    return intervened_logits(model, prompt, [Intervention(units, positions) for units in sets])
 
 
 def ablate_units(
@@ -106,50 +217,12 @@ def ablate_units(
     *,
     positions: Positions = "all",
 ) -> Float[Tensor, "sets d_vocab"]:
-    """Return the log-probabilities (nats) of the next token with each set of units silenced.
+    """Return the log-probabilities (nats) of the next token with each set of units at zero.
 
     As `ablated_logits`, normalised over the whole vocabulary.
     """
     logits = ablated_logits(model, prompt, sets, positions=positions)
     return logits.log_softmax(dim=-1)[:, : model.d_vocab]
-
-
-@torch.no_grad()
-def replaced_logits(
-    model: LanguageModel,
-    prompt: ImagePrompt,
-    sets: Sequence[tuple[Sequence[Unit], Float[Tensor, "layers patches d_mlp"]]],
-) -> Float[Tensor, "sets vocab"]:
-    """Return the next token's logits with each set's units given other activations at the patches.
-
-    The prompt holds one photo. As `ablated_logits` with `positions="patches"`, where all the
-    activations given are zero.
-    """
-    rows: list[Tensor] = []
-    for part in batches(sets, prompt.n_positions):
-        masks = torch.stack([unit_mask(list(s), model.n_layers, model.d_mlp) for s, _ in part])
-        given = [values for _, values in part]
-
-        def change(
-            layer: int,
-            activation: Tensor,
-            masks: Tensor = masks,
-            given: list[Tensor] = given,
-        ) -> Tensor:
-            shape = activation.shape
-            values = activation.reshape(len(given), -1, shape[-1]).clone()
-            at_patches = values[:, prompt.patches]
-            new = torch.stack([v[layer] for v in given]).to(values.device, values.dtype)
-            chosen = masks[:, layer, None, :].to(values.device)
-            values[:, prompt.patches] = torch.where(chosen, new, at_patches)
-            return values.reshape(shape)
-
-        touched = masks.any(dim=2).any(dim=0)
-        modules = {k: model.down_projection(k) for k in range(model.n_layers) if touched[k]}
-        with edit(modules, change):
-            output = model.read(prompt.repeated(len(part)), keep=1)
-        rows.append(output.logits[:, -1].float().cpu())
-    return torch.cat(rows)
 
 
 def ablation_grid(name: str, n_units: int) -> list[int]:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from molyneux.errors import WeightsError
 from molyneux.neurons.attribution import VIEWS, Attribution, View
+from molyneux.neurons.scorers import GradientActivation, Scorer, scorer_text
 from molyneux.neurons.unit import Unit, top_units
 from molyneux.store import write_at_once
 
@@ -47,8 +48,8 @@ class Reference:
 
     Attributes:
         provenance: plain data: `projection` (hash), `language_model`, `encoder`, `data`,
-            `photos` (how many), `of`, `site`; of tables made since prompts can be chosen also
-            `layout` and `dtype`, of newer ones `decoding`.
+            `photos` (how many), `scorer` (its record; older tables: `of` and `site`); of tables
+            made since prompts can be chosen also `layout` and `dtype`, of newer ones `decoding`.
         top_count: in how many photos' top 100 a unit was.
         interpretable: whether a unit's decoded tokens are words, for signs -1 and +1.
     """
@@ -65,9 +66,31 @@ class Reference:
         """Number of reference photos."""
         return int(self.provenance["photos"])
 
-    def fits(self, of: str, site: str) -> bool:
-        """Return whether scores of this kind can be compared with the table's."""
-        return (of, site) == (self.provenance.get("of"), self.provenance.get("site"))
+    @property
+    def scorer(self) -> dict[str, Any]:
+        """The record of the scorer that it was measured with."""
+        own = self.provenance.get("scorer")
+        if own is not None:
+            return dict(own)
+        # Tables from before there were others.
+        chosen = {key: self.provenance.get(key) for key in ("of", "site")}
+        return {"name": GradientActivation.name, **chosen}
+
+    def fits(self, scorer: Scorer) -> bool:
+        """Return whether a scorer's scores can be compared with the table's: they are its own."""
+        return self.scorer == scorer.record()
+
+    def require_scorer(self, scorer: Scorer) -> None:
+        """Refuse a scorer of another scale.
+
+        Raises:
+            WeightsError: says how to measure a table with it.
+        """
+        if not self.fits(scorer):
+            raise WeightsError(
+                f"the reference table was measured with the scorer {scorer_text(self.scorer)}; "
+                f"make one with `molyneux reference DATA --scorer {scorer_text(scorer.record())}`"
+            )
 
     def specific(self, score: Float[Tensor, "layers d_mlp"], view: View) -> Tensor:
         """Return a photo's specific scores in one view (see `specific_scores`)."""

@@ -218,6 +218,12 @@ def find_scorer(name: str) -> Scorer:
     return restore_scorer({"name": name, **chosen})
 
 
+def scorer_text(record: dict[str, Any]) -> str:
+    """Return a record as `find_scorer` takes it, with every choice."""
+    chosen = ",".join(f"{key}={value}" for key, value in record.items() if key != "name")
+    return f"{record['name']}:{chosen}" if chosen else str(record["name"])
+
+
 def restore_scorer(record: dict[str, Any]) -> Scorer:
     """Return the scorer of a record (`Scorer.record`).
 

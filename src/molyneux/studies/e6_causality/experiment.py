@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from PIL import Image
 
-from molyneux.neurons.ablation import ablation_grid, replaced_logits
+from molyneux.neurons.ablation import Intervention, ablation_grid, intervened_logits
 from molyneux.neurons.unit import Unit
 from molyneux.studies.e6_causality.captions import ablated_captions, captioned_sets, score_captions
 from molyneux.studies.e6_causality.design import HEADLINE, Silenced, design
@@ -105,9 +105,8 @@ class Causality(Experiment):
             "blank": blank_activation(subject),
         }
         tried = [(kind, row) for kind in values for row in rows]
-        found = replaced_logits(
-            subject.model, subject.until, [(row.units, values[kind]) for kind, row in tried]
-        )
+        given = [Intervention(row.units, "patches", values[kind]) for kind, row in tried]
+        found = intervened_logits(subject.model, subject.until, given)
         return [
             self._row(subject, row, kind, effects(logits, intact, at))
             for (kind, row), logits in zip(tried, found, strict=True)

@@ -7,6 +7,7 @@ prints it as it is, without a traceback.
 from __future__ import annotations
 
 import re
+import sys
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LONGEST_QUOTE = 160
@@ -34,7 +35,7 @@ class MolyneuxError(Exception):
 
 
 class PhotoError(MolyneuxError):
-    """A photo cannot be read; the other photos go on."""
+    """A photo cannot be read, and the others go on; or none of them can be used."""
 
 
 class WeightsError(MolyneuxError):
@@ -50,4 +51,17 @@ class RunError(MolyneuxError):
 
 
 class UsageError(MolyneuxError):
-    """An argument does not make sense: a unit that does not exist, a word without a token."""
+    """A call is wrong: an argument does not make sense, or names what is not there."""
+
+
+def require_docstrings() -> None:
+    """Refuse an interpreter that strips docstrings, which transformers reads on import.
+
+    Raises:
+        UsageError: it does.
+    """
+    if sys.flags.optimize > 1:
+        raise UsageError(
+            "python -OO (PYTHONOPTIMIZE=2) strips the docstrings that transformers and --help "
+            "read; run without it, or with -O"
+        )

@@ -43,9 +43,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 
 
 def test_caption_json(tiny: Any, folder: Path, capsys: Any) -> None:
-    status, out, _ = run(capsys, "caption", folder / "0.png", "--json")
+    status, out, err = run(capsys, "caption", folder / "0.png", "--json")
+    assert status == 0, err
     document = json.loads(out)
-    assert status == 0
     assert set(document) == {"schema", "model", "images"}
     assert document["images"][0]["caption"] == tiny.caption(folder / "0.png")
 
@@ -177,7 +177,7 @@ def test_a_mistake_is_one_line(
     monkeypatch.chdir(folder)
     (folder / "0.png").rename(folder / "x.png")
     status, out, err = run(capsys, *arguments)
-    assert status == 1
+    assert status == 2
     assert out == ""
     assert said in err
     assert len(err.strip().splitlines()) == 1
@@ -187,7 +187,8 @@ def test_a_mistake_is_one_line(
 def test_a_wrong_call_exits_with_2(capsys: Any) -> None:
     status, _, err = run(capsys, "explain")
     assert status == 2
-    assert "Missing argument" in err
+    assert "missing argument" in err
+    assert len(err.strip().splitlines()) == 1
 
 
 def test_debug_shows_the_traceback(tiny: Any) -> None:

@@ -192,7 +192,7 @@ def test_doctor_without_the_weights_says_what_is_missing(capsys: Any) -> None:
 
 def test_fixtures_are_gptj_s(capsys: Any) -> None:
     status, _, err = run(capsys, "doctor", "--fixtures")
-    assert status == 1
+    assert status == 2
     assert "choose --preset gptj-beit" in err
     status, _, err = run(capsys, "doctor", "--coco", "nowhere")
     assert "--coco goes with --fixtures" in err

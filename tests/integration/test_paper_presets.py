@@ -192,7 +192,7 @@ def test_another_decoding_than_the_preset_s_goes_without_its_table(
     assert Captioner.load("gptj-beit", decoding=DEFAULT_DECODING).reference is None
     study = ["study", folder, "--out", tmp_path / "study", "--experiments", "E3"]
     status, _, err = run(capsys, *study, *asked)
-    assert status == 1
+    assert status == 2
     assert "--decoding final_norm,written` measures one" in err
     status, _, err = run(capsys, "reference", folder, "--out", tmp_path / "other", *asked)
     assert status == 0, err

@@ -323,7 +323,7 @@ def test_weights_and_card_are_pushed_and_nothing_else(
 def test_without_a_token_nothing_is_trained(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     status, _, said = trained.run("--push-to-hub", "me/mine")
-    assert status == 1
+    assert status == 2
     assert said.count("\n") == 1
     assert "needs a token" in said
     assert not trained.out.exists()

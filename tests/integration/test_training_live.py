@@ -210,7 +210,7 @@ def test_what_is_drawn_anew_follows_the_weights(damaged: Path) -> None:
 def test_a_set_without_a_readable_photo_ends(damaged: Path) -> None:
     data = live_set(damaged, [1, 1])
     draws = Draws(data, RECIPE)
-    with pytest.raises(UsageError, match="drawn one after another could not be read"):
+    with pytest.raises(PhotoError, match="drawn one after another could not be read"):
         draws.readable(draws.step(0))
 
 

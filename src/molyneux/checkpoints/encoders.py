@@ -21,7 +21,7 @@ from molyneux.checkpoints.weight_files import (
     require_room_for,
     weight_files,
 )
-from molyneux.errors import AdapterError, WeightsError, quote
+from molyneux.errors import AdapterError, WeightsError, quote, require_docstrings
 from molyneux.vision.preprocessor_config import read_preprocessing
 from molyneux.weights.cache import tensors_sha256
 from molyneux.weights.fetch import Note, silent
@@ -103,6 +103,7 @@ def _model_type(folder: Path) -> str:
 
 
 def _network_class(family: EncoderFamily) -> Any:
+    require_docstrings()
     module, _, name = family.network.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)

@@ -14,7 +14,14 @@ from typing import Any
 
 from molyneux.checkpoints.gguf_files import GgufFile, gguf_weights
 from molyneux.checkpoints.weight_files import require_all_layers, require_room_for
-from molyneux.errors import AdapterError, MolyneuxError, UsageError, WeightsError, quote
+from molyneux.errors import (
+    AdapterError,
+    MolyneuxError,
+    UsageError,
+    WeightsError,
+    quote,
+    require_docstrings,
+)
 from molyneux.weights.fetch import quiet_progress_bars
 
 # What quantisers and unmerged adapters keep beside a weight. A logit_scale is CLIP's temperature.
@@ -77,6 +84,7 @@ def model_class(config: Any, mapping: str, purpose: str) -> Any:
         AdapterError: there is no such class.
         WeightsError: transformers cannot import it.
     """
+    require_docstrings()
     from transformers.models.auto import modeling_auto
 
     try:

@@ -2,64 +2,81 @@
 
 from __future__ import annotations
 
-import io
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
-from molyneux.errors import MolyneuxError, is_out_of_memory
+from molyneux.cli.interrupts import INTERRUPTED, Ended, like_ctrl_c
+from molyneux.cli.output import abandon_stdout, complain, finish, heard_afresh, prepare_streams
+from molyneux.errors import MolyneuxError, UsageError, is_out_of_memory, require_docstrings
 
-INTERRUPTED = 130
+FAILED, WRONG_CALL = 1, 2
+READER_LEFT = 128 + getattr(signal, "SIGPIPE", 13)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, 1 for an error, 2 for a wrong call.
+    """Run a command and return its exit status.
 
-    An error the user can mend is one line on stderr; `--debug`, anywhere, shows the traceback.
+    0, 1 for what failed, 2 for a wrong call, 130 after Ctrl-C, 143 after SIGTERM, 141 where the
+    reader of its output left. An error is one line on stderr; `--debug`, anywhere, shows the
+    traceback.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     if debug:
         given.remove("--debug")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Tokens hold any script, whatever the terminal's encoding.
-        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-    import typer
+    prepare_streams()
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    with heard_afresh(), like_ctrl_c() as ended:
+        return _run(given, debug, ended)
 
+
+def _run(given: list[str], debug: bool, ended: Ended) -> int:
     try:
+        require_docstrings()
         from molyneux.cli.app import app
 
         status = int(app(given, prog_name="molyneux", standalone_mode=False) or 0)
-        sys.stdout.flush()
-    except MolyneuxError as error:
-        if debug:
-            raise
-        return _say(str(error), 1)
+        finish()
     except KeyboardInterrupt:
         status = INTERRUPTED
+    except SystemExit as error:  # completion ends so
+        return error.code if isinstance(error.code, int) else 0
     except BrokenPipeError:
         # The reader of our output left (`| head`); there is nobody to tell.
-        sys.stderr.close()
-        return 1
+        abandon_stdout()
+        return READER_LEFT
     except Exception as error:
-        # typer may bring its own copy of click: the classes are found through typer itself.
-        if isinstance(error, typer.Abort):
-            status = INTERRUPTED
-        elif isinstance(error, _usage_error()):
-            error.show()  # type: ignore[attr-defined]
-            return int(error.exit_code)  # type: ignore[attr-defined]
-        elif debug:
+        if debug:
             raise
-        else:
-            return _say(_unforeseen(error), 1)
+        return _say_what_failed(error)
     if status == INTERRUPTED:
-        return _say("interrupted; nothing half-written was left behind", INTERRUPTED)
+        how = "" if ended.number == signal.SIGINT else f" by {ended.number.name}"
+        return _say(f"interrupted{how}; nothing half-written was left behind", ended.status)
     return status
 
 
-def _usage_error() -> type[Exception]:
+def _say_what_failed(error: Exception) -> int:
+    """Say an error in one line and return the exit status that goes with it."""
+    if isinstance(error, MolyneuxError):
+        return _say(str(error), WRONG_CALL if isinstance(error, UsageError) else FAILED)
     import typer
 
-    return next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+    # typer may bring its own copy of click: its classes are found through typer itself.
+    if isinstance(error, typer.Abort):
+        return _say("there is nothing to read an answer from; give --yes", WRONG_CALL)
+    clicks = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+    if not isinstance(error, clicks):
+        return _say(_unforeseen(error), FAILED)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()  # type: ignore[attr-defined]
+        return WRONG_CALL
+    context = getattr(error, "ctx", None)
+    command = "molyneux" if context is None else context.command_path
+    words = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+    return _say(f"{words[:1].lower()}{words[1:]}; see `{command} --help`", WRONG_CALL)
 
 
 def _unforeseen(error: Exception) -> str:
@@ -81,5 +98,5 @@ def _unforeseen(error: Exception) -> str:
 
 
 def _say(message: str, status: int) -> int:
-    print(f"molyneux: {message}", file=sys.stderr)  # noqa: T201
+    complain(f"molyneux: {message}")
     return status

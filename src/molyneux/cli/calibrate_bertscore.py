@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from molyneux.cli.options import AsJson, note, show, show_json
+from molyneux.cli.options import AsJson
+from molyneux.cli.output import note, show, show_json
 
 
 def calibrate_bertscore(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
-from molyneux.cli.options import AsJson, Photos, note, show, show_json
+from molyneux.cli.options import AsJson, Photos
+from molyneux.cli.output import note, show, show_json
 
 
 @takes_model(*SEES)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molyneux.cli.options import AsJson, show, show_json
+from molyneux.cli.options import AsJson
+from molyneux.cli.output import show, show_json
 
 if TYPE_CHECKING:
     from molyneux.data.catalogue import KnownSet

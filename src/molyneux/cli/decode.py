@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from molyneux.cli.model_choice import READS, ModelChoice, takes_model
-from molyneux.cli.options import AsJson, note, show, show_json
+from molyneux.cli.options import AsJson
+from molyneux.cli.output import note, show, show_json
 
 
 @takes_model(*READS)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from molyneux.cli.model_choice import ModelChoice, takes_model
-from molyneux.cli.options import AsJson, Out, note, show
+from molyneux.cli.options import AsJson, Out
+from molyneux.cli.output import note, show
 
 
 @takes_model("preset")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
-from molyneux.cli.options import AsJson, note, show, show_json
+from molyneux.cli.options import AsJson
+from molyneux.cli.output import note, show, show_json
 from molyneux.models import DEFAULT_PRESET
 
 if TYPE_CHECKING:

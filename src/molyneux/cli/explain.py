@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from molyneux.cli.model_choice import COMPARES, ModelChoice, takes_model
-from molyneux.cli.options import AsJson, Out, Photos, note, show
+from molyneux.cli.options import AsJson, Out, Photos
+from molyneux.cli.output import note, show
 
 if TYPE_CHECKING:
     from molyneux.explain.document import Document, Image, View

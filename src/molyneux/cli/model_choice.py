@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from molyneux.cli.options import note
+from molyneux.cli.output import note
 from molyneux.models import DEFAULT_PRESET, choice
 
 READS = ("preset", "language_model", "vlm", "centre", "decoding", "dtype", "device")

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from molyneux.cli.options import AsJson, note, show, show_json
+from molyneux.cli.options import AsJson
+from molyneux.cli.output import note, show, show_json
 
 
 def models(

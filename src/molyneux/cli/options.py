@@ -1,11 +1,9 @@
-"""Options that several verbs share, and how they print."""
+"""Options that several verbs share."""
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,16 +16,21 @@ Out = Annotated[
 ]
 
 
-def note(line: str) -> None:
-    """Say a line of progress on stderr."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+def _require_folder(path: Path) -> Path:
+    from molyneux.errors import UsageError
+
+    if not path.is_dir():
+        what = "is not a folder" if path.exists() else "is not there"
+        raise UsageError(f"{path} {what}; name a run folder, as `molyneux runs` lists them")
+    return path
 
 
-def show(text: str) -> None:
-    """Print a line of data on stdout."""
-    print(text)  # noqa: T201
-
-
-def show_json(document: Any) -> None:
-    """Print a document on stdout."""
-    show(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+RunFolder = Annotated[
+    Path, typer.Argument(help="A run folder.", metavar="RUN", callback=_require_folder)
+]
+StudyFolder = Annotated[
+    Path,
+    typer.Argument(
+        help="A run folder of `molyneux study`.", metavar="RUN", callback=_require_folder
+    ),
+]

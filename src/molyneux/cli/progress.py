@@ -1,27 +1,65 @@
-"""How far a training run is, on stderr."""
+"""How far a run is, on stderr: bars where somebody looks, a line now and then in a log."""
 
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from molyneux.cli.output import complain, is_quiet, note, shows_bars
 
+if TYPE_CHECKING:
     from molyneux.training.recipe import Recipe
+
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+def clock(seconds: float) -> str:
+    """Return a time as minutes and seconds, or hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Bar:
+    """How far one piece of work is."""
+
+    def __init__(self, total: int, unit: str, done: int = 0, speaks: bool = True) -> None:
+        self._total, self._unit, self._before, self.done = total, unit, done, done
+        self._speaks, self._bar = speaks, None
+        self._started = self._said = time.monotonic()
+        if speaks and shows_bars():
+            from tqdm import tqdm
+
+            self._bar: Any = tqdm(total=total, unit=unit, initial=done, leave=False)
+
+    def reach(self, done: int, said: str = "") -> None:
+        """Show that so much is done, with a word on it."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(said, refresh=False)
+            self._bar.update(done - self.done)
+        self.done = done
+        now = time.monotonic()
+        if self._bar is None and self._speaks and now - self._said > _SECONDS_BETWEEN_LINES:
+            self._said = now
+            elapsed = now - self._started
+            left = elapsed / max(1, done - self._before) * (self._total - done)
+            more = f": {said}" if said else ""
+            note(f"[{self._unit} {done}/{self._total}, {clock(elapsed)}, {clock(left)} left]{more}")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 class Bars:
-    """Progress on stderr: photos encoded, then steps."""
+    """Progress of a training run: photos encoded, then steps."""
 
     def __init__(self, recipe: Recipe, speaks: bool) -> None:
-        from tqdm import tqdm
-
-        self._make: Callable[..., Any] = lambda **options: tqdm(disable=not speaks, **options)
-        self._speaks = speaks
-        self._total = recipe.steps
-        self._photos: Any = None
-        self._steps: Any = None
+        self._speaks, self._total = speaks, recipe.steps
+        self._photos: Bar | None = None
+        self._steps: Bar | None = None
 
     def __enter__(self) -> Bars:
         return self
@@ -33,16 +71,20 @@ class Bars:
 
     def note(self, line: str) -> None:
         """Show a line above the bars."""
-        from tqdm import tqdm
+        if not self._speaks or is_quiet():
+            return
+        if shows_bars():
+            from tqdm import tqdm
 
-        if self._speaks:
             tqdm.write(line, file=sys.stderr)
+        else:
+            complain(line)
 
     def on_photo(self, done: int, total: int) -> None:
         """Show how many photos are encoded."""
-        if self._photos is None or done < self._photos.n:
-            self._photos = self._make(total=total, unit="photo", desc="features", leave=False)
-        self._photos.update(done - self._photos.n)
+        if self._photos is None or done < self._photos.done:
+            self._photos = Bar(total, "photo", speaks=self._speaks)
+        self._photos.reach(done)
 
     def on_step(self, step: int, loss: float) -> None:
         """Show how far training is."""
@@ -50,6 +92,5 @@ class Bars:
             self._photos.close()
             self._photos = None
         if self._steps is None:
-            self._steps = self._make(total=self._total, unit="step", initial=step - 1)
-        self._steps.update(step - self._steps.n)
-        self._steps.set_postfix(loss=f"{loss:.2f}")
+            self._steps = Bar(self._total, "step", step - 1, self._speaks)
+        self._steps.reach(step, f"loss={loss:.2f}")

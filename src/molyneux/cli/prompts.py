@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
-from molyneux.cli.options import AsJson, Photos, note, show, show_json
+from molyneux.cli.options import AsJson, Photos
+from molyneux.cli.output import note, show, show_json
 
 
 @takes_model(*SEES)

@@ -9,7 +9,9 @@ import typer
 
 from molyneux.cli.data import Kind, Where
 from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
-from molyneux.cli.options import AsJson, Out, note, show, show_json
+from molyneux.cli.options import AsJson, Out
+from molyneux.cli.output import note, show, show_json
+from molyneux.cli.progress import Bar
 
 
 @takes_model(*SEES)
@@ -37,8 +39,6 @@ def reference(
     """
     import shutil
 
-    from tqdm import tqdm
-
     from molyneux.data.open import open_dataset
     from molyneux.data.selection import select
     from molyneux.explain.measure_reference import measure_reference
@@ -53,17 +53,18 @@ def reference(
     record = {**selection.dataset.record(), **selection.record()}
     run = Run.create(out, "reference", hashes=captioner.hashes, data=record)
     try:
-        with tqdm(total=len(selection), unit="photo") as bar:
-            table, left_out = measure_reference(
-                captioner,
-                (item for _, item in selection.items()),
-                data=name or Path(data).name or selection.dataset.name,
-                n_listed=max(
-                    *ablation_grid("full", captioner.language_model.n_units),
-                    *ablation_grid("short", captioner.language_model.n_units),
-                ),
-                on_photo=lambda number, said: bar.update(),
-            )
+        bar = Bar(len(selection), "photo")
+        table, left_out = measure_reference(
+            captioner,
+            (item for _, item in selection.items()),
+            data=name or Path(data).name or selection.dataset.name,
+            n_listed=max(
+                *ablation_grid("full", captioner.language_model.n_units),
+                *ablation_grid("short", captioner.language_model.n_units),
+            ),
+            on_photo=lambda number, said: bar.reach(number + 1),
+        )
+        bar.close()
         path = run.folder / "reference.safetensors"
         with run.writing():
             save_reference(path, table)

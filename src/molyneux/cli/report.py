@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from molyneux.cli.options import AsJson, show, show_json
+from molyneux.cli.options import AsJson, RunFolder
+from molyneux.cli.output import show, show_json
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
+    run: RunFolder,
     as_json: AsJson = False,
 ) -> int:
     """Write a run's page again. Needs the run folder alone, no model."""

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from molyneux.cli.options import AsJson, note, show, show_json
+from molyneux.cli.options import AsJson
+from molyneux.cli.output import note, show, show_json
 
 _DEPTH = 3
 

@@ -10,7 +10,8 @@ import typer
 
 from molyneux.cli.data import Kind, Where
 from molyneux.cli.model_choice import COMPARES, ModelChoice, takes_model
-from molyneux.cli.options import AsJson, note, show, show_json
+from molyneux.cli.options import AsJson
+from molyneux.cli.output import note, show, show_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

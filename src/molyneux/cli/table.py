@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from molyneux.cli.options import AsJson, show, show_json
+from molyneux.cli.options import AsJson, StudyFolder
+from molyneux.cli.output import show, show_json
 
 
 def table(
-    run: Annotated[Path, typer.Argument(help="A run folder of `molyneux study`.", metavar="RUN")],
+    run: StudyFolder,
     name: Annotated[
         str | None,
         typer.Argument(

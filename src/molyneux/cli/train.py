@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molyneux.cli.options import AsJson, Preset, note, show, show_json
+from molyneux.cli.options import AsJson, Preset
+from molyneux.cli.output import note, show, show_json
 from molyneux.cli.progress import Bars
 from molyneux.models import DEFAULT_PRESET
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from molyneux.cli.options import AsJson, show, show_json
+from molyneux.cli.options import AsJson, StudyFolder
+from molyneux.cli.output import show, show_json
 
 Passing = Literal[
     "all", "top", "interpretable", "specific", "selective", "above_other", "multimodal"
@@ -15,7 +15,7 @@ Passing = Literal[
 
 
 def units(
-    run: Annotated[Path, typer.Argument(help="A run folder of `molyneux study`.", metavar="RUN")],
+    run: StudyFolder,
     passing: Annotated[
         Passing, typer.Option("--passing", help="Only the units that pass this step.")
     ] = "multimodal",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from molyneux.data.dataset import Item
-from molyneux.errors import PhotoError, UsageError
+from molyneux.errors import PhotoError
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.decoding import interpretable_table
 from molyneux.neurons.reference import MIN_PHOTOS, Reference, ReferenceBuilder
@@ -38,7 +38,7 @@ def measure_reference(
         on_photo: told after each photo what became of it.
 
     Raises:
-        UsageError: fewer than two photos gave a noun; the first ones left out are named, each with
+        PhotoError: fewer than two photos gave a noun; the first ones left out are named, each with
             its reason.
     """
     builder = ReferenceBuilder(n_listed)
@@ -65,7 +65,7 @@ def measure_reference(
     if n_found < _AT_LEAST:
         more = len(left_out) - _SHOWN
         reasons = [*left_out[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
-        raise UsageError(
+        raise PhotoError(
             f"only {n_found} of {n_found + len(left_out)} photos gave a noun; a reference table "
             f"takes {_AT_LEAST} or more, and {MIN_PHOTOS} to be steady: name other photos"
             + (f". Left out: {'; '.join(reasons)}" if reasons else "")

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from molyneux.errors import UsageError
+from molyneux.errors import PhotoError, UsageError
 from molyneux.processes import Share
 from molyneux.training.examples import Examples
 from molyneux.training.recipe import Recipe
@@ -145,7 +145,7 @@ class Draws:
         whose place it takes.
 
         Raises:
-            UsageError: photo after photo cannot be read.
+            PhotoError: photo after photo cannot be read.
         """
         why: list[str] = []
         for attempt in range(1, TRIES + 1):
@@ -161,7 +161,7 @@ class Draws:
                 rows[index] = self._view(i, rng)
                 captions[index] = self._captions(i, rng)[: len(captions[index])]
             batch = replace(batch, rows=rows, captions=captions)
-        raise UsageError(
+        raise PhotoError(
             f"{TRIES} photos drawn one after another could not be read ({why[-1]}); check the "
             "folder and the disk, then give the same command again to resume"
         )

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from molyneux.errors import UsageError
+from molyneux.errors import PhotoError, UsageError
 from molyneux.models.parts import Parts
 from molyneux.processes import Share, together
 from molyneux.store import Run, versions
@@ -272,7 +272,7 @@ def _cached(
         conduct.note(f"left out: {line}")
     found = TrainingSet(features, first, views, examples)
     if not found.usable():
-        raise UsageError("no photo could be read; see the lines above for the reasons")
+        raise PhotoError("no photo could be read; see the lines above for the reasons")
     return found, refused
 
 

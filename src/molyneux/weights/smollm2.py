@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molyneux.errors import WeightsError, quote
+from molyneux.errors import WeightsError, quote, require_docstrings
 from molyneux.weights.cache import verify_folder
 from molyneux.weights.fetch import Note, quiet_progress_bars
 from molyneux.weights.wheels import PinnedWheel
@@ -104,6 +104,7 @@ def load_smollm2(
     Raises:
         WeightsError: a file is corrupt or missing, or does not hold the model's weights.
     """
+    require_docstrings()
     verify_folder(folder)
     import torch
     from safetensors import SafetensorError

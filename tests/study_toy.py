@@ -17,7 +17,13 @@ import pyarrow as pa
 from PIL import Image
 
 from molyneux.data.dataset import Item
-from molyneux.studies.experiment import Experiment, PhotoRecord, Rows, Scorers
+from molyneux.studies.experiment import (
+    Experiment,
+    PhotoRecord,
+    Rows,
+    Scorers,
+    register_experiment,
+)
 from molyneux.studies.finished import Finished, per_photo
 from molyneux.studies.results import Number, Result, ResultTable
 from molyneux.studies.settings import StudySettings
@@ -27,7 +33,7 @@ from molyneux.studies.subject import ModelFacts, Subject
 class Toy(Experiment):
     """The three best units of a photo, and how many of them the partner shares."""
 
-    name = "E3"
+    name = "TOY"
     title = "A toy"
     seconds = 0.0
 
@@ -63,7 +69,7 @@ class Toy(Experiment):
         found = study.table("toy_units")
         means = per_photo(found["photo"], found["score"], study.n_photos)
         rows = ({"what": "score", "value": Number(float(means.mean()), n=study.n_photos)},)
-        table = ResultTable("E3.toy", "Scores", ("what", "value"), rows)
+        table = ResultTable("TOY.toy", "Scores", ("what", "value"), rows)
         return Result(self.name, self.title, (table,))
 
 
@@ -86,11 +92,10 @@ class FakeBert:
 
 
 def use_toy() -> None:
-    """Have studies measure `Toy` alone, without weights for comparing texts."""
-    from molyneux.studies import finished, study, texts
+    """Make `Toy` known, and no weights needed for comparing texts."""
+    from molyneux.studies import texts
 
-    for module in (study, finished):
-        module.load_experiments = lambda names: [Toy()]  # type: ignore[attr-defined]
+    register_experiment(Toy)
     texts.load_scorers = lambda settings, note: Scorers(FakeBert(), None, "no")  # type: ignore
 
 
@@ -177,26 +182,16 @@ def seeing_captioner(photos: Path) -> Any:
 def main() -> int:
     import torch
 
-    from molyneux.data.open import open_dataset
-    from molyneux.data.selection import select
     from molyneux.processes import Share
-    from molyneux.studies.study import begin, run_study
+    from molyneux.studies.study import run_study
 
     photos, out = Path(sys.argv[1]), Path(sys.argv[2])
     Toy.seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
     torch.set_num_threads(1)
     use_toy()
-    share = Share.join()
+    Share.join()
     captioner = seeing_captioner(photos)
-    selection = select(open_dataset(photos))
-    settings = StudySettings(experiments=("E3",), subsets=0)
-    if not share.is_first:
-        share.wait()
-    run, _ = begin(captioner, selection, None, settings, out)
-    if share.is_first:
-        share.wait()
-    run_study(captioner, selection, None, settings, run, share)
-    share.leave()
+    run_study(captioner, photos, "TOY", out=out, settings=StudySettings(subsets=0))
     return 0
 
 

@@ -18,7 +18,7 @@ from molyneux.studies.finished import Finished
 from molyneux.studies.parts import Progress, run_phase
 from molyneux.studies.results import Result
 from molyneux.studies.study import photo_phase
-from molyneux.studies.subject import Subject
+from molyneux.studies.subject import ModelFacts, Subject
 
 PHOTOS = (1000, 5000)
 SHARED: tuple[tuple[str, Callable[[Subject], Any]], ...] = (
@@ -42,7 +42,7 @@ class Timed(Experiment):
         self.runs.setdefault(f"study: {self.inner.name}", []).append(seconds)
         return rows
 
-    def summarise(self, study: Finished) -> Result:
+    def summarise(self, study: Finished) -> Result | None:
         return self.inner.summarise(study)
 
 
@@ -73,7 +73,7 @@ def measure_study(bench: Bench, folder: Path, names: tuple[str, ...]) -> None:
     experiments: list[Experiment] = [SharedFirst(bench.clock, runs)]
     experiments += [Timed(inner, bench.clock, runs) for inner in load_experiments(names)]
     ended: list[float] = []
-    phase = photo_phase(bench.captioner, bench.settings, experiments)
+    phase = photo_phase(ModelFacts.of(bench.captioner), bench.settings, experiments)
 
     def on_photo(progress: Progress) -> None:
         ended.append(time.perf_counter())

@@ -26,6 +26,11 @@ _LOST = re.compile(r"gloo|NCCL|TCPStore|Broken pipe|[Cc]onnection (closed|reset)
 _LONGEST_WAIT = timedelta(days=14)
 
 
+def is_first_process() -> bool:
+    """Whether this process speaks for all that torchrun started, before they meet or after."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 @dataclass(frozen=True)
 class Share:
     """Every `world`-th photo, beginning with photo `rank`."""

@@ -11,8 +11,8 @@ import study_toy
 
 from molyneux.cli import main
 from molyneux.models.captioner import Captioner
-from molyneux.report.results import find_tables, read_results
 from molyneux.studies import texts
+from molyneux.studies.folder import find_tables, read_results
 from molyneux.studies.results import Number
 
 N = 3

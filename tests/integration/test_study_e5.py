@@ -26,7 +26,8 @@ from molyneux.studies.e5_selectivity.discovery import (
     distinct_directions,
     select_units,
 )
-from molyneux.studies.e5_selectivity.summary import UNITS, summarise_selectivity
+from molyneux.studies.e5_selectivity.experiment import Selectivity
+from molyneux.studies.e5_selectivity.summary import UNITS, summarise
 from molyneux.studies.finished import as_columns
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
@@ -179,7 +180,7 @@ def test_both_passes_end_to_end(facts: ModelFacts, photo_files: list[Path]) -> N
             labels.append(label)
     schema = pa.schema([("photo", pa.int32()), *CONFIRM_TABLES["e5_confirmation"]])
     confirmation = as_columns(pa.Table.from_pylist(seen, schema=schema))
-    result, units = summarise_selectivity(discovery, selected, confirmation, labels, found_on)
+    result, units = summarise(Selectivity(), discovery, selected, confirmation, labels, found_on)
     assert units.schema == UNITS
     assert {table.name for table in result.tables} == {
         "E5.diagonal",
@@ -187,7 +188,7 @@ def test_both_passes_end_to_end(facts: ModelFacts, photo_files: list[Path]) -> N
         "E5.units",
         "E5.classes",
     }
-    again, same = summarise_selectivity(discovery, selected, confirmation, labels, found_on)
+    again, same = summarise(Selectivity(), discovery, selected, confirmation, labels, found_on)
     assert again == result
     assert same.equals(units)
     # A set's cell of the matrix, from the rows themselves.

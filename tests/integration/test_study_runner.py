@@ -18,16 +18,17 @@ import pytest
 import study_toy
 import torch
 
-from molyneux.data.open import open_dataset
-from molyneux.data.selection import select
 from molyneux.errors import RunError, UsageError
 from molyneux.processes import Share
-from molyneux.studies import finished, study, texts
+from molyneux.studies import experiment, study, texts
+from molyneux.studies.folder import Study
 from molyneux.studies.parts import finished_parts, part_path
+from molyneux.studies.plan import plan_study
 from molyneux.studies.settings import StudySettings
+from molyneux.studies.subject import ModelFacts
 
 N = 7
-SETTINGS = StudySettings(experiments=("E3",), subsets=0)
+SETTINGS = StudySettings(experiments=("TOY",), subsets=0, threads=1)
 TESTS = Path(__file__).parents[1]
 
 
@@ -41,8 +42,8 @@ class OneOf(Share):
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (study, finished):
-        monkeypatch.setattr(module, "load_experiments", lambda names: [study_toy.Toy()])
+    monkeypatch.setattr(experiment, "_added", {})
+    experiment.register_experiment(study_toy.Toy)
     scorers = study_toy.Scorers(study_toy.FakeBert(), None, "no")  # type: ignore[arg-type]
     monkeypatch.setattr(texts, "load_scorers", lambda settings, note: scorers)
 
@@ -63,15 +64,10 @@ def run(
     seeing: Any,
     photos: Path,
     out: Path,
-    share: Share | None = None,
     settings: StudySettings = SETTINGS,
     on_photo: Any = lambda progress: None,
-) -> study.Outcome:
-    selection = select(open_dataset(photos))
-    begun, _ = study.begin(seeing, selection, None, settings, out)
-    return study.run_study(
-        seeing, selection, None, settings, begun, share or Share(), on_photo=on_photo
-    )
+) -> Study:
+    return study.run_study(seeing, photos, out=out, settings=settings, on_photo=on_photo)
 
 
 def hashes(out: Path) -> dict[str, str]:
@@ -84,14 +80,14 @@ def undisturbed(
     seeing: Any, photos: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (study, finished):
-            patch.setattr(module, "load_experiments", lambda names: [study_toy.Toy()])
+        patch.setattr(experiment, "_added", {})
+        experiment.register_experiment(study_toy.Toy)
         scorers = study_toy.Scorers(study_toy.FakeBert(), None, "no")  # type: ignore[arg-type]
         patch.setattr(texts, "load_scorers", lambda settings, note: scorers)
         out = tmp_path_factory.mktemp("run") / "undisturbed"
         assert run(seeing, photos, out).good == N
     found = hashes(out)
-    assert {"photos.parquet", "toy_units.parquet", "toy_shared.parquet", "E3.json"} <= set(found)
+    assert {"photos.parquet", "toy_units.parquet", "toy_shared.parquet", "TOY.json"} <= set(found)
     return found
 
 
@@ -130,12 +126,11 @@ def test_any_number_of_processes_gives_the_same_bytes(
     seeing: Any, photos: Path, tmp_path: Path, undisturbed: dict[str, str]
 ) -> None:
     out = tmp_path / "run"
-    selection = select(open_dataset(photos))
-    begun, _ = study.begin(seeing, selection, None, SETTINGS, out)
+    begun, plan = study.begin(seeing, plan_study(photos, out=out, settings=SETTINGS))
     from molyneux.studies.parts import run_phase
     from molyneux.studies.study import photo_phase
 
-    phase = photo_phase(seeing, SETTINGS, [study_toy.Toy()])
+    phase = photo_phase(ModelFacts.of(seeing), plan.settings, plan.experiments)
     for rank in (2, 0, 1):  # as many shares, in another order, one of them killed half-way
         done: list[Any] = []
 
@@ -145,7 +140,7 @@ def test_any_number_of_processes_gives_the_same_bytes(
                 raise KeyboardInterrupt
 
         try:
-            run_phase(begun.folder, phase, selection, OneOf(rank, 3), stop)
+            run_phase(begun.folder, phase, plan.selection, OneOf(rank, 3), stop)
         except KeyboardInterrupt:
             assert rank == 0
     assert finished_parts(out, "photos") == [0, 1, 2, 3, 4, 5]
@@ -257,7 +252,7 @@ def test_bad_photos_warn_and_fail_only_if_asked_to(
     study_toy.save_photos(folder, 10)
     (folder / "003.png").write_bytes(b"<html>not found</html>")
     threads = str(torch.get_num_threads())
-    command = ["study", str(folder), "--out", str(tmp_path / "run"), "--experiments", "E3"]
+    command = ["study", str(folder), "--out", str(tmp_path / "run"), "--experiments", "toy"]
     assert main([*command, "--subsets", "0", "--threads", threads]) == 0
     said = capsys.readouterr().err
     assert "left out 003.png: " in said

@@ -19,19 +19,17 @@ from PIL import Image
 from tiny_vlms import VLM_KINDS, tiny_vlm, tiny_vlm_parts
 
 from molyneux.cli import main
-from molyneux.data.open import open_dataset
-from molyneux.data.selection import select
 from molyneux.errors import RunError
 from molyneux.explain.measure_reference import measure_reference
 from molyneux.models.vlm import VisionLanguageModel
-from molyneux.processes import Share
 from molyneux.report import write_report
-from molyneux.report.results import find_tables, read_results
 from molyneux.studies import study, texts
 from molyneux.studies.e1_prompts.experiment import Prompts
 from molyneux.studies.e4_fields.experiment import Fields
 from molyneux.studies.e6_causality.experiment import Causality
 from molyneux.studies.experiment import Scorers
+from molyneux.studies.folder import Study, find_tables, read_results
+from molyneux.studies.plan import plan_study
 from molyneux.studies.results import Number
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
@@ -72,10 +70,8 @@ def run(
     out: Path,
     settings: StudySettings = SETTINGS,
     on_photo: Any = lambda progress: None,
-) -> study.Outcome:
-    selection = select(open_dataset(data))
-    begun, _ = study.begin(seeing, selection, None, settings, out)
-    return study.run_study(seeing, selection, None, settings, begun, Share(), on_photo=on_photo)
+) -> Study:
+    return study.run_study(seeing, data, out=out, settings=settings, on_photo=on_photo)
 
 
 def hashes(out: Path) -> dict[str, str]:
@@ -239,11 +235,10 @@ def test_another_model_does_not_go_on_with_a_study(
     change: str, said: str, data: Path, tmp_path: Path
 ) -> None:
     seeing = _made("llava", data)
-    selection = select(open_dataset(data))
-    settings = replace(SETTINGS, experiments=("E3",))
-    study.begin(seeing, selection, None, settings, tmp_path / "run")
+    plan = plan_study(data, "E3", out=tmp_path / "run", settings=SETTINGS)
+    study.begin(seeing, plan)
     before = (tmp_path / "run/manifest.json").read_bytes()
-    study.begin(seeing, selection, None, settings, tmp_path / "run")
+    study.begin(seeing, plan)
     if change == "prompt":
         layout = replace(seeing.layout, prompt=CHAT)
         other = replace(seeing, layout=layout)
@@ -256,7 +251,7 @@ def test_another_model_does_not_go_on_with_a_study(
         record = {**seeing.reference.provenance, "data": "others"}
         other = replace(seeing, reference=replace(seeing.reference, provenance=record))
     with pytest.raises(RunError, match=said):
-        study.begin(other, selection, None, settings, tmp_path / "run")
+        study.begin(other, plan)
     assert (tmp_path / "run/manifest.json").read_bytes() == before
 
 

@@ -12,21 +12,17 @@ import pytest
 import study_toy
 from PIL import Image
 
-from molyneux.data.open import open_dataset
-from molyneux.data.selection import select
-from molyneux.neurons.ablation import ablation_grid
-from molyneux.processes import Share
 from molyneux.report import write_report
 from molyneux.report.figures import as_svg
-from molyneux.report.results import find_tables, read_results
 from molyneux.report.text import as_text
 from molyneux.report.units import list_units
 from molyneux.store import Run
-from molyneux.studies import study, texts
+from molyneux.studies import texts
 from molyneux.studies.experiment import Scorers
+from molyneux.studies.folder import find_tables, read_results
 from molyneux.studies.results import Number
 from molyneux.studies.settings import StudySettings
-from molyneux.studies.study import conclude
+from molyneux.studies.study import conclude, run_study
 
 N = 12
 
@@ -46,7 +42,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         inverted.save(path)
     captioner = study_toy.seeing_captioner(data / "images")
     settings = StudySettings(
-        grid=tuple(ablation_grid("full", captioner.language_model.n_units)),
         units=20,
         seeds=2,
         subsets=3,
@@ -57,10 +52,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = place / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(texts, "load_scorers", lambda settings, note: scorers)
-        selection, labelled = select(open_dataset(data)), select(open_dataset(classes))
-        begun, _ = study.begin(captioner, selection, labelled, settings, out)
-        outcome = study.run_study(captioner, selection, labelled, settings, begun, Share())
-    assert (outcome.good, outcome.bad) == (N, [])
+        done = run_study(captioner, data, labelled=classes, settings=settings, out=out)
+    assert (done.good, done.bad) == (N, [])
     return out
 
 

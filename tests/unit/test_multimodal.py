@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from molyneux.studies.derived.multimodal import SCHEMA, all_met, funnel, units_table
+from molyneux.studies.derived.multimodal.units import SCHEMA, all_met, funnel, unit_conditions
 from molyneux.studies.e6_causality.measure import UNITS
 from molyneux.studies.finished import Finished, ModelTables
 from molyneux.studies.settings import StudySettings
@@ -109,7 +109,7 @@ E6 = [
 
 @pytest.fixture
 def rows() -> dict[tuple[int, int], dict[str, Any]]:
-    table = units_table(finished(e2=E2, e5=E5, e6=E6))
+    table = unit_conditions(finished(e2=E2, e5=E5, e6=E6))
     assert table.schema.equals(SCHEMA)
     return {(row["layer"], row["unit"]): row for row in table.to_pylist()}
 
@@ -146,7 +146,7 @@ def test_the_direction_of_most_photos_decides_what_a_unit_writes() -> None:
         listed(0, 4, sign=1),
         listed(1, 4, sign=-1),
     ]
-    row = units_table(finished(e2=e2)).to_pylist()
+    row = unit_conditions(finished(e2=e2)).to_pylist()
     five = next(r for r in row if r["unit"] == 5)
     assert (five["sign"], five["interpretable"], five["tokens"]) == (-1, False, "down")
     even = next(r for r in row if r["unit"] == 4)
@@ -161,7 +161,7 @@ def test_effects_are_means_over_photos_beside_other_photos_units(rows: Any) -> N
     assert rows[0, 1]["effect"] is None
     assert rows[0, 1]["above_other"] is None
     assert rows[0, 6]["n_effect"] == 0, "its effects are those on another photo's word"
-    metadata = units_table(finished(e2=E2, e5=E5, e6=E6)).schema.metadata
+    metadata = unit_conditions(finished(e2=E2, e5=E5, e6=E6)).schema.metadata
     assert float(metadata[b"threshold"]) == pytest.approx(0.19)
     assert metadata[b"n_other"] == b"101"
 
@@ -188,7 +188,7 @@ def test_multimodal_is_all_five_and_never_a_guess(rows: Any) -> None:
 
 
 def test_the_funnel_counts_untested_units_apart() -> None:
-    table = funnel(units_table(finished(e2=E2, e5=E5, e6=E6)))
+    table = funnel(unit_conditions(finished(e2=E2, e5=E5, e6=E6)))
     counts = [
         [row[name] for name in ("left", "failed", "untested", "of these sinks")]
         for row in table.rows
@@ -206,7 +206,7 @@ def test_the_funnel_counts_untested_units_apart() -> None:
 
 
 def test_without_the_tests_nothing_is_multimodal() -> None:
-    table = units_table(finished(e2=E2))
+    table = unit_conditions(finished(e2=E2))
     assert set(table["multimodal"].to_pylist()) == {None, False}
     assert set(table["effect"].to_pylist()) == {None}
     rows = funnel(table).rows
@@ -215,6 +215,6 @@ def test_without_the_tests_nothing_is_multimodal() -> None:
 
 
 def test_a_study_without_nouns_gives_an_empty_table() -> None:
-    table = units_table(finished(e2=[], e5=[], e6=[]))
+    table = unit_conditions(finished(e2=[], e5=[], e6=[]))
     assert table.num_rows == 0
     assert [row["left"] for row in funnel(table).rows] == [0] * 6

@@ -10,12 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from molyneux.studies.derived.replication import (
-    agreement_headline,
-    deal_photos,
-    homogeneity,
-    replicate,
-)
+from molyneux.studies.derived.replication.experiment import Replication
+from molyneux.studies.derived.replication.summary import deal_photos, homogeneity
+from molyneux.studies.e2_agreement.summary import headline
 from molyneux.studies.e6_causality.measure import CURVES
 from molyneux.studies.finished import Finished, ModelTables
 from molyneux.studies.results import Number
@@ -47,7 +44,9 @@ def curve(photo: int, name: str, ratio: float, seed: int | None = None, step: in
     }
 
 
-def finished(n: int, *, scores: Any = None, curves: Any = None, seed: int = 0) -> Finished:
+def finished(
+    n: int, *, scores: Any = None, curves: Any = None, seed: int = 0, subsets: int = 5
+) -> Finished:
     measured = {}
     if scores is not None:
         measured["e2_scores"] = pa.Table.from_pylist(scores, schema=SCORES)
@@ -57,7 +56,9 @@ def finished(n: int, *, scores: Any = None, curves: Any = None, seed: int = 0) -
     units = np.zeros((2, 4))
     model = ModelTables(np.zeros((2, 2, 4), bool), {}, units)
     photos = pa.table({"sha256": [f"{i:064x}" for i in range(n)]})
-    return Finished(Path(), StudySettings(seed=seed), {}, model, photos, measured)
+    return Finished(
+        Path(), StudySettings(("E2", "E6"), seed=seed, subsets=subsets), {}, model, photos, measured
+    )
 
 
 def test_photos_are_dealt_into_disjoint_subsets_by_their_hashes() -> None:
@@ -108,7 +109,7 @@ def test_agreement_is_own_minus_shuffled_per_photo() -> None:
         score(0, "shuffled", 0.7, ranking="specific", bert_mean=0.1),
         score(0, "random", 5.0),
     ]
-    found = agreement_headline(finished(3, scores=scores))
+    found = headline(finished(3, scores=scores))
     top = found["top - shuffled: largest BERTScore"]
     assert top[0] == pytest.approx(0.3)
     assert np.isnan(top[1:]).all()
@@ -122,8 +123,9 @@ def test_subsets_show_their_own_means() -> None:
     curves = [curve(i, "top", left[i]) for i in range(20)]
     curves += [curve(i, "random", 0.9 + 0.1 * s, seed=s) for i in range(20) for s in range(2)]
     scores = [score(i, a, 0.5 if a == "own" else 0.4) for i in range(20) for a in ("own",)]
-    study = finished(20, curves=curves, scores=scores)
-    result = replicate(study, 4)
+    study = finished(20, curves=curves, scores=scores, subsets=4)
+    result = Replication().summarise(study)
+    assert result is not None
     table, seeds = result.tables
     assert (result.experiment, table.name, seeds.name) == ("R", "R.subsets", "R.seeds")
     rows = {row["number"]: row for row in table.rows}
@@ -149,7 +151,9 @@ def test_subsets_show_their_own_means() -> None:
 def test_every_control_seed_stands_by_itself() -> None:
     curves = [curve(i, "top", 0.2) for i in range(10)]
     curves += [curve(i, "random", 0.8 + 0.1 * s, seed=s) for i in range(10) for s in range(3)]
-    table = replicate(finished(10, curves=curves), 5).tables[1]
+    result = Replication().summarise(finished(10, curves=curves))
+    assert result is not None
+    table = result.tables[1]
     assert [row["control"] for row in table.rows] == [
         "random, seed 0",
         "random, seed 1",
@@ -165,8 +169,14 @@ def test_every_control_seed_stands_by_itself() -> None:
 
 
 def test_nothing_measured_is_nothing_replicated() -> None:
-    result = replicate(finished(10), 5)
-    assert [len(table.rows) for table in result.tables] == [0]
+    assert Replication().summarise(finished(10)) is None
+
+
+def test_subsets_of_fewer_than_two_photos_are_none() -> None:
+    curves = [curve(i, "top", 0.2) for i in range(9)]
+    assert Replication().summarise(finished(9, curves=curves, subsets=5)) is None
+    assert Replication().summarise(finished(9, curves=curves, subsets=0)) is None
+    assert Replication().summarise(finished(9, curves=curves, subsets=4)) is not None
 
 
 def value(cell: Any) -> float:

@@ -30,7 +30,8 @@ from molyneux.studies.e5_selectivity.discovery import (
     selected_rows,
 )
 from molyneux.studies.e5_selectivity.evidence import Evidence, normalised_means
-from molyneux.studies.e5_selectivity.summary import summarise_selectivity
+from molyneux.studies.e5_selectivity.experiment import Selectivity
+from molyneux.studies.e5_selectivity.summary import summarise
 from molyneux.studies.results import Number, Result, read_result
 
 CLASSES = ("bus", "cat", "dog")
@@ -291,7 +292,7 @@ def planted(per_class: int = 40, seed: int = 0) -> tuple[Any, ...]:
 @functools.cache
 def summary() -> tuple[Result, Any]:
     """Return the result and the units of `planted`."""
-    return summarise_selectivity(*planted())
+    return summarise(Selectivity(), *planted())
 
 
 def rows_of(result: Result, table: str, **where: str) -> list[dict[str, Any]]:
@@ -410,7 +411,7 @@ def test_photos_in_another_order_give_the_same_units() -> None:
     seen, selected, columns, labels, found_on = planted()
     _, units = summary()
     turned = {name: column[::-1].copy() for name, column in columns.items()}
-    _, again = summarise_selectivity(seen, selected, turned, labels, found_on)
+    _, again = summarise(Selectivity(), seen, selected, turned, labels, found_on)
     assert units.equals(again)
 
 
@@ -428,7 +429,7 @@ def test_a_unit_scaled_alike_no_longer_drowns_the_others() -> None:
     place = distinct_directions(selected).index((0, 4, 1))
     for row in columns["mean"]:
         row[place] *= 1000  # the unit that is about no class
-    result, _ = summarise_selectivity(seen, selected, columns, labels, found_on)
+    result, _ = summarise(Selectivity(), seen, selected, columns, labels, found_on)
     plain = rows_of(result, "E5.diagonal", view="patches")[2]
     scaled = rows_of(
         result, "E5.diagonal_variants", view="patches", activation="mean, units scaled"
@@ -439,13 +440,13 @@ def test_a_unit_scaled_alike_no_longer_drowns_the_others() -> None:
 def test_too_few_photos_are_said_and_not_summarised() -> None:
     seen, selected, columns, labels, found_on = planted()
     one = {name: column[:1] for name, column in columns.items()}
-    result, units = summarise_selectivity(seen, selected, one, labels, found_on)
+    result, units = summarise(Selectivity(), seen, selected, one, labels, found_on)
     assert not result.tables
     assert units.num_rows == 0
     assert "fewer than two classes" in result.notes[-1]
     for name in READINGS:
         columns[name][:] = [np.empty(0)] * len(labels)
-    nothing, _ = summarise_selectivity(seen, [], columns, labels, found_on)
+    nothing, _ = summarise(Selectivity(), seen, [], columns, labels, found_on)
     assert "no unit was found" in nothing.notes[-1]
 
 
@@ -453,7 +454,7 @@ def test_a_class_without_confirmation_photos_is_left_out() -> None:
     seen, selected, columns, labels, found_on = planted()
     kept = np.flatnonzero(np.array(labels) != "bus")
     rest = {name: column[kept] for name, column in columns.items()}
-    result, units = summarise_selectivity(seen, selected, rest, labels, found_on)
+    result, units = summarise(Selectivity(), seen, selected, rest, labels, found_on)
     assert result.notes[1].startswith("2 classes: cat, dog.")
     bus = next(r for r in units.to_pylist() if r["unit"] == 0 and r["view"] == "patches")
     assert bus["found_in"] == []

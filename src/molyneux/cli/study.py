@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from molyneux.studies.parts import Progress
-    from molyneux.studies.study import Outcome
 
 
 @takes_model(*COMPARES)
@@ -31,8 +30,9 @@ def study(
         int | None, typer.Option("--images", min=1, help="This many of them, drawn by the seed.")
     ] = None,
     experiments: Annotated[
-        str, typer.Option("--experiments", help="Some of E1,E2,E3,E4,E5,E6.")
-    ] = "E1,E2,E3,E4,E5,E6",
+        str | None,
+        typer.Option("--experiments", help="Some of them, as in E2,E6; the paper's if not given."),
+    ] = None,
     selectivity: Annotated[
         str | None,
         typer.Option("--selectivity", help="The data set of labelled photos that E5 takes."),
@@ -79,97 +79,52 @@ def study(
     as_json: AsJson = False,
 ) -> int:
     """Run the paper's experiments on a data set. Run it again to resume."""
-    from dataclasses import asdict, replace
-
-    import torch
-
     from molyneux.data.open import open_dataset
     from molyneux.data.selection import select
-    from molyneux.errors import UsageError
-    from molyneux.neurons.ablation import ablation_grid
-    from molyneux.processes import Share
+    from molyneux.processes import is_first_process
     from molyneux.report import write_report
-    from molyneux.studies.experiment import SELECTIVITY, parse_names
-    from molyneux.studies.manifest import MANIFEST, read_manifest, require_settings
     from molyneux.studies.settings import StudySettings
-    from molyneux.studies.study import begin, load_needed_scorers, run_study
+    from molyneux.studies.study import run_study
 
-    names = parse_names(experiments)
-    if SELECTIVITY in names and selectivity is None:
-        names = tuple(name for name in names if name != SELECTIVITY)
-        if not names:
-            raise UsageError("E5 takes labelled photos; name their data set with --selectivity")
-    model.require_reference()
-    selection = select(open_dataset(data, kind=kind), where or [], images, seed)
-    labelled = None
-    if SELECTIVITY in names and selectivity is not None:
-        labelled = select(open_dataset(selectivity), selectivity_where or [], None, seed)
-    if threads is None and out is not None and (out / MANIFEST).exists():
-        threads = int(read_manifest(out)["settings"]["threads"])
-    torch.set_num_threads(threads or torch.get_num_threads())
-    share = Share.join()
-    if share.world > 1 and out is None:
-        raise UsageError("several processes need one folder; give it with --out")
-    speaks = note if share.is_first else _silent
-    if SELECTIVITY not in names:
-        speaks("molyneux: no E5, which takes labelled photos; name their set with --selectivity")
     settings = StudySettings(
-        experiments=names,
         seed=seed,
         seeds=seeds,
         subsets=subsets,
-        threads=torch.get_num_threads(),
+        threads=threads,
         classes=_classes(classes),
         per_class=per_class,
         bertscore=bertscore,
         clip=clip,
     )
-    # Only the grid hangs on the model, which is not loaded for a folder of another study.
-    require_settings(out, {k: v for k, v in asdict(settings).items() if k != "grid"})
-    scorers = load_needed_scorers(settings, speaks)
-    captioner = model.load()
-    grid = ablation_grid("full", captioner.language_model.n_units)
-    settings = replace(settings, grid=tuple(grid))
-    if not share.is_first:
-        share.wait()  # until the first process has begun the folder
-    run, changed = begin(captioner, selection, labelled, settings, out)
-    if share.is_first:
-        share.wait()
-    if changed:
-        speaks(f"molyneux: the folder was begun with other versions: {', '.join(changed)}")
-    speaks(f"{len(selection)} photos, experiments {' '.join(names)}, into {run.folder}")
-    outcome = run_study(
-        captioner,
-        selection,
-        labelled,
-        settings,
-        run,
-        share,
-        scorers=scorers,
-        on_photo=progress_line(share.rank, share.world),
-        note=speaks,
+    labelled = None
+    if selectivity is not None:
+        labelled = select(open_dataset(selectivity), selectivity_where or [], seed=seed)
+    done = run_study(
+        model,
+        select(open_dataset(data, kind=kind), where or [], images, seed),
+        experiments,
+        labelled=labelled,
+        out=out,
+        settings=settings,
+        on_photo=progress_line(),
+        note=note,
     )
-    share.leave()
-    if not share.is_first:
+    if not is_first_process():
         return 0
-    page = write_report(run.folder)
-    _say_bad(outcome)
+    page, bad = write_report(done.folder), done.bad
+    _say_bad(done.good, bad)
     if as_json:
         show_json(
             {
-                "run": str(outcome.folder),
-                "photos": outcome.good,
-                "bad": [{"id": name, "error": error} for name, error in outcome.bad],
+                "run": str(done.folder),
+                "photos": done.good,
+                "bad": [{"id": name, "error": error} for name, error in bad],
                 "report": str(page),
             }
         )
     else:
-        show(f"{outcome.good} photos in {outcome.folder}; page: {page}")
-    return int(strict and bool(outcome.bad))
-
-
-def _silent(_: str) -> None:
-    """Say nothing: one process of several speaks."""
+        show(f"{done.good} photos in {done.folder}; page: {page}")
+    return int(strict and bool(bad))
 
 
 def _classes(text: str) -> int | tuple[str, ...]:
@@ -178,18 +133,18 @@ def _classes(text: str) -> int | tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _say_bad(outcome: Outcome) -> None:
-    if not outcome.bad:
+def _say_bad(good: int, bad: list[tuple[str, str]]) -> None:
+    if not bad:
         return
-    for name, error in outcome.bad:
+    for name, error in bad:
         note(f"left out {name}: {error}")
     note(
-        f"molyneux: warning: {len(outcome.bad)} of {len(outcome.bad) + outcome.good} photos could "
+        f"molyneux: warning: {len(bad)} of {len(bad) + good} photos could "
         "not be read and were left out (above); --strict makes this an error"
     )
 
 
-def progress_line(rank: int, world: int) -> Callable[[Progress], None]:
+def progress_line() -> Callable[[Progress], None]:
     """Return what says one line on stderr after each photo, with the time left in its phase."""
     started = last = time.monotonic()
     phase = ""
@@ -199,9 +154,9 @@ def progress_line(rank: int, world: int) -> Callable[[Progress], None]:
         if progress.phase != phase:
             phase, started = progress.phase, last
         last = time.monotonic()
-        elapsed = last - started
+        elapsed, share = last - started, progress.share
         left = elapsed / (progress.done - progress.before) * (progress.total - progress.done)
-        process = f" process {rank + 1}/{world}" if world > 1 else ""
+        process = f" process {share.rank + 1}/{share.world}" if share.world > 1 else ""
         note(
             f"[{progress.phase} {progress.done}/{progress.total}{process}, {_clock(elapsed)}, "
             f"{_clock(left)} left] {progress.id}: {progress.said}"

@@ -26,8 +26,8 @@ def table(
     """Print a study's tables. Every number with its interval and sample size."""
     from dataclasses import asdict
 
-    from molyneux.report.results import find_tables, read_results
     from molyneux.report.text import as_text
+    from molyneux.studies.folder import find_tables, read_results
 
     tables = find_tables(read_results(run), name)
     if as_json:

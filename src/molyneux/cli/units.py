@@ -23,12 +23,13 @@ def units(
     as_json: AsJson = False,
 ) -> int:
     """List a study's units. Says how many pass each step to a multimodal neuron."""
-    from molyneux.report.results import find_tables, read_results
     from molyneux.report.text import as_text
     from molyneux.report.units import list_units
+    from molyneux.studies.derived.multimodal import NAME
+    from molyneux.studies.folder import find_tables, read_results
 
     rows, total = list_units(run, passing, top)
-    counts = find_tables(read_results(run), "U")
+    counts = find_tables(read_results(run), NAME)
     if as_json:
         show_json({"run": str(run), "passing": passing, "total": total, "units": rows})
         return 0

@@ -13,9 +13,9 @@ from markupsafe import Markup
 
 from molyneux.report.figures import as_svg, keys
 from molyneux.report.files import PAGE, packaged, write_page
-from molyneux.report.results import read_results
 from molyneux.report.text import brief, digits
 from molyneux.studies.finished import bad_photos, good_photos
+from molyneux.studies.folder import read_results
 from molyneux.studies.manifest import read_manifest
 from molyneux.studies.results import Number
 

@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 
 from molyneux.errors import RunError, UsageError
 from molyneux.parquet import read_parquet
-from molyneux.report.results import read_results
-from molyneux.studies.manifest import read_manifest
+from molyneux.studies.e2_agreement import NAME as LISTS_UNITS
+from molyneux.studies.folder import read_results
+from molyneux.studies.parts import TABLES
 
 _CONDITIONS = {
     "top": pc.field("n_top") > 0,
@@ -30,16 +31,16 @@ def list_units(run: Path, passing: str, top: int) -> tuple[list[dict[str, Any]],
         passing: `all`, or a column of `units.parquet`: a condition left untested is not met.
 
     Raises:
-        RunError: the folder is no study, is not finished, or was made without E2.
+        RunError: the folder is no study, is not finished, or lists no units.
         UsageError: there is no such condition.
     """
     read_results(run)
-    if "E2" not in read_manifest(run)["settings"]["experiments"]:
+    path = run / TABLES / "units.parquet"
+    if not path.exists():
         raise RunError(
-            f"{run} is a study without E2, which finds units; run `molyneux study` with it into "
-            "another folder"
+            f"{run} is a study without {LISTS_UNITS}, which finds units; run `molyneux study` with "
+            "it into another folder"
         )
-    path = run / "tables" / "units.parquet"
     try:
         table = read_parquet(path)
     except (OSError, pa.ArrowException) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int
 
 from molyneux.errors import RunError
-from molyneux.parquet import parquet_bytes
 from molyneux.studies.experiment import load_experiments
 from molyneux.studies.manifest import read_manifest
 from molyneux.studies.parts import (
@@ -25,6 +24,7 @@ from molyneux.studies.parts import (
     flatten_rows,
     part_schema,
     read_parts,
+    write_table,
 )
 from molyneux.studies.settings import StudySettings
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from molyneux.store import Run
 
 MODEL = "model.safetensors"
-TABLES = "tables"
 _OUTCOME = pa.schema([PHOTO.field(name) for name in ("index", "id", "error")])
 
 
@@ -74,6 +73,7 @@ class Finished:
         photos: a row per photo that could be read, in the order of the data set: `index`, `id`,
             `sha256`, `split`, `label`, `caption`, `noun`, `captions`, `categories`.
         measured: by table name, rows with the column `photo`: the photo's row in `photos`.
+        kept: tables that experiments made of them, which belong to the study and not to a photo.
     """
 
     folder: Path
@@ -82,6 +82,7 @@ class Finished:
     model: ModelTables
     photos: pa.Table
     measured: dict[str, pa.Table]
+    kept: dict[str, pa.Table] = field(default_factory=dict)
 
     @property
     def n_photos(self) -> int:
@@ -89,12 +90,20 @@ class Finished:
         return int(self.photos.num_rows)
 
     def table(self, name: str) -> Columns:
-        """Return a measured table's columns.
+        """Return a table's columns, measured or kept.
 
         Raises:
-            KeyError: no experiment of this study measured it.
+            KeyError: no experiment of this study measured or kept it.
         """
-        return as_columns(self.measured[name])
+        return as_columns(self.measured[name] if name in self.measured else self.kept[name])
+
+    def has(self, name: str) -> bool:
+        """Whether an experiment of this study measured or kept a table."""
+        return name in self.measured or name in self.kept
+
+    def keep(self, name: str, table: pa.Table) -> None:
+        """Have a table written to `tables/<name>.parquet`; experiments that follow find it."""
+        self.kept[name] = table
 
 
 def as_columns(table: pa.Table) -> Columns:
@@ -117,7 +126,7 @@ def settings_of(manifest: Mapping[str, Any]) -> StudySettings:
     """Return the settings a study was begun with."""
     stored = manifest["settings"]
     values: dict[str, Any] = {}
-    for name in (field.name for field in fields(StudySettings)):
+    for name in (each.name for each in fields(StudySettings)):
         value = stored[name]
         values[name] = tuple(value) if isinstance(value, list) else value
     return StudySettings(**values)
@@ -233,6 +242,7 @@ def write_tables(run: Run, study: Finished) -> None:
         write_table(run, name, named)
 
 
-def write_table(run: Run, name: str, table: pa.Table) -> None:
-    """Write one table to `tables/<name>.parquet`."""
-    run.write_bytes(f"{TABLES}/{name}.parquet", parquet_bytes(table.combine_chunks()))
+def write_kept(run: Run, study: Finished) -> None:
+    """Write every table that an experiment kept."""
+    for name, table in study.kept.items():
+        write_table(run, name, table)

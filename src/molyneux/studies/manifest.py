@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from molyneux.errors import RunError
-from molyneux.store import SCHEMA, Run, versions
+from molyneux.store import SCHEMA, Run, require_free, versions
 
 KIND = "study"
 MANIFEST = "manifest.json"
@@ -28,7 +28,6 @@ FIXED = (
 """What of the manifest a resumed run must agree on."""
 _UNSAID = {"model.device": "cpu"}  # where runs that do not record it were made
 _RETIRED = {"list_sha256"}  # what older runs say a second time
-_MOST_SHOWN = 4
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -57,7 +56,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def begin_study(out: Path | None, manifest: Mapping[str, Any]) -> tuple[Run, list[str]]:
+def begin_folder(out: Path | None, manifest: Mapping[str, Any]) -> tuple[Run, list[str]]:
     """Return the run folder, begun or resumed, and how its versions differ from today's.
 
     Args:
@@ -67,47 +66,49 @@ def begin_study(out: Path | None, manifest: Mapping[str, Any]) -> tuple[Run, lis
     Raises:
         RunError: the folder holds something else, or a run with other settings.
     """
-    # As JSON, so that a tuple equals the list it was stored as.
-    wanted: dict[str, Any] = json.loads(json.dumps(manifest))
     if out is None or not (out / MANIFEST).exists():
         if out is not None and out.is_dir() and _only_beginnings(out):
             for path in out.iterdir():
                 path.unlink()
-        return Run.create(out, KIND, **wanted), []
+        return Run.create(out, KIND, **manifest), []
     found = read_manifest(out)
-    _require_same(out, found, wanted, FIXED)
+    require_same(out, found, manifest)
     then, now = found.get("versions", {}), versions()
     changed = [f"{k} {then.get(k)} -> {now[k]}" for k in now if then.get(k) != now[k]]
     return Run(out), changed
 
 
-def require_settings(out: Path | None, settings: Mapping[str, Any]) -> None:
-    """Refuse a folder whose study has other settings, before anything is loaded for it.
-
-    Args:
-        settings: those that are known already.
+def require_beginnings(out: Path) -> None:
+    """Refuse a folder that holds anything but what a run killed at its beginning left.
 
     Raises:
-        RunError: it has, or its manifest cannot be read.
+        RunError: it does.
     """
-    if out is not None and (out / MANIFEST).exists():
-        wanted = json.loads(json.dumps({"settings": dict(settings)}))
-        names = [f"settings.{name}" for name in settings]
-        _require_same(out, read_manifest(out), wanted, names)
+    if not (out.is_dir() and _only_beginnings(out)):
+        require_free(out)
 
 
-def _require_same(
-    out: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], names: Iterable[str]
+def require_same(
+    out: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], names: Iterable[str] = FIXED
 ) -> None:
+    """Refuse a study that is not the one a folder was begun with.
+
+    Args:
+        found: the folder's manifest.
+        wanted: what today's would say.
+        names: what must agree, dotted.
+
+    Raises:
+        RunError: names the old and the new value of everything that differs.
+    """
+    wanted = json.loads(json.dumps(wanted))  # so that a tuple equals the list it was stored as
     differences = [
         line for name in names for line in _differences(_at(found, name), _at(wanted, name), name)
     ]
     if differences:
-        shown = "; ".join(differences[:_MOST_SHOWN])
-        more = f"; and {len(differences) - _MOST_SHOWN} more" * (len(differences) > _MOST_SHOWN)
         raise RunError(
-            f"{out} was begun otherwise: {shown}{more}; go on with the same settings, or give "
-            "--out another folder"
+            f"{out} was begun otherwise: {'; '.join(differences)}; go on with the same settings, "
+            "or give --out another folder"
         )
 
 

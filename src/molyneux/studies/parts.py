@@ -23,16 +23,14 @@ from molyneux.parquet import parquet_bytes, read_parquet
 from molyneux.store import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    import pyarrow as pa
-
     from molyneux.data.selection import Selection
     from molyneux.processes import Share
+    from molyneux.studies.settings import StudySettings
+    from molyneux.studies.subject import ModelFacts
 
 
 FOLDER = "parts"
+TABLES = "tables"
 MEASURED, SCORED = "photos", "texts"
 """The phase in which the model works, and the one in which texts are compared."""
 SCORERS = "scorers.json"
@@ -142,6 +140,11 @@ def flatten_rows(parts: pa.Table, column: str, photo: Sequence[int] | np.ndarray
     return pa.table([numbers, *columns], names=["photo", *names])
 
 
+def write_table(run: Run, name: str, table: pa.Table) -> None:
+    """Write one table to `tables/<name>.parquet`."""
+    run.write_bytes(f"{TABLES}/{name}.parquet", parquet_bytes(table.combine_chunks()))
+
+
 @dataclass(frozen=True)
 class Phase:
     """One pass over a data set.
@@ -165,7 +168,12 @@ class Phase:
 
 @dataclass(frozen=True)
 class Progress:
-    """What is told after each photo: `done` and `total` are this process's own."""
+    """What is told after each photo: `done` and `total` are this process's own.
+
+    Attributes:
+        before: photos that were done when this process came to the phase.
+        said: the photo's caption, or why it could not be measured.
+    """
 
     phase: str
     done: int
@@ -173,6 +181,29 @@ class Progress:
     before: int
     id: str
     said: str
+    share: Share
+
+
+@dataclass(frozen=True)
+class Underway:
+    """A study that is being measured, as an experiment's own passes see it.
+
+    Attributes:
+        labelled: the photos with a class; empty where the study was given none.
+        is_first: whether this process writes what there is one of.
+    """
+
+    facts: ModelFacts
+    settings: StudySettings
+    selection: Selection
+    labelled: Selection | None
+    run: Run
+    is_first: bool
+
+    def keep(self, name: str, table: pa.Table) -> None:
+        """Write a table that belongs to the study, not to a photo, to `tables/<name>.parquet`."""
+        if self.is_first:
+            write_table(self.run, name, table)
 
 
 def run_phase(
@@ -210,5 +241,5 @@ def run_phase(
             row["error"] = said = str(error)
         write_part(folder, phase.name, row, phase.schema)
         done += 1
-        on_photo(Progress(phase.name, done, total, before, item.id, said))
+        on_photo(Progress(phase.name, done, total, before, item.id, said, share))
     share.wait()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from molyneux.errors import UsageError
+
 NO_SCORER = "none"
 """As a backbone: texts are not compared with it."""
-EXPERIMENTS = ("E1", "E2", "E3", "E4", "E5", "E6")
 
 
 @dataclass(frozen=True)
@@ -15,30 +16,66 @@ class StudySettings:
     """The choices behind a study's numbers.
 
     Attributes:
-        experiments: which of the paper's experiments.
+        experiments: their names; a study that is given none takes those of the paper.
         seed: of every random draw, together with the photo's sha256 and the draw's purpose.
         units: how many units of a ranking are listed, decoded and scored against texts.
         grid: how many units are switched off at each step of E6.
         seeds: random controls of E6.
         subsets: disjoint random subsets on which E2 and E6 are repeated; 0 for none.
-        threads: of torch; sums over other numbers of threads differ in their last digits.
+        threads: of torch; sums over other numbers of threads differ in their last digits. None:
+            those the folder was begun with, or as many as torch has.
         classes: how many classes E5 takes, or their names.
         per_class: photos of each class: the first half to find units, the second to confirm them.
         bertscore: backbone; None for the default one, `none` for no BERTScore.
         clip: CLIP checkpoint of CLIPScore; `none` for no CLIPScore.
     """
 
-    experiments: tuple[str, ...] = EXPERIMENTS
+    experiments: tuple[str, ...] = ()
     seed: int = 0
     units: int = 100
     grid: tuple[int, ...] = ()
     seeds: int = 5
     subsets: int = 5
-    threads: int = 1
+    threads: int | None = None
     classes: int | tuple[str, ...] = 10
     per_class: int = 40
     bertscore: str | None = None
     clip: str = "openai/clip-vit-large-patch14"
+
+    def check(self) -> None:
+        """Refuse values that make no sense.
+
+        Raises:
+            UsageError: says which.
+        """
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if name == "threads" and value is None:
+                continue
+            if name == "classes" and isinstance(value, tuple):
+                if not all(isinstance(one, str) and one.strip() for one in value):
+                    raise UsageError(f"classes are a number or names, not {value!r}")
+                continue
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise UsageError(f"{name} is a whole number, not {value!r}")
+            if least is not None and value < least:
+                raise UsageError(f"{name} is {value}; give {least} or more")
+        for name in ("bertscore", "clip"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and not (name == "bertscore" and value is None):
+                raise UsageError(f"{name} is a folder, a hub name or {NO_SCORER!r}, not {value!r}")
+
+
+_LEAST = {
+    "seed": None,
+    "units": 1,
+    "seeds": 1,
+    "subsets": 0,
+    "threads": 1,
+    "classes": 2,
+    "per_class": 4,
+}
+"""Whole numbers, and the least that each may be."""
 
 
 def draw_seed(seed: int, sha256: str, purpose: str) -> int:

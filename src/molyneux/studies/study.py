@@ -1,100 +1,132 @@
-"""A whole study: photos, texts, classes, then the tables and results."""
+"""A whole study: planned, begun, measured photo by photo, and concluded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from os import PathLike
+from typing import Any
+
+import torch
 
 from molyneux.data.dataset import Item
 from molyneux.errors import UsageError
-from molyneux.models.seeing_model import SeeingModel
+from molyneux.models.choice import ModelChoice
+from molyneux.models.seeing_model import SeeingModel, describe_model
+from molyneux.neurons.ablation import ablation_grid
 from molyneux.processes import Share
 from molyneux.store import Run
 from molyneux.studies import texts
-from molyneux.studies.derived.multimodal import funnel, units_table
-from molyneux.studies.derived.replication import replicate
-from molyneux.studies.e5_selectivity.experiment import run_selectivity, summarise_labelled
-from molyneux.studies.experiment import SELECTIVITY, Experiment, load_experiments
+from molyneux.studies.experiment import Experiment, Scorers, experiment_names, load_experiments
 from molyneux.studies.finished import (
     MODEL,
     bad_photos,
     good_photos,
     read_study,
+    write_kept,
     write_model_tables,
-    write_table,
     write_tables,
 )
-from molyneux.studies.manifest import begin_study
-from molyneux.studies.parts import MEASURED, SCORERS, Phase, Progress, run_phase
+from molyneux.studies.folder import RESULTS, Study
+from molyneux.studies.manifest import begin_folder
+from molyneux.studies.parts import MEASURED, SCORERS, Phase, Progress, Underway, run_phase
+from molyneux.studies.plan import Data, Note, Plan, plan_study
 from molyneux.studies.results import Result
 from molyneux.studies.settings import NO_SCORER, StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
 
-if TYPE_CHECKING:
-    from molyneux.data.selection import Selection
-    from molyneux.studies.experiment import Scorers
 
-RESULTS = "results"
+def run_study(
+    model: SeeingModel | ModelChoice,
+    data: Data,
+    experiments: str | Sequence[str] | None = None,
+    *,
+    labelled: Data | None = None,
+    out: str | PathLike[str] | None = None,
+    settings: StudySettings | None = None,
+    scorers: Scorers | None = None,
+    on_photo: Callable[[Progress], None] = lambda progress: None,
+    note: Note = lambda line: None,
+) -> Study:
+    """Return a study carried to its end, from wherever its folder stands.
 
+    All that can be checked without a model is checked before one is loaded. Called again with
+    the same arguments it goes on; an interruption leaves nothing half-written. Every process that
+    torchrun starts calls it with the same arguments, and the first one writes the tables.
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a study.
+    Args:
+        model: a model that sees and has a reference table, or the choice of one, which is loaded
+            once all else is checked.
+        data: the photos: a data set's name or folder, what `open_dataset` returns, or some of
+            its photos, chosen with `select`.
+        experiments: names such as `["E2", "E6"]` or `"E2,E6"`; None: the paper's, without those
+            that lack what they need.
+        labelled: the photos with a class, for experiments that need such; given as `data` is.
+        out: the run folder, begun or gone on with; `molyneux-runs/<time>` if None.
+        settings: all other choices that change numbers; `StudySettings()` if None. Experiments
+            named in them are overruled by `experiments`.
+        scorers: what compares texts; what the settings name is loaded if None.
+        on_photo: told after every photo.
+        note: told, one line at a time, what is left out, and what takes long.
 
-    Attributes:
-        good: photos measured.
-        bad: photos that could not be read, and why.
+    Raises:
+        UsageError: an argument makes no sense, a data set is not there or has no such photo, an
+            experiment lacks what it needs, the model has no reference table, or not one photo
+            could be read.
+        RunError: the folder holds something else or a study with other settings, cannot be
+            written, or a part of it is damaged.
+        WeightsError: the model or the BERTScore backbone cannot be had.
     """
+    share = Share.join()
+    if share.world > 1 and out is None:
+        raise UsageError("several processes need one folder; give it with --out")
+    speak = note if share.is_first else _silent
+    _require_reference(model)
+    plan = plan_study(data, experiments, labelled, out, settings, speak)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(plan.settings.threads or threads)
+    try:
+        scorers = scorers or load_needed_scorers(plan, speak)
+        captioner = model.load() if isinstance(model, ModelChoice) else model
+        if not share.is_first:
+            share.wait()  # until the first process has begun the folder
+        run, plan = begin(captioner, plan, speak)
+        if share.is_first:
+            share.wait()
+        names = " ".join(plan.settings.experiments)
+        speak(f"{len(plan.selection)} photos, experiments {names}, into {run.folder}")
+        measure(captioner, plan, run, share, scorers, on_photo)
+        if share.is_first:
+            speak("summarising (intervals are bootstraps over photos)")
+            conclude(run)
+        share.wait()
+    finally:
+        torch.set_num_threads(threads)
+    share.leave()
+    return Study(run.folder)
 
-    folder: Path
-    good: int
-    bad: list[tuple[str, str]]
 
-
-def begin(
-    captioner: SeeingModel,
-    selection: Selection,
-    labelled: Selection | None,
-    settings: StudySettings,
-    out: Path | None,
-) -> tuple[Run, list[str]]:
-    """Return the study's run folder, begun or resumed, and which library versions changed.
+def begin(captioner: SeeingModel, plan: Plan, note: Note = lambda line: None) -> tuple[Run, Plan]:
+    """Return the study's run folder, begun or resumed, and the plan with the model's grid.
 
     Raises:
         RunError: the folder holds something else, or a study with other settings.
-        UsageError: the captioner has no reference table.
+        UsageError: the model has no reference table.
     """
-    if captioner.reference is None:
-        raise UsageError(
-            "a study needs a reference table (specific scores, sinks, other photos); measure one "
-            "with `molyneux reference` and give it with --reference"
-        )
-
-    from molyneux.models.seeing_model import describe_model
-
-    def listed(photos: Selection) -> dict[str, Any]:
-        return {**photos.record(), "photos": len(photos)}
-
-    run, changed = begin_study(
-        out,
-        {
-            "settings": asdict(settings),
-            "data": listed(selection),
-            "labelled": None if labelled is None else listed(labelled),
-            "hashes": captioner.hashes,
-            "model": describe_model(captioner),
-        },
-    )
+    _require_reference(captioner)
+    if not plan.settings.grid:
+        grid = tuple(ablation_grid("full", captioner.language_model.n_units))
+        plan = replace(plan, settings=replace(plan.settings, grid=grid))
+    model = {"hashes": captioner.hashes, "model": describe_model(captioner)}
+    run, changed = begin_folder(plan.out, {**plan.record(), **model})
+    if changed:
+        note(f"molyneux: the folder was begun with other versions: {', '.join(changed)}")
     if not (run.folder / MODEL).exists():
         write_model_tables(run, captioner)
-    return run, changed
+    return run, plan
 
 
-def load_needed_scorers(
-    settings: StudySettings, note: Callable[[str], None] = lambda line: None
-) -> Scorers | None:
+def load_needed_scorers(plan: Plan, note: Note = lambda line: None) -> Scorers | None:
     """Return what compares the texts of a study's experiments, or None if they have none.
 
     Called before a study begins, so that a wrong name costs nothing.
@@ -102,79 +134,51 @@ def load_needed_scorers(
     Raises:
         WeightsError: the BERTScore backbone cannot be had.
     """
-    if not any(experiment.text_tables() for experiment in load_experiments(settings.experiments)):
+    if not any(experiment.text_tables() for experiment in plan.experiments):
         return None
-    scorers = texts.load_scorers(settings, note)
-    if scorers.no_clip and settings.clip != NO_SCORER:
+    scorers = texts.load_scorers(plan.settings, note)
+    if scorers.no_clip and plan.settings.clip != NO_SCORER:
         note(f"molyneux: {scorers.no_clip}")
     return scorers
 
 
-def run_study(
+def measure(
     captioner: SeeingModel,
-    selection: Selection,
-    labelled: Selection | None,
-    settings: StudySettings,
+    plan: Plan,
     run: Run,
     share: Share,
-    *,
-    scorers: Scorers | None = None,
+    scorers: Scorers | None,
     on_photo: Callable[[Progress], None] = lambda progress: None,
-    note: Callable[[str], None] = lambda line: None,
-) -> Outcome:
-    """Return the outcome of a study carried to its end from wherever its folder stands.
-
-    Every process of a share calls this with the same arguments; the first one writes the tables.
-
-    Args:
-        scorers: what compares the texts, as `load_needed_scorers` gives it; loaded first of all
-            if not given.
+) -> None:
+    """Carry every pass over photos to its end: the study's own, then the experiments'.
 
     Raises:
         RunError: the folder cannot be written, or a part is damaged.
-        UsageError: not one photo could be measured.
-        WeightsError: the BERTScore backbone cannot be had.
+        UsageError: not one photo could be read.
     """
-    folder = run.folder
-    experiments = load_experiments(settings.experiments)
-    scorers = scorers or load_needed_scorers(settings, note)
+    folder, settings, selection = run.folder, plan.settings, plan.selection
+    facts = ModelFacts.of(captioner)
+    experiments = [each for each in plan.experiments if each.sees_photos]
     if experiments:
-        run_phase(
-            folder,
-            photo_phase(captioner, settings, experiments),
-            selection,
-            share,
-            on_photo,
-        )
+        run_phase(folder, photo_phase(facts, settings, experiments), selection, share, on_photo)
         good = good_photos(folder)
         if not good:
             raise UsageError(f"not one photo could be read; the first: {bad_photos(folder)[0][1]}")
         if scorers is not None:
             if share.is_first:
-                run.write_json(
-                    SCORERS,
-                    {
-                        "bert": None if scorers.bert is None else scorers.bert.name,
-                        "no_bert": scorers.no_bert,
-                        "no_clip": scorers.no_clip,
-                    },
-                )
+                run.write_json(SCORERS, scorers.record())
             phase = texts.text_phase(folder, settings, experiments, good, scorers)
             run_phase(folder, phase, selection, share, on_photo)
-    if SELECTIVITY in settings.experiments and labelled is not None:
-        run_selectivity(captioner, labelled, settings, run, share, on_photo)
-    if share.is_first:
-        note("summarising (intervals are bootstraps over photos)")
-        conclude(run)
-    share.wait()
-    return Outcome(folder, len(good_photos(folder)), bad_photos(folder))
+    underway = Underway(facts, settings, selection, plan.labelled, run, share.is_first)
+    for experiment in plan.experiments:
+        for phase, photos in experiment.phases(underway):
+            run_phase(folder, phase, photos, share, on_photo)
 
 
 def photo_phase(
-    captioner: SeeingModel, settings: StudySettings, experiments: Sequence[Experiment]
+    facts: ModelFacts, settings: StudySettings, experiments: Sequence[Experiment]
 ) -> Phase:
     """Return the phase that captions, attributes and ablates."""
-    facts = ModelFacts.of(captioner)
     tables = {name: schema for e in experiments for name, schema in e.tables().items()}
 
     def measure(index: int, item: Item, sha256: str) -> dict[str, Any]:
@@ -198,24 +202,38 @@ def conclude(run: Run) -> list[Result]:
         RunError: a part is damaged, or the folder cannot be written.
     """
     study = read_study(run.folder)
-    results: list[Result] = []
     if study.n_photos:
         write_tables(run, study)
-        results += [e.summarise(study) for e in load_experiments(study.settings.experiments)]
-    if SELECTIVITY in study.settings.experiments:
-        found = summarise_labelled(run.folder, study.settings)
-        if found is not None:
-            result, units = found
-            results.append(result)
-            write_table(run, "e5_units", units)
-            study.measured["e5_units"] = units
-    if study.settings.subsets and study.n_photos >= study.settings.subsets * 2:
-        results.append(replicate(study, study.settings.subsets))
-    if "e2_units" in study.measured:
-        units = units_table(study)
-        write_table(run, "units", units)
-        results.append(Result("U", "What is a multimodal neuron?", (funnel(units),)))
+    results = []
+    for experiment in load_experiments(experiment_names()):
+        if experiment.name not in study.settings.experiments and not experiment.derived:
+            continue
+        if experiment.sees_photos and not study.n_photos:
+            continue
+        if all(map(study.has, experiment.needs.tables)):
+            result = experiment.summarise(study)
+            results += [] if result is None else [result]
+    write_kept(run, study)
     results.sort(key=lambda result: result.experiment)
     for result in results:
         run.write_json(f"{RESULTS}/{result.experiment}.json", result.document())
     return results
+
+
+def _require_reference(model: SeeingModel | ModelChoice) -> None:
+    if isinstance(model, ModelChoice):
+        model.require_reference()
+    elif not isinstance(model, SeeingModel):
+        raise UsageError(
+            f"{type(model).__name__} is no model that sees; give what `load` returns, or a "
+            "ModelChoice"
+        )
+    elif model.reference is None:
+        raise UsageError(
+            "a study needs a reference table (specific scores, sinks, other photos); measure one "
+            "with `molyneux reference` and give it with --reference"
+        )
+
+
+def _silent(_: str) -> None:
+    """Say nothing: one process of several speaks."""

@@ -1,1 +1,3 @@
 """E1: do image prompts already say it?"""
+
+NAME = "E1"

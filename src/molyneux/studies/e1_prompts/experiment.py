@@ -9,6 +9,7 @@ import torch
 
 from molyneux.neurons.decoding import text_of
 from molyneux.neurons.lens import nearest_tokens, random_prompts
+from molyneux.studies.e1_prompts import NAME
 from molyneux.studies.e1_prompts.depth import SCHEMA as DEPTH
 from molyneux.studies.e1_prompts.depth import measure_depth
 from molyneux.studies.e1_prompts.measure import (
@@ -21,7 +22,7 @@ from molyneux.studies.e1_prompts.measure import (
     random_tokens,
     token_norm,
 )
-from molyneux.studies.experiment import Experiment, PhotoRecord, Rows, Scorers
+from molyneux.studies.experiment import Experiment, Needs, PhotoRecord, Rows, Scorers
 from molyneux.studies.texts import score_texts
 from molyneux.words.nouns import nouns_text
 
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
 class Prompts(Experiment):
     """What image prompts, and the positions they stand at, decode to."""
 
-    name = "E1"
+    name = NAME
     title = "Do image prompts already say it?"
+    needs = Needs(captions=True)
 
     def tables(self) -> dict[str, pa.Schema]:
         """Return the tables measured on a photo."""
@@ -116,6 +118,6 @@ class Prompts(Experiment):
 
     def summarise(self, study: Finished) -> Result:
         """Return the paper's table with intervals, the tests, and the curves over layers."""
-        from molyneux.studies.e1_prompts.summary import summarise_prompts
+        from molyneux.studies.e1_prompts.summary import summarise
 
-        return summarise_prompts(self.title, study)
+        return summarise(self, study)

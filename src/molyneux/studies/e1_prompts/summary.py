@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -37,6 +38,9 @@ _EQUIVALENCE_COLUMNS = (
     "verdict at the own margin",
     "of the way to human nouns",
 )
+
+if TYPE_CHECKING:
+    from molyneux.studies.experiment import Experiment
 
 
 SOURCES = {
@@ -92,7 +96,7 @@ def _is_sink(study: Finished, texts: Columns) -> np.ndarray:
     )
 
 
-def summarise_prompts(title: str, study: Finished) -> Result:
+def summarise(experiment: Experiment, study: Finished) -> Result:
     """Return E1's tables and figures."""
     texts = [_read_texts(study, metric) for metric in (BERT, CLIP)]
     tables = [
@@ -103,7 +107,8 @@ def summarise_prompts(title: str, study: Finished) -> Result:
         _tokens_table(study),
         depth_table(study),
     ]
-    return Result("E1", title, tuple(tables), depth_figures(study), (_backbone_note(study),))
+    notes = (_backbone_note(study),)
+    return Result(experiment.name, experiment.title, tuple(tables), depth_figures(study), notes)
 
 
 def _backbone_note(study: Finished) -> str:

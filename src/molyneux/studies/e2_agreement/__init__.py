@@ -1,1 +1,3 @@
 """E2: do neurons say it?"""
+
+NAME = "E2"

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from molyneux.neurons.attribution import VIEWS
 from molyneux.neurons.decoding import read_units
+from molyneux.studies.e2_agreement import NAME
 from molyneux.studies.e2_agreement.design import FIRST, MATCHED, SCORED
 from molyneux.studies.e2_agreement.measure import (
     CONTROLS,
@@ -19,7 +20,14 @@ from molyneux.studies.e2_agreement.measure import (
     listed_rows,
     summed,
 )
-from molyneux.studies.experiment import Experiment, PhotoRecord, Rows, Scorers
+from molyneux.studies.experiment import (
+    Experiment,
+    Headline,
+    Needs,
+    PhotoRecord,
+    Rows,
+    Scorers,
+)
 from molyneux.studies.subject import RANKINGS
 from molyneux.studies.texts import score_texts
 
@@ -34,8 +42,9 @@ if TYPE_CHECKING:
 class Agreement(Experiment):
     """Whether decoded units agree with what people see."""
 
-    name = "E2"
+    name = NAME
     title = "Do the units say it?"
+    needs = Needs(captions=True)
 
     def tables(self) -> dict[str, pa.Schema]:
         """Return the tables measured on a photo."""
@@ -109,6 +118,12 @@ class Agreement(Experiment):
 
     def summarise(self, study: Finished) -> Result:
         """Return the paper's table with intervals, the differences, and the direct evidence."""
-        from molyneux.studies.e2_agreement.summary import summarise_agreement
+        from molyneux.studies.e2_agreement.summary import summarise
 
-        return summarise_agreement(self.title, study)
+        return summarise(self, study)
+
+    def headline(self, study: Finished) -> Headline:
+        """Return the BERTScores of own minus another photo's units."""
+        from molyneux.studies.e2_agreement.summary import headline
+
+        return headline(study)

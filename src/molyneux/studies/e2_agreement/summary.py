@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from molyneux.neurons.decoding import TOKENS
@@ -20,6 +22,9 @@ from molyneux.studies.results import (
 )
 from molyneux.studies.subject import RANKINGS
 from molyneux.studies.texts import BERT, CLIP, Metric, metric_notes, why_missing
+
+if TYPE_CHECKING:
+    from molyneux.studies.experiment import Experiment, Headline
 
 VIEWS = ("patches", "last")
 AGAINST = {
@@ -42,7 +47,7 @@ _PAPER = {
 }
 
 
-def summarise_agreement(title: str, study: Finished) -> Result:
+def summarise(experiment: Experiment, study: Finished) -> Result:
     """Return E2's tables and figures."""
     scores = _Scores(study)
     tables = [
@@ -51,7 +56,28 @@ def summarise_agreement(title: str, study: Finished) -> Result:
         _word_table(study),
         _example_table(study),
     ]
-    return Result("E2", title, tuple(tables), _best_of_figures(study, scores))
+    figures = _best_of_figures(study, scores)
+    return Result(experiment.name, experiment.title, tuple(tables), figures)
+
+
+def headline(study: Finished) -> Headline:
+    """Return E2's headline numbers, one value per photo: BERTScores of own minus shuffled units.
+
+    All in the patch view; none where no texts were scored.
+    """
+    if not study.has("e2_scores"):
+        return {}
+    columns = study.table("e2_scores")
+    found: Headline = {}
+    for ranking in ("top", "specific"):
+        of_ranking = (columns["view"] == "patches") & (columns["ranking"] == ranking)
+        for figure, label in (("bert_max", "largest"), ("bert_mean", "mean")):
+            own, shuffled = (
+                per_photo(columns["photo"][rows], columns[figure][rows], study.n_photos)
+                for rows in (of_ranking & (columns["against"] == a) for a in ("own", "shuffled"))
+            )
+            found[f"{ranking} - shuffled: {label} BERTScore"] = own - shuffled
+    return found
 
 
 class _Scores:

@@ -1,1 +1,3 @@
 """E3: where are they?"""
+
+NAME = "E3"

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from molyneux.neurons.attribution import VIEWS
+from molyneux.studies.e3_layers import NAME
 from molyneux.studies.e3_layers.measure import LAYERS, LISTS
 from molyneux.studies.e3_layers.summary import summarise
 from molyneux.studies.experiment import Experiment, Rows
@@ -18,7 +19,7 @@ from molyneux.studies.subject import Subject
 class Layers(Experiment):
     """E3: where the units are."""
 
-    name = "E3"
+    name = NAME
     title = "Where are they? Layers of the units that the word comes from"
 
     def tables(self) -> dict[str, pa.Schema]:

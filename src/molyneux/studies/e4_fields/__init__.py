@@ -1,1 +1,3 @@
 """E4: what do they look at?"""
+
+NAME = "E4"

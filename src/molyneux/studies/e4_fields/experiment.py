@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from molyneux.neurons.receptive_fields import NO_GRID
+from molyneux.studies.e4_fields import NAME
 from molyneux.studies.e4_fields.measure import (
     FIELDS,
     TARGETS,
@@ -16,7 +17,7 @@ from molyneux.studies.e4_fields.measure import (
     unit_lists,
 )
 from molyneux.studies.e4_fields.summary import summarise
-from molyneux.studies.experiment import Experiment, Rows
+from molyneux.studies.experiment import Experiment, Needs, Rows
 from molyneux.studies.finished import Finished
 from molyneux.studies.results import Result
 from molyneux.studies.subject import Subject
@@ -25,8 +26,9 @@ from molyneux.studies.subject import Subject
 class Fields(Experiment):
     """E4: where the units look."""
 
-    name = "E4"
+    name = NAME
     title = "What do they look at? Receptive fields against segmentations"
+    needs = Needs(masks=True)
 
     def tables(self) -> dict[str, pa.Schema]:
         """Return the tables of fields and of targets."""

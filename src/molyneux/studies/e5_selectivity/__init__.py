@@ -1,1 +1,3 @@
 """E5: are they selective?"""
+
+NAME = "E5"

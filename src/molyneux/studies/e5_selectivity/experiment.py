@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molyneux.data.dataset import Item, Streamed
-from molyneux.models.seeing_model import SeeingModel
-from molyneux.processes import Share
+from molyneux.studies.e5_selectivity import NAME
 from molyneux.studies.e5_selectivity.classes import ClassSplit, choose_classes
 from molyneux.studies.e5_selectivity.confirmation import CONFIRM_TABLES, confirm
 from molyneux.studies.e5_selectivity.discovery import (
@@ -24,15 +23,15 @@ from molyneux.studies.e5_selectivity.discovery import (
     select_units,
     selected_rows,
 )
-from molyneux.studies.finished import Columns, as_columns, read_model_tables, write_table
-from molyneux.studies.parts import Phase, Progress, flatten_rows, part_schema, read_parts, run_phase
+from molyneux.studies.experiment import Experiment, Needs
+from molyneux.studies.finished import Columns, Finished, as_columns, read_model_tables
+from molyneux.studies.parts import Phase, Underway, flatten_rows, part_schema, read_parts
 from molyneux.studies.results import Result
 from molyneux.studies.settings import StudySettings
-from molyneux.studies.subject import ModelFacts, Subject
+from molyneux.studies.subject import Subject
 
 if TYPE_CHECKING:
     from molyneux.data.selection import Selection
-    from molyneux.store import Run
 
 DISCOVERY = "classes"
 CONFIRMATION = "confirmation"
@@ -51,42 +50,66 @@ def split_classes(labelled: Selection, settings: StudySettings) -> ClassSplit:
     return choose_classes(labels, settings.classes, settings.per_class, settings.seed)
 
 
-def run_selectivity(
-    captioner: SeeingModel,
-    labelled: Selection,
-    settings: StudySettings,
-    run: Run,
-    share: Share,
-    on_photo: Callable[[Progress], None],
-) -> None:
-    """Carry both passes to their end from wherever the folder stands.
+class Selectivity(Experiment):
+    """E5: whether the units of a class are more active on its photos than on others'."""
 
-    Raises:
-        UsageError: the labelled photos are too few.
-        RunError: the folder cannot be written, or a part is damaged.
-    """
-    split = split_classes(labelled, settings)
-    facts = ModelFacts.of(captioner)
+    name = NAME
+    title = "Are they selective? Units of a class on photos of all classes"
+    needs = Needs(labelled=True)
 
-    def find(index: int, item: Item, sha256: str) -> dict[str, Any]:
-        subject = Subject(facts, settings, item, item.read(), sha256)
-        noun = subject.word.lemma if subject.word else None
-        return {"caption": subject.sentence.caption, "noun": noun, **discover(subject)}
+    def check(
+        self, settings: StudySettings, selection: Selection, labelled: Selection | None
+    ) -> None:
+        """Refuse classes that are not there, or have too few photos.
 
-    found = Phase(DISCOVERY, DISCOVERY_TABLES, find)
-    run_phase(run.folder, found, labelled.only(split.discover), share, on_photo)
-    selected = selected_units(run.folder, settings)
-    directions = distinct_directions(selected)
-    if share.is_first:
-        rows = selected_rows(selected)["e5_selected"]
-        schema = SELECTED_TABLES["e5_selected"]
-        write_table(run, "e5_selected", pa.Table.from_pylist(rows, schema=schema))
+        Raises:
+            UsageError: says which.
+        """
+        if labelled is not None:
+            split_classes(labelled, settings)
 
-    def measure(index: int, item: Item, sha256: str) -> dict[str, Any]:
-        return dict(confirm(captioner, item.read(), directions))
+    def phases(self, study: Underway) -> Iterator[tuple[Phase, Selection]]:
+        """Yield the pass that finds units, then the one that measures them on other photos.
 
-    confirmed = Phase(CONFIRMATION, CONFIRM_TABLES, measure)
-    run_phase(run.folder, confirmed, labelled.only(split.confirm), share, on_photo)
+        Raises:
+            UsageError: the labelled photos are too few.
+            RunError: a part is damaged.
+        """
+        labelled, facts = study.labelled, study.facts
+        assert labelled is not None
+        split = split_classes(labelled, study.settings)
+
+        def find(index: int, item: Item, sha256: str) -> dict[str, Any]:
+            subject = Subject(facts, study.settings, item, item.read(), sha256)
+            noun = subject.word.lemma if subject.word else None
+            return {"caption": subject.sentence.caption, "noun": noun, **discover(subject)}
+
+        yield Phase(DISCOVERY, DISCOVERY_TABLES, find), labelled.only(split.discover)
+        selected = selected_units(study.run.folder, study.settings)
+        directions = distinct_directions(selected)
+        for name, rows in selected_rows(selected).items():
+            study.keep(name, pa.Table.from_pylist(rows, schema=SELECTED_TABLES[name]))
+
+        def measure(index: int, item: Item, sha256: str) -> dict[str, Any]:
+            return dict(confirm(facts.captioner, item.read(), directions))
+
+        yield Phase(CONFIRMATION, CONFIRM_TABLES, measure), labelled.only(split.confirm)
+
+    def summarise(self, study: Finished) -> Result | None:
+        """Return E5's result, and keep its table of units; None if no photo was measured."""
+        from molyneux.studies.e5_selectivity.summary import summarise
+
+        discovery, found_on = _measured(study.folder, DISCOVERY, DISCOVERY_TABLES)
+        if not found_on:
+            return None
+        seed = study.settings.seed
+        selected = selected_units(study.folder, study.settings)
+        confirmation, labels = _measured(study.folder, CONFIRMATION, CONFIRM_TABLES)
+        result, units = summarise(
+            self, discovery, selected, confirmation, labels, found_on, seed=seed
+        )
+        study.keep("e5_units", units)
+        return result
 
 
 def selected_units(folder: Path, settings: StudySettings) -> list[SelectedUnit]:
@@ -94,20 +117,6 @@ def selected_units(folder: Path, settings: StudySettings) -> list[SelectedUnit]:
     discovery, labels = _measured(folder, DISCOVERY, DISCOVERY_TABLES)
     interpretable = read_model_tables(folder).interpretable
     return select_units(discovery, labels, interpretable, seed=settings.seed)
-
-
-def summarise_labelled(folder: Path, settings: StudySettings) -> tuple[Result, pa.Table] | None:
-    """Return E5's result and its table of units; None if no labelled photo was measured."""
-    from molyneux.studies.e5_selectivity.summary import summarise_selectivity
-
-    discovery, found_on = _measured(folder, DISCOVERY, DISCOVERY_TABLES)
-    if not found_on:
-        return None
-    selected = selected_units(folder, settings)
-    confirmation, labels = _measured(folder, CONFIRMATION, CONFIRM_TABLES)
-    return summarise_selectivity(
-        discovery, selected, confirmation, labels, found_on, seed=settings.seed
-    )
 
 
 def _measured(

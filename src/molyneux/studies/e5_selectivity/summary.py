@@ -8,6 +8,7 @@ measured on are disjoint; the paper's matrix gets a statistic, intervals and con
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +19,9 @@ from molyneux.studies.e5_selectivity.tables import class_table, diagonal_table, 
 from molyneux.studies.finished import Columns
 from molyneux.studies.results import Figure, Result, Series
 
-NAME = "E5"
-TITLE = "Are they selective? Units of a class on photos of all classes"
+if TYPE_CHECKING:
+    from molyneux.studies.experiment import Experiment
+
 SHOWN = ("top", "specific")
 PAPER = (
     "The paper shows ten ImageNet classes, units found on 200 training images of each and "
@@ -48,7 +50,8 @@ significantly more active on (`active_in`, `n_classes`). A control's classes are
 it stands in for."""
 
 
-def summarise_selectivity(
+def summarise(
+    experiment: Experiment,
     discovery: Columns,
     selected: Sequence[SelectedUnit],
     confirmation: Columns,
@@ -75,7 +78,7 @@ def summarise_selectivity(
             else "fewer than two classes have two confirmation photos that could be read"
         )
         note = f"There is nothing to compare: {why}."
-        return Result(NAME, TITLE, (), (), (PAPER, note)), UNITS.empty_table()
+        return Result(experiment.name, experiment.title, (), (), (PAPER, note)), UNITS.empty_table()
     figures: list[Figure] = []
     for view, ranking in evidence.groups:
         if ranking in SHOWN:
@@ -89,10 +92,11 @@ def summarise_selectivity(
         class_table(evidence, selected, SHOWN, seed=seed),
     )
     notes = (PAPER, *_notes(discovery, evidence, found_on))
-    return Result(NAME, TITLE, tables, tuple(figures), notes), units_table(evidence)
+    result = Result(experiment.name, experiment.title, tables, tuple(figures), notes)
+    return result, selective_units(evidence)
 
 
-def units_table(evidence: Evidence) -> pa.Table:
+def selective_units(evidence: Evidence) -> pa.Table:
     """Return the verdict on every unit (see `UNITS`)."""
     active = evidence.active()
     rows = []

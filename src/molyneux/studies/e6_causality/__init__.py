@@ -1,1 +1,3 @@
 """E6: do they cause it?"""
+
+NAME = "E6"

@@ -9,6 +9,7 @@ from PIL import Image
 
 from molyneux.neurons.ablation import Intervention, ablation_grid, intervened_logits
 from molyneux.neurons.unit import Unit
+from molyneux.studies.e6_causality import NAME
 from molyneux.studies.e6_causality.captions import ablated_captions, captioned_sets, score_captions
 from molyneux.studies.e6_causality.design import HEADLINE, Silenced, design
 from molyneux.studies.e6_causality.measure import (
@@ -25,7 +26,7 @@ from molyneux.studies.e6_causality.measure import (
     silence,
 )
 from molyneux.studies.e6_causality.singles import single_units
-from molyneux.studies.experiment import Experiment, PhotoRecord, Rows, Scorers
+from molyneux.studies.experiment import Experiment, Headline, PhotoRecord, Rows, Scorers
 from molyneux.studies.results import Result
 from molyneux.studies.subject import Subject
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 class Causality(Experiment):
     """E6: the word and the caption without the units."""
 
-    name = "E6"
+    name = NAME
     title = "Do they cause it? Words and captions with units switched off"
 
     def tables(self) -> dict[str, pa.Schema]:
@@ -140,4 +141,10 @@ class Causality(Experiment):
         """Return tables and curves over photos."""
         from molyneux.studies.e6_causality.summary import summarise
 
-        return summarise(study, self.title)
+        return summarise(self, study)
+
+    def headline(self, study: Finished) -> Headline:
+        """Return what is left of the word, and how far the caption moved."""
+        from molyneux.studies.e6_causality.summary import headline
+
+        return headline(study)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -28,6 +29,9 @@ PAIRS = (
     ("specific_no_sinks", "other_specific"),
     ("interpretable", "random"),
 )
+
+if TYPE_CHECKING:
+    from molyneux.studies.experiment import Experiment
 """A photo's own set, and the control it is compared with."""
 
 PAPER = {
@@ -61,7 +65,7 @@ DEFINITIONS = (
 )
 
 
-def summarise(study: Finished, title: str) -> Result:
+def summarise(experiment: Experiment, study: Finished) -> Result:
     """Return E6's tables and figures."""
     curves = Curves.of(study)
     steps = sorted({step for step in (HEADLINE, curves.last) if step})
@@ -81,15 +85,17 @@ def summarise(study: Finished, title: str) -> Result:
     ]
     moved = caption_figure(study)
     figures += [moved] if moved.series else []
-    return Result("E6", title, tuple(tables), tuple(figures), DEFINITIONS)
+    return Result(experiment.name, experiment.title, tuple(tables), tuple(figures), DEFINITIONS)
 
 
 def headline(study: Finished) -> dict[str, Float[np.ndarray, " photos"]]:
     """Return E6's headline numbers, one value per photo: what a replication repeats.
 
     All in the patch view with units silenced at all positions: what is left of the word, and the
-    BERTScore of the caption with the original one.
+    BERTScore of the caption with the original one. None where nothing was silenced.
     """
+    if not study.has("e6_curves"):
+        return {}
     curves = Curves.of(study)
     found: dict[str, Float[np.ndarray, " photos"]] = {}
     pairs = (("top", "random"), ("specific", "other_specific"))
@@ -98,7 +104,7 @@ def headline(study: Finished) -> dict[str, Float[np.ndarray, " photos"]]:
             left = [curves.values("patches", "all", name, step, "ratio") for name in (own, control)]
             found[f"{own}: probability left at {step} units"] = left[0]
             found[f"{own} - {control}: probability left at {step} units"] = left[0] - left[1]
-    if "e6_bertscore" in study.measured:
+    if study.has("e6_bertscore"):
         scores, step = study.table("e6_bertscore"), curves.last
         for own, control in pairs:
             moved, stayed = (

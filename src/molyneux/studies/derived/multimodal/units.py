@@ -53,7 +53,7 @@ TITLES = {
 }
 
 
-def units_table(study: Finished) -> pa.Table:
+def unit_conditions(study: Finished) -> pa.Table:
     """Return a row per unit that is listed for a photo or tested: see `SCHEMA`.
 
     The threshold of `above_other` (logits) and the effects behind it are in the metadata.
@@ -180,7 +180,7 @@ def funnel(units: pa.Table) -> ResultTable:
 
 def _table(study: Finished, name: str, needed: tuple[str, ...]) -> Columns:
     """Return a table's columns; those needed, empty, where the study did not measure it."""
-    if name in study.measured:
+    if study.has(name):
         return study.table(name)
     empty: Columns = {column: np.zeros(0, dtype=int) for column in needed}
     return empty | {"view": np.zeros(0, dtype=object), "ranking": np.zeros(0, dtype=object)}

@@ -6,30 +6,35 @@ that the intervals claim: more would say that the intervals are too narrow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from molyneux.statistics.bootstrap import median
 from molyneux.studies.e6_causality.curves import Curves
 from molyneux.studies.e6_causality.design import HEADLINE
-from molyneux.studies.finished import Finished, per_photo
-from molyneux.studies.results import NONE, Cell, Number, Result, ResultTable, over_photos
+from molyneux.studies.experiment import Headline
+from molyneux.studies.finished import Finished
+from molyneux.studies.results import NONE, Cell, Number, ResultTable, over_photos
 from molyneux.studies.settings import draw_seed
-
-Headline = dict[str, Float[np.ndarray, " photos"]]
 
 FEW = "fewer than two photos in a subset, or all alike"
 VIEW = "patches"
 
 
-def replicate(study: Finished, subsets: int) -> Result:
-    """Return the headline numbers of E2 and E6 on disjoint random subsets, and by control seed."""
+def replicate(
+    study: Finished, headlines: Sequence[tuple[str, Headline]], subsets: int
+) -> tuple[ResultTable, ...]:
+    """Return headline numbers on disjoint random subsets, and E6's by control seed.
+
+    Args:
+        headlines: the numbers of each experiment, by its name.
+    """
     groups = deal_photos(study, subsets)
     rows = [
         {"experiment": experiment, "number": name, **_compared(values, groups, _why(study, name))}
-        for experiment, found in _headlines(study)
+        for experiment, found in headlines
         for name, values in found.items()
     ]
     sizes = [len(group) for group in groups]
@@ -63,9 +68,9 @@ def replicate(study: Finished, subsets: int) -> Result:
             ),
         )
     ]
-    if "e6_curves" in study.measured:
+    if study.has("e6_curves"):
         tables.append(_seed_table(Curves.of(study)))
-    return Result("R", "Replication", tuple(tables))
+    return tuple(tables)
 
 
 def deal_photos(study: Finished, subsets: int) -> list[Int[np.ndarray, " photos"]]:
@@ -79,30 +84,6 @@ def deal_photos(study: Finished, subsets: int) -> list[Int[np.ndarray, " photos"
     ]
     order = np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=int)
     return [np.sort(order[start::subsets]) for start in range(subsets)]
-
-
-def _headlines(study: Finished) -> Iterator[tuple[str, Headline]]:
-    if "e2_scores" in study.measured:
-        yield "E2", agreement_headline(study)
-    if "e6_curves" in study.measured:
-        from molyneux.studies.e6_causality.summary import headline
-
-        yield "E6", headline(study)
-
-
-def agreement_headline(study: Finished) -> Headline:
-    """Return E2's headline numbers, one value per photo: BERTScores of own minus shuffled units."""
-    columns = study.table("e2_scores")
-    found: Headline = {}
-    for ranking in ("top", "specific"):
-        of_ranking = (columns["view"] == VIEW) & (columns["ranking"] == ranking)
-        for figure, label in (("bert_max", "largest"), ("bert_mean", "mean")):
-            own, shuffled = (
-                per_photo(columns["photo"][rows], columns[figure][rows], study.n_photos)
-                for rows in (of_ranking & (columns["against"] == a) for a in ("own", "shuffled"))
-            )
-            found[f"{ranking} - shuffled: {label} BERTScore"] = own - shuffled
-    return found
 
 
 def _why(study: Finished, name: str) -> str:

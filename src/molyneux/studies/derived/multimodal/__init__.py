@@ -1,0 +1,3 @@
+"""U: what is a multimodal neuron?"""
+
+NAME = "U"

@@ -1,0 +1,3 @@
+"""R: the headline numbers again, on disjoint subsets of the photos."""
+
+NAME = "R"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -79,6 +81,30 @@ def nothing_is_fetched(
             patch.setenv("PIP_NO_INDEX", "1")
             patch.setenv("PIP_CONFIG_FILE", os.devnull)
         yield
+
+
+@pytest.fixture(autouse=True)
+def every_document_fits_its_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold whatever a verb prints with `--json`, in any test, against the schema shipped for it."""
+    from molyneux.cli import output
+
+    show = output.show_json
+
+    def checked(document: Any) -> None:
+        from documents import misfits
+
+        from molyneux.cli.documents import DOCUMENTS
+
+        module = str(sys._getframe(1).f_globals["__name__"])  # one file per verb
+        verb = module.rpartition(".")[2].replace("_", "-")
+        printed = json.loads(json.dumps(document))
+        found = [misfits(name, printed) for name in DOCUMENTS if name.split()[0] == verb]
+        assert not all(found), f"{verb} --json: {min(found, key=len)[:3]}"
+        show(document)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("molyneux.cli") and getattr(module, "show_json", None) is show:
+            monkeypatch.setattr(module, "show_json", checked)
 
 
 @pytest.fixture(scope="session")

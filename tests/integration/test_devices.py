@@ -22,7 +22,6 @@ from molyneux.checkpoints.encoders import load_encoder
 from molyneux.cli.model_choice import ModelChoice
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import select
-from molyneux.explain.document import to_plain
 from molyneux.explain.measure_reference import measure_reference
 from molyneux.explain.photo import Settings
 from molyneux.explain.run import explain_photos
@@ -34,6 +33,7 @@ from molyneux.neurons.decoding import decode_units, find_writers, token_ranks
 from molyneux.neurons.lens import nearest_tokens
 from molyneux.neurons.reference import Reference, load_reference, save_reference
 from molyneux.neurons.unit import Unit
+from molyneux.records import to_plain
 from molyneux.store import Run
 from molyneux.studies.e5_selectivity.confirmation import confirm
 from molyneux.studies.e5_selectivity.discovery import discover

@@ -31,11 +31,11 @@ from molyneux.adapters.encoder_families import ENCODER_FAMILIES, EncoderFamily
 from molyneux.adapters.registry import find_encoder_family
 from molyneux.checkpoints.encoders import load_encoder
 from molyneux.errors import UsageError
-from molyneux.explain.document import to_plain
 from molyneux.explain.photo import Settings, explain_photo
 from molyneux.explain.run import explain_photos
 from molyneux.neurons.receptive_fields import receptive_fields
 from molyneux.neurons.unit import Unit
+from molyneux.records import to_plain
 from molyneux.report.page import write_report
 from molyneux.store import Run
 from molyneux.vision.encoder import ImageEncoder, PatchGrid, prepare_pixels

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from tiny_models import count_hooks, tiny_photos, weights_hash
 
-from molyneux.explain.document import read_document, to_json
+from molyneux.explain.document import read_document
 from molyneux.explain.measure_reference import measure_reference
 from molyneux.explain.photo import Settings, explain_photo
 from molyneux.explain.run import explain_photos
@@ -20,6 +20,7 @@ from molyneux.neurons.ablation import ablate_units, ablation_grid, exact_effects
 from molyneux.neurons.attribution import attribute_units
 from molyneux.neurons.targets import ask_for, read_sentence, unrelated_nouns
 from molyneux.neurons.unit import Unit
+from molyneux.records import to_json
 from molyneux.store import Run
 
 GRID = [0, 5, 10]

@@ -20,7 +20,8 @@ sys.path.append(str(Path(__file__).parents[1]))
 from report_run import broken_image, image, word, write_run
 
 from molyneux.errors import RunError
-from molyneux.explain.document import Curves, Word, from_plain
+from molyneux.explain.document import Curves, Word
+from molyneux.records import from_plain
 from molyneux.report.claims import claim_of, percent
 from molyneux.report.page import caption_pieces, embedded, marked, write_report
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from molyneux.cli.model_choice import ModelChoice, takes_model
 from molyneux.cli.options import AsJson, Out
-from molyneux.cli.output import note, show
+from molyneux.cli.output import note, show, show_json
 
 
 @takes_model("preset")
@@ -14,9 +14,9 @@ def demo(model: ModelChoice, out: Out = None, as_json: AsJson = False) -> int:
 
     from molyneux.cli.explain import run_explanation, show_summary
     from molyneux.data.samples import CREDITS, sample_photos
-    from molyneux.explain.document import to_json
     from molyneux.explain.photo import Settings
     from molyneux.neurons.ablation import ablation_grid
+    from molyneux.records import to_plain
 
     captioner = model.load()
     samples = sample_photos()
@@ -25,7 +25,7 @@ def demo(model: ModelChoice, out: Out = None, as_json: AsJson = False) -> int:
     settings = Settings(grid=ablation_grid("short", captioner.language_model.n_units))
     document = run_explanation(captioner, list(samples.values()), settings, out)
     if as_json:
-        show(to_json(document))
+        show_json(to_plain(document))
     else:
         for image in document.images:
             show_summary(image)

@@ -9,7 +9,7 @@ import typer
 
 from molyneux.cli.model_choice import COMPARES, ModelChoice, takes_model
 from molyneux.cli.options import AsJson, Out, Photos
-from molyneux.cli.output import note, show
+from molyneux.cli.output import note, show, show_json
 
 if TYPE_CHECKING:
     from molyneux.explain.document import Document, Image, View
@@ -68,10 +68,10 @@ def explain(
 
     They are named, decoded, located and switched off, and the page is written.
     """
-    from molyneux.explain.document import to_json
     from molyneux.explain.photo import Settings
     from molyneux.neurons.ablation import ablation_grid
     from molyneux.neurons.scorers import GradientActivation
+    from molyneux.records import to_plain
 
     captioner = model.load()
     settings = Settings(
@@ -92,7 +92,7 @@ def explain(
         )
     document = run_explanation(captioner, list(photos), settings, out)
     if as_json:
-        show(to_json(document))
+        show_json(to_plain(document))
     else:
         for image in document.images:
             show_summary(image)

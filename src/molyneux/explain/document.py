@@ -7,26 +7,22 @@ schema and its page in the docs are made from them. Nothing here needs torch.
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from molyneux.errors import RunError, quote
+from molyneux.errors import RunError
+from molyneux.records import ABSENT, from_json
 from molyneux.store import SCHEMA
 
-Record = TypeVar("Record")
 View = Literal["patches", "last"]
 Ranking = Literal["top", "specific"]
 VIEWS: tuple[View, ...] = ("patches", "last")
 RANKINGS: tuple[Ranking, ...] = ("top", "specific")
 LISTS: tuple[tuple[Ranking, View], ...] = tuple((r, v) for r in RANKINGS for v in VIEWS)
 """A word's lists, in the order in which tables have them."""
-_ABSENT = Field(exclude_if=lambda value: value is None)
-"""Left out of the JSON where it is None; anything else that is missing is written as null."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +59,7 @@ class UnitRow:
     tokens: tuple[str, ...]
     suppressed: tuple[str, ...]
     interpretable: bool
-    peak_patch: Annotated[tuple[int, int] | None, _ABSENT] = None
+    peak_patch: Annotated[tuple[int, int] | None, ABSENT] = None
 
     @property
     def name(self) -> str:
@@ -264,8 +260,8 @@ class Image:
     caption: str | None = None
     note: str | None = None
     error: str | None = None
-    grid: Annotated[tuple[int, int] | None, _ABSENT] = None
-    sink_patches: Annotated[tuple[tuple[int, int], ...] | None, _ABSENT] = None
+    grid: Annotated[tuple[int, int] | None, ABSENT] = None
+    sink_patches: Annotated[tuple[tuple[int, int], ...] | None, ABSENT] = None
     words: tuple[Word, ...] = ()
 
 
@@ -277,7 +273,7 @@ class ModelRecord:
         preset: its name, or null.
         language_model: what the language model is called.
         encoder: what the encoder is called.
-        projection: its provenance record, see [below](#provenance).
+        projection: its provenance record.
         layout: `begin` (token or null) and `text` ("A picture of"); of a vision-language model
             `text`, `prompt`, `image`, `begins`, `tiles`, `pixels`.
         decoding: how units are decoded: `final_norm`, `bias`, and whether in the direction
@@ -299,9 +295,9 @@ class ModelRecord:
     encoder: str
     projection: dict[str, Any]
     layout: Any
-    decoding: Annotated[dict[str, bool] | None, _ABSENT] = None
+    decoding: Annotated[dict[str, bool] | None, ABSENT] = None
     dtype: str
-    device: Annotated[str | None, _ABSENT] = None
+    device: Annotated[str | None, ABSENT] = None
     hashes: dict[str, str]
     n_layers: int
     d_mlp: int
@@ -337,7 +333,7 @@ class SettingsRecord:
     seed: int
     of: Literal["logit", "logprob"]
     site: Literal["activation", "preactivation"]
-    note: Annotated[str | None, _ABSENT] = None
+    note: Annotated[str | None, ABSENT] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,59 +353,6 @@ class Document:
     settings: SettingsRecord
     images: tuple[Image, ...]
     run: str
-
-
-@cache
-def _adapter(kind: Hashable) -> Any:
-    return TypeAdapter(cast(Any, kind))
-
-
-def to_plain(record: Any) -> dict[str, Any]:
-    """Return a record as the JSON has it: dicts, lists and names as in a document."""
-    plain: dict[str, Any] = _adapter(cast(Hashable, type(record))).dump_python(
-        record, by_alias=True
-    )
-    return plain
-
-
-def to_json(record: Any) -> str:
-    """Return a record as the text of a document: an indent of 1, numbers as Python prints them."""
-    return json.dumps(to_plain(record), indent=1, ensure_ascii=False, allow_nan=False)
-
-
-def from_plain(kind: type[Record], found: Mapping[str, Any], what: str) -> Record:
-    """Return the record that plain data is, as `json.loads` gives it.
-
-    Args:
-        what: names the data in the error.
-
-    Raises:
-        RunError: something is missing or of another kind; it is named, with its place.
-    """
-    return from_json(kind, json.dumps(found), what)
-
-
-def from_json(kind: type[Record], text: str | bytes, what: str) -> Record:
-    """Return the record that a text of JSON is; names it does not know are passed over.
-
-    Raises:
-        RunError: it is no JSON, or something is missing or of another kind.
-    """
-    try:
-        found: Record = _adapter(cast(Hashable, kind)).validate_json(text, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        if first["type"] == "json_invalid":
-            raise RunError(
-                f"{what} is damaged ({quote(first['msg'])}); make the run anew"
-            ) from error
-        place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
-        said = f"{place.lstrip('.') or 'it'}: {quote(first['msg'][:1].lower() + first['msg'][1:])}"
-        raise RunError(
-            f"{what} is not the document this molyneux reads ({said}); make the run anew with "
-            "`molyneux explain`"
-        ) from error
-    return found
 
 
 @dataclass(frozen=True)

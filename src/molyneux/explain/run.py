@@ -12,18 +12,12 @@ from PIL.Image import Resampling
 from torch import Tensor
 
 from molyneux.errors import PhotoError
-from molyneux.explain.document import (
-    Document,
-    Image,
-    ModelRecord,
-    SettingsRecord,
-    from_plain,
-    to_plain,
-)
+from molyneux.explain.document import Document, Image, ModelRecord, SettingsRecord
 from molyneux.explain.photo import Explanation, Settings, explain_photo
 from molyneux.explain.tables import units_table
 from molyneux.models.seeing_model import SeeingModel, describe_model
 from molyneux.neurons.scorers import GradientActivation
+from molyneux.records import from_plain, to_plain
 from molyneux.store import SCHEMA, Run
 from molyneux.vision.photo import read_photo
 

@@ -16,15 +16,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from molyneux.errors import RunError
-from molyneux.explain.document import (
-    LISTS,
-    VIEWS,
-    Document,
-    Image,
-    Word,
-    read_document,
-    to_plain,
-)
+from molyneux.explain.document import LISTS, VIEWS, Document, Image, Word, read_document
+from molyneux.records import to_plain
 from molyneux.report.claims import claim_of, curve_table, percent, probability
 from molyneux.report.files import PAGE, packaged, write_page
 

@@ -62,14 +62,15 @@ def test_a_bad_photo_is_one_line_and_the_others_go_on(tiny: Any, folder: Path, c
 
 
 def test_a_small_probability_keeps_two_digits(capsys: Any) -> None:
-    from molyneux.cli.explain import show_summary
+    import report_run
 
-    nothing = {"patches": [], "last": []}
-    word = {"specific_units": nothing, "units": nothing, "note": None}
-    word |= {"ablation": None, "ablation_last": None}
+    from molyneux.cli.explain import show_summary
+    from molyneux.explain.document import Image
+    from molyneux.records import from_plain
+
     for value, shown in ((0.00123, "0.0012"), (0.3127, "0.31"), (1.2e-7, "1.2e-07"), (1.0, "1")):
-        words = [word | {"word": "dog", "probability": value}]
-        show_summary({"path": "a", "caption": "b", "note": None, "error": None, "words": words})
+        word = report_run.word("dog", ablated=False) | {"probability": value}
+        show_summary(from_plain(Image, report_run.image("a", "a dog.", [word]), "a photo"))
         assert f"  dog  p = {shown}\n" in capsys.readouterr().out
 
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ from molyneux.models.captioner import Captioner
 from molyneux.neurons.ablation import exact_effects
 from molyneux.neurons.attribution import VIEWS, attribute_units
 from molyneux.neurons.decoding import token_ranks
-from molyneux.neurons.rankings import rank_for
+from molyneux.neurons.rankings import Ranked, row_norms
 from molyneux.neurons.targets import read_sentence, unrelated_nouns
 from molyneux.neurons.unit import Unit
+from molyneux.neurons.unit_sets import LISTED
 from molyneux.statistics.bootstrap import Estimate, bootstrap
 from molyneux.training.evaluation import noun_set
 
@@ -89,27 +91,32 @@ def measure_photo(
     row |= {"probability": float(attribution.probability[0]), "other": other and other.noun}
     for view in VIEWS:
         scores = attribution.view(view)
-        rankings = rank_for(
-            model, attribution, 0, view, n=UNITS, seeds=3, reference=reference, other=other
+        ranked = Ranked(
+            attribution,
+            0,
+            view,
+            row_norms=lambda: row_norms(model),
+            seed_of=int,
+            reference=reference,
+            other=other,
         )
         curves = ablation_curves(
             model,
             until,
             word.target.token_id,
-            rankings,
+            ranked,
             [0, UNITS],
-            view=view,
+            seeds=3,
             positions="all",
             unrelated=unrelated,
         )
         row[view] = {
             name: values[1]
-            for name, values in curves.items()
-            if isinstance(values, list) and name != "grid"
+            for name, values in asdict(curves).items()
+            if isinstance(values, tuple) and name != "grid"
         }
-        sets = {"specific": rankings.specific, "matched": rankings.matched, "top": rankings.top}
-        for name, ranking in sets.items():
-            units = [unit for unit in ranking or [] if unit is not None]
+        for name in (*LISTED, "matched"):
+            units = ranked.first(name, UNITS)
             at = ([u.layer for u in units], [u.unit for u in units])
             signs = scores.sign[0][at]
             row[view][f"decoded_{name}"] = decodability(

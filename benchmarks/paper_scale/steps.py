@@ -145,7 +145,7 @@ def measure_rankings(bench: Bench, subject: Subject) -> None:
     clock.measure("random controls, one seed", lambda: subject.random(top, "a draw"), 3)
     clock.measure(
         "controls matched by strength",
-        lambda: subject.matched_by_strength("patches", specific, set(top)),
+        lambda: subject.ranked("patches").matched(specific, top),
         3,
     )
     few = top[: bench.settings.units]

@@ -16,10 +16,11 @@ from molyneux.neurons import decoding
 from molyneux.neurons.decoding import decode_units, read_units, text_of, token_ranks
 from molyneux.neurons.targets import Sentence
 from molyneux.neurons.unit import Unit
+from molyneux.neurons.unit_sets import RANKINGS
 from molyneux.studies.e2_agreement.experiment import Agreement
 from molyneux.studies.experiment import PhotoRecord, Scorers
 from molyneux.studies.settings import StudySettings
-from molyneux.studies.subject import RANKINGS, ModelFacts, Subject
+from molyneux.studies.subject import ModelFacts, Subject
 
 
 class Numbered:

@@ -17,6 +17,7 @@ from study_toy import facts_over, subject_of
 from molyneux.neurons.attribution import attribute_units
 from molyneux.neurons.receptive_fields import field_mask, receptive_fields, set_field, upsample
 from molyneux.neurons.unit import Unit, top_units
+from molyneux.neurons.unit_sets import RANKINGS
 from molyneux.statistics.overlap import average_precision, iou
 from molyneux.studies.e4_fields.experiment import Fields
 from molyneux.studies.e4_fields.measure import (
@@ -30,7 +31,7 @@ from molyneux.studies.e4_fields.measure import (
 from molyneux.studies.finished import Finished, ModelTables
 from molyneux.studies.results import Number, Result, read_result
 from molyneux.studies.settings import StudySettings
-from molyneux.studies.subject import RANKINGS, ModelFacts, Subject
+from molyneux.studies.subject import ModelFacts, Subject
 from molyneux.vision.encoder import PatchGrid
 
 

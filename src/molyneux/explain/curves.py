@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,22 +11,23 @@ import torch
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.explain.document import Curve, Curves
 from molyneux.neurons.ablation import Positions, ablate_units
-from molyneux.neurons.attribution import View
-from molyneux.neurons.rankings import Ranking, Rankings, complete_prefix
+from molyneux.neurons.rankings import Ranked, complete_prefix
 from molyneux.neurons.unit import Unit
+from molyneux.neurons.unit_sets import CONTROLS, LISTED, WITH_SINKS
 from molyneux.vision.layout import ImagePrompt
 
-SETS = ("top", "specific", "interpretable", "other", "other_specific", "matched")
+SETS = (*WITH_SINKS, *CONTROLS)
+"""Those that have a curve each; of random units, the mean over draws has one."""
 
 
 def ablation_curves(
     model: LanguageModel,
     prompt: ImagePrompt,
     token_id: int,
-    rankings: Rankings,
+    ranked: Ranked,
     grid: Sequence[int],
     *,
-    view: View,
+    seeds: int,
     positions: Positions,
     unrelated: Sequence[int],
 ) -> Curves:
@@ -37,8 +39,9 @@ def ablation_curves(
     value is None where a set has fewer units than the grid asks, or there are no such nouns.
     What the other photo is called, and the contrast, are for the caller to add.
     """
-    lists: dict[str, Ranking | None] = {name: getattr(rankings, name) for name in SETS}
-    lists |= {f"random {i}": ranking for i, ranking in enumerate(rankings.random)}
+    n = max(grid)
+    lists = {name: ranked.units(name, n) for name in SETS}
+    lists |= {f"random {draw}": ranked.units("random", n, draw) for draw in range(seeds)}
     sets: dict[tuple[str, int], list[Unit]] = {}
     for name, ranking in lists.items():
         for size in grid:
@@ -59,26 +62,21 @@ def ablation_curves(
         return tuple(left(name, size, tokens) for size in grid)
 
     def over_seeds(tokens: Sequence[int], value: Callable[[list[float]], np.floating]) -> Curve:
-        draws = [curve(f"random {i}", tokens) for i in range(len(rankings.random))]
+        draws = [curve(f"random {i}", tokens) for i in range(seeds)]
         at_size = ([draw[i] for draw in draws] for i in range(len(grid)))
         there = ([each for each in values if each is not None] for values in at_size)
         return tuple(float(value(values)) if values else None for values in there)
 
     word = [token_id]
+    curves: dict[str, Any] = {name: curve(name, word) for name in SETS}
+    curves |= {f"unrelated_{name}": curve(name, unrelated) for name in LISTED}
     return Curves(
         positions=positions,
-        view=view,
+        view=ranked.view,
         grid=tuple(grid),
-        top=curve("top", word),
-        specific=curve("specific", word),
-        interpretable=curve("interpretable", word),
-        other=curve("other", word),
-        other_specific=curve("other_specific", word),
-        matched=curve("matched", word),
+        **curves,
         random=over_seeds(word, np.mean),
         random_std=over_seeds(word, np.std),
-        unrelated_top=curve("top", unrelated),
-        unrelated_specific=curve("specific", unrelated),
         unrelated_random=over_seeds(unrelated, np.mean),
-        seeds=len(rankings.random),
+        seeds=seeds,
     )

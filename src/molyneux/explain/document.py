@@ -14,14 +14,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from molyneux.errors import RunError
+from molyneux.neurons.unit_sets import LISTED
 from molyneux.records import ABSENT, from_json
 from molyneux.store import SCHEMA
 
 View = Literal["patches", "last"]
 Ranking = Literal["top", "specific"]
 VIEWS: tuple[View, ...] = ("patches", "last")
-RANKINGS: tuple[Ranking, ...] = ("top", "specific")
-LISTS: tuple[tuple[Ranking, View], ...] = tuple((r, v) for r in RANKINGS for v in VIEWS)
+LISTS: tuple[tuple[Ranking, View], ...] = tuple((r, v) for r in LISTED for v in VIEWS)
 """A word's lists, in the order in which tables have them."""
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from molyneux.explain.contrast import specific_contrast
@@ -27,12 +26,13 @@ from molyneux.neurons.attribution import (
     attribute_units,
 )
 from molyneux.neurons.decoding import decode_units
-from molyneux.neurons.rankings import Rankings, complete_prefix, rank_for
+from molyneux.neurons.rankings import Ranked, complete_prefix, row_norms
 from molyneux.neurons.receptive_fields import NO_GRID, receptive_fields, set_field
 from molyneux.neurons.reference import OtherPhoto
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import Sentence, Word, ask_for, read_sentence, unrelated_nouns
-from molyneux.neurons.unit import Unit, top_units, unit_mask
+from molyneux.neurons.unit import Unit, unit_mask
+from molyneux.neurons.unit_sets import LISTED
 from molyneux.vision.layout import ImagePrompt
 from molyneux.vision.photo import photo_sha256, read_photo
 from molyneux.words.dictionary import is_interpretable
@@ -41,6 +41,7 @@ NO_NOUN = "the caption has no noun to explain; ask for a word with --word"
 ASKED_ONLY = 'the caption has no noun; the words asked for are scored after "{} a"'
 NO_MAPS = f"no heat maps: {NO_GRID}"
 CAPTION_UNITS = 100
+CAPTIONED = (*LISTED, "other_specific", "random")
 
 
 @dataclass(frozen=True)
@@ -176,10 +177,11 @@ def _note(captioner: SeeingModel, written: Sentence, words: Sequence[Word]) -> s
 def _explain_word(seen: _Seen, number: int, word: Word) -> tuple[ExplainedWord, dict[str, Tensor]]:
     """Return a word of the document, and its heat maps by `<ranking>.<view>`."""
     settings, attribution = seen.settings, seen.attribution
+    ranked = {view: _rank(seen, number, view) for view in VIEWS}
     listed = {
-        (ranking, view): _list_units(seen, number, view, ranking)
+        (ranking, view): _list_units(seen, ranked[view], ranking)
         for view in VIEWS
-        for ranking in ("top", "specific")
+        for ranking in LISTED
     }
     explained = ExplainedWord(
         word=word.word,
@@ -203,49 +205,37 @@ def _explain_word(seen: _Seen, number: int, word: Word) -> tuple[ExplainedWord, 
     first = number == 0 or word.span is None
     if settings.ablate == "none" or (settings.ablate == "first" and not first):
         return explained, fields
-    rankings = {view: _rank(seen, number, view) for view in VIEWS}
     ablated = replace(
         explained,
-        ablation=_curves(seen, word, rankings["patches"], "patches"),
-        ablation_last=_curves(seen, word, rankings["last"], "last"),
-        ablated_caption=_ablated_captions(seen, rankings["patches"]),
+        ablation=_curves(seen, word, ranked["patches"]),
+        ablation_last=_curves(seen, word, ranked["last"]),
+        ablated_caption=_ablated_captions(seen, ranked["patches"]),
     )
     return ablated, fields
 
 
 def _list_units(
-    seen: _Seen, number: int, view: View, ranking: str
+    seen: _Seen, ranked: Ranked, ranking: str
 ) -> tuple[tuple[UnitRow, ...], dict[str, Tensor]]:
     """Return the first units of a ranking, their heat maps, and that of the set as `.set`."""
-    captioner, reference = seen.model, seen.model.reference
-    grid = captioner.encoder.grid
-    scores = seen.attribution.view(view)
-    score = scores.score[number]
-    specific = None if reference is None else reference.specific(score.cpu(), view)
-    ranked = score if ranking == "top" else specific
-    units = [] if ranked is None else top_units(ranked, seen.settings.top)
+    grid = seen.model.encoder.grid
+    units = ranked.first(ranking, seen.settings.top)
     if not units:
         return (), {}
-    at = ([unit.layer for unit in units], [unit.unit for unit in units])
-    signs = scores.sign[number][at].tolist()
-    rows = _unit_rows(seen, number, view, units, specific)
+    rows = _unit_rows(seen, ranked, units)
     if not grid.has_patches:
         return rows, {}
+    signs = [row.sign for row in rows]
     fields = receptive_fields(seen.attribution.activation, units, signs, grid)
     return rows, {"": fields, ".set": set_field(fields)}
 
 
-def _unit_rows(
-    seen: _Seen,
-    number: int,
-    view: View,
-    units: Sequence[Unit],
-    specific: Float[Tensor, "layers d_mlp"] | None,
-) -> tuple[UnitRow, ...]:
+def _unit_rows(seen: _Seen, ranked: Ranked, units: Sequence[Unit]) -> tuple[UnitRow, ...]:
     """Return what the document says of units, in one view of one word."""
     captioner, reference = seen.model, seen.model.reference
     grid, decoding = captioner.encoder.grid, captioner.decoding
-    scores = seen.attribution.view(view)
+    scores, number, view = ranked.scores, ranked.target, ranked.view
+    specific = ranked.score("specific") if ranked.has("specific") else None
     at = ([unit.layer for unit in units], [unit.unit for unit in units])
 
     def of(values: Tensor | None) -> list[Any]:
@@ -291,31 +281,29 @@ def _unit_rows(
     )
 
 
-def _rank(seen: _Seen, number: int, view: View) -> Rankings:
-    """Return the sets to switch off for a word in one view."""
-    return rank_for(
-        seen.model.language_model,
+def _rank(seen: _Seen, number: int, view: View) -> Ranked:
+    """Return the rankings of a word's units in one view, and the sets they are compared with."""
+    return Ranked(
         seen.attribution,
         number,
         view,
-        n=max(seen.settings.grid),
-        seeds=seen.settings.seeds,
-        seed=seen.settings.seed,
+        row_norms=lambda: row_norms(seen.model.language_model),
+        seed_of=lambda draw: 1000 * seen.settings.seed + draw,
         reference=seen.model.reference,
         other=next(iter(seen.others), None),
     )
 
 
-def _curves(seen: _Seen, word: Word, rankings: Rankings, view: View) -> Curves:
+def _curves(seen: _Seen, word: Word, ranked: Ranked) -> Curves:
     """Return what switching off the sets of one view leaves of a word."""
     model, settings, until = seen.model.language_model, seen.settings, seen.up_to(word)
     curves = ablation_curves(
         model,
         until,
         word.target.token_id,
-        rankings,
+        ranked,
         settings.grid,
-        view=view,
+        seeds=settings.seeds,
         positions=settings.positions,
         unrelated=seen.unrelated[1],
     )
@@ -323,28 +311,23 @@ def _curves(seen: _Seen, word: Word, rankings: Rankings, view: View) -> Curves:
         model,
         until,
         word.target.token_id,
-        [unit for unit in rankings.specific or () if unit is not None],
+        ranked.first("specific", max(settings.grid)),
         seen.others,
-        view=view,
+        view=ranked.view,
         positions=settings.positions,
     )
     noun = seen.others[0].noun if seen.others else None
     return replace(curves, other_noun=noun, contrast=contrast)
 
 
-def _ablated_captions(seen: _Seen, rankings: Rankings) -> AblatedCaptions:
+def _ablated_captions(seen: _Seen, ranked: Ranked) -> AblatedCaptions:
     """Write the caption again with the first units of each ranking off throughout."""
     model, prompt = seen.model.language_model, seen.prompt
-    lists = {
-        "top": rankings.top,
-        "specific": rankings.specific,
-        "other_specific": rankings.other_specific,
-        "random": rankings.random[0] if rankings.random else None,
-    }
+    n = max(seen.settings.grid)
     sets = {
         name: units
-        for name, ranking in lists.items()
-        if ranking is not None and (units := complete_prefix(ranking, CAPTION_UNITS)) is not None
+        for name in CAPTIONED
+        if (units := complete_prefix(ranked.units(name, n) or [], CAPTION_UNITS)) is not None
     }
     if not sets:
         return AblatedCaptions(units=CAPTION_UNITS)

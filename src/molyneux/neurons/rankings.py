@@ -1,12 +1,12 @@
-"""The units to switch off for one word in one view, and the units to compare them with.
+"""The units of one word in one view, in every order of the table of rankings and controls.
 
 Controls are random units, units matched by how strongly they act, and another photo's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,35 +14,101 @@ from jaxtyping import Float
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.neurons.attribution import Attribution, View
+from molyneux.neurons.attribution import Attribution, UnitScores, View
 from molyneux.neurons.reference import OtherPhoto, Reference
 from molyneux.neurons.unit import Unit, top_units
+from molyneux.neurons.unit_sets import UNIT_SETS
 
-Ranking = Sequence[Unit | None]
+Units = Sequence[Unit | None]
+"""In descending order; None where a control's layer had no unit left."""
 
 
-@dataclass(frozen=True)
-class Rankings:
-    """Units in the order in which they are switched off; None where there is no reference table.
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """One target of a photo in one view: what every ranking and control is made from.
 
     Attributes:
-        top: by score, the paper's order.
-        specific: by how far the score exceeds what it is on reference photos.
-        interpretable: `top` without the units whose tokens are not words.
-        other: another photo's `top`.
-        other_specific: another photo's `specific`.
-        matched: for each specific unit, one of its layer nearest in |activation| x norm of what
-            it writes, in neither this photo's specific list nor its top list.
-        random: for each top unit, one of its layer that is never a top unit; one list a seed.
+        target: its row in the attribution.
+        row_norms: of what every unit writes (`row_norms`), asked for where strength is matched.
+        seed_of: the seed of a draw, by its number.
+        reference: the table that the scorer's scores can be compared with, where there is one.
+        other: the reference photo that serves as the control, where there is one.
     """
 
-    top: Ranking
-    random: Sequence[Ranking]
-    specific: Ranking | None = None
-    interpretable: Ranking | None = None
-    other: Ranking | None = None
-    other_specific: Ranking | None = None
-    matched: Ranking | None = None
+    attribution: Attribution
+    target: int
+    view: View
+    row_norms: Callable[[], Float[Tensor, "layers d_mlp"]]
+    seed_of: Callable[[int], int]
+    reference: Reference | None = None
+    other: OtherPhoto | None = None
+    over_sinks: bool = True
+    _made: dict[tuple[str, int, int], Units] = field(default_factory=dict)
+
+    def has(self, name: str) -> bool:
+        """Return whether there is what a set needs."""
+        return all(getattr(self, need) is not None for need in UNIT_SETS[name].needs)
+
+    def score(self, name: str) -> Float[Tensor, "layers d_mlp"]:
+        """Return what a photo's own ranking sorts by; -inf for units that it leaves out."""
+        score = UNIT_SETS[name].score
+        assert score is not None
+        return score(self)
+
+    def units(self, name: str, n: int, draw: int = 0) -> Units | None:
+        """Return up to `n` units of a ranking or control, in order; None if it cannot be made.
+
+        Args:
+            draw: which, of one that is drawn.
+        """
+        if not self.has(name):
+            return None
+        row, key = UNIT_SETS[name], (name, n, draw)
+        if key not in self._made:
+            if row.units is None:
+                self._made[key] = top_units(self.score(name), n)
+            else:
+                self._made[key] = row.units(self, n, draw)
+        return self._made[key]
+
+    @property
+    def scores(self) -> UnitScores:
+        """The scores of the view, without sink patches where they are left out and were scored."""
+        without = self.attribution.without_sinks
+        if self.view == "patches" and not self.over_sinks and without is not None:
+            return without
+        return self.attribution.view(self.view)
+
+    @property
+    def without_sinks(self) -> Ranked:
+        """The same without sink patches."""
+        return replace(self, over_sinks=False, _made={})
+
+    @property
+    def table(self) -> Reference:
+        """The reference table, where a set needs one."""
+        assert self.reference is not None
+        return self.reference
+
+    @property
+    def other_photo(self) -> OtherPhoto:
+        """The other photo, where a set needs one."""
+        assert self.other is not None
+        return self.other
+
+    def first(self, name: str, n: int) -> list[Unit]:
+        """Return the first units of a ranking, which a control stands beside."""
+        return [unit for unit in self.units(name, n) or () if unit is not None]
+
+    def matched(self, units: Sequence[Unit], excluded: Sequence[Unit]) -> list[Unit | None]:
+        """Return, for each unit, one of its layer nearest in |activation| x norm of its write."""
+        strength = self.attribution.magnitude(self.view, self.target).cpu() * self.row_norms()
+        return matched_units(units, strength, {*units, *excluded})
+
+    def drawn(self, units: Sequence[Unit], draw: int) -> list[Unit | None]:
+        """Return, for each unit, a random one of its layer that is none of them."""
+        d_mlp = self.attribution.activation.shape[-1]
+        return random_units(units, d_mlp, set(units), seed=self.seed_of(draw))
 
 
 def row_norms(model: LanguageModel) -> Float[Tensor, "layers d_mlp"]:
@@ -56,42 +122,6 @@ def row_norms(model: LanguageModel) -> Float[Tensor, "layers d_mlp"]:
         written = rows if scale is None else rows * scale.float().to(rows.device)
         found.append(written.norm(dim=1).cpu())
     return torch.stack(found)
-
-
-def rank_for(
-    model: LanguageModel,
-    attribution: Attribution,
-    target: int,
-    view: View,
-    *,
-    n: int,
-    seeds: int,
-    seed: int = 0,
-    reference: Reference | None = None,
-    other: OtherPhoto | None = None,
-) -> Rankings:
-    """Return all rankings of up to `n` units for one target."""
-    scores = attribution.view(view)
-    score, sign = scores.score[target].cpu(), scores.sign[target].cpu()
-    top = top_units(score, n)
-    random = [
-        random_units(top, model.d_mlp, set(top), seed=1000 * seed + number)
-        for number in range(seeds)
-    ]
-    if reference is None:
-        return Rankings(top, random)
-    specific = top_units(reference.specific(score, view), n)
-    words = torch.where(reference.interpretable_as(sign), score, -torch.inf)
-    strength = attribution.magnitude(view, target).cpu() * row_norms(model)
-    return Rankings(
-        top=top,
-        random=random,
-        specific=specific,
-        interpretable=top_units(words, n),
-        other=other.units[view, "top"] if other else None,
-        other_specific=other.units[view, "specific"] if other else None,
-        matched=matched_units(specific, strength, set(specific) | set(top)),
-    )
 
 
 def random_units(

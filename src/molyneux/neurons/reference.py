@@ -22,6 +22,7 @@ from molyneux.errors import WeightsError
 from molyneux.neurons.attribution import VIEWS, Attribution, View
 from molyneux.neurons.scorers import GradientActivation, Scorer, scorer_text
 from molyneux.neurons.unit import Unit, top_units
+from molyneux.neurons.unit_sets import LISTED
 from molyneux.store import write_at_once
 
 SINK_TOP = 100
@@ -238,7 +239,7 @@ def load_reference(path: Path) -> Reference:
                 {
                     (view, ranking): _units(tensors[f"other.{i}.{view}.{ranking}"])
                     for view in VIEWS
-                    for ranking in ("top", "specific")
+                    for ranking in LISTED
                 },
             )
             for i, noun in enumerate(nouns)

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from molyneux.explain.document import Contrast, Curves, View
+from molyneux.neurons.unit_sets import UNIT_SETS
 
 # About 100 units: what the claim is made at, whatever number of units is listed.
 UNITS = 100
 VIEWS: dict[View, str] = {"patches": "At the patches", "last": "At the last position"}
 CURVES = {
-    "specific": "specific, this photo's",
-    "other_specific": "specific, another photo's",
-    "matched": "matched to specific",
-    "top": "raw top, this photo's",
-    "other": "raw top, another photo's",
-    "interpretable": "raw top, interpretable only",
-    "random": "random (mean)",
+    **{
+        name: UNIT_SETS[name].title
+        for name in (
+            *("specific", "other_specific", "matched"),
+            *("top", "other", "interpretable", "random"),
+        )
+    },
     "random_std": "random (standard deviation)",
     "unrelated_specific": "unrelated nouns, specific off",
     "unrelated_top": "unrelated nouns, raw top off",

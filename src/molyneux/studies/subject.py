@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor
@@ -14,16 +13,15 @@ from molyneux.data.dataset import Item
 from molyneux.data.synonyms import category_of
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.attribution import Attribution, Target, UnitScores, View, attribute_units
-from molyneux.neurons.rankings import matched_units, random_units, row_norms
+from molyneux.neurons.rankings import Ranked, matched_units, random_units, row_norms
 from molyneux.neurons.reference import OtherPhoto, Reference
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import Sentence, Word, read_sentence, word_tokens
-from molyneux.neurons.unit import Unit, top_units
+from molyneux.neurons.unit import Unit
 from molyneux.studies.settings import StudySettings, draw_seed
 from molyneux.vision.layout import ImagePrompt
 from molyneux.words.nouns import find_nouns
 
-RANKINGS = ("top", "specific", "interpretable", "top_no_sinks", "specific_no_sinks")
 MAX_ASKED = 5
 
 
@@ -150,25 +148,29 @@ class Subject:
             return self.attribution.without_sinks
         return self.attribution.view(view)
 
+    def ranked(self, view: View, target: int = 0, purpose: str = "") -> Ranked:
+        """Return every ranking of a target's units in a view, and the sets they are compared with.
+
+        Args:
+            purpose: of the random draws.
+        """
+        return Ranked(
+            self.attribution,
+            target,
+            view,
+            row_norms=lambda: self.facts.row_norms,
+            seed_of=lambda draw: self.seed(f"{purpose} {view} random {draw}"),
+            reference=self.facts.reference,
+            other=next(iter(self.others), None),
+        )
+
     def score(self, view: View, ranking: str, target: int = 0) -> Float[Tensor, "layers d_mlp"]:
-        """Return what a ranking sorts by; -inf for units that it leaves out."""
-        reference = self.facts.reference
-        without = ranking.endswith("_no_sinks")
-        found = self.scores(view, without_sinks=without)
-        score = found.score[target].cpu()
-        kind = ranking.removesuffix("_no_sinks")
-        if kind == "specific":
-            score = reference.specific(score, view)
-        elif kind == "interpretable":
-            words = reference.interpretable_as(found.sign[target].cpu())
-            score = torch.where(words, score, -torch.inf)
-        elif kind != "top":
-            raise ValueError(ranking)
-        return score.masked_fill(reference.sinks(view), -torch.inf) if without else score
+        """Return what one of `RANKINGS` sorts by; -inf for units that it leaves out."""
+        return self.ranked(view, target).score(ranking)
 
     def ranking(self, view: View, ranking: str, n: int, target: int = 0) -> list[Unit]:
         """Return the first units of one of `RANKINGS` for a target."""
-        return top_units(self.score(view, ranking, target), n)
+        return self.ranked(view, target).first(ranking, n)
 
     def signs(self, view: View, units: list[Unit], target: int = 0) -> list[int]:
         """Return the direction in which each unit wrote for a target: -1, 0 or 1."""
@@ -185,13 +187,6 @@ class Subject:
         """Return the unit of the same layer nearest in output-row norm for each:
         none of `units`, without replacement."""
         return matched_units(units, self.facts.row_norms, set(units))
-
-    def matched_by_strength(
-        self, view: View, units: list[Unit], excluded: set[Unit], target: int = 0
-    ) -> list[Unit | None]:
-        """Return the unit of the same layer nearest in |activation| x row norm for each."""
-        strength = self.attribution.magnitude(view, target).cpu() * self.facts.row_norms
-        return matched_units(units, strength, excluded | set(units))
 
     @cached_property
     def others(self) -> list[OtherPhoto]:

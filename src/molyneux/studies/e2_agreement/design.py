@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from molyneux.studies.subject import RANKINGS
+from molyneux.neurons.unit_sets import LISTED, RANKINGS
 
 FIRST = 50  # of a list's units are compared with captions: the paper's maxima run over about 50
 SCORED = RANKINGS
-MATCHED = ("top", "specific")
+MATCHED = LISTED
 BEST_OF = (5, 10, 50)

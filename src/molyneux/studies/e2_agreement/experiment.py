@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from molyneux.neurons.attribution import VIEWS
 from molyneux.neurons.decoding import read_units
+from molyneux.neurons.unit_sets import RANKINGS
 from molyneux.studies.e2_agreement import NAME
 from molyneux.studies.e2_agreement.design import FIRST, MATCHED, SCORED
 from molyneux.studies.e2_agreement.measure import (
@@ -28,7 +29,6 @@ from molyneux.studies.experiment import (
     Rows,
     Scorers,
 )
-from molyneux.studies.subject import RANKINGS
 from molyneux.studies.texts import score_texts
 
 if TYPE_CHECKING:

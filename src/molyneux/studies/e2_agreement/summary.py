@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molyneux.neurons.decoding import TOKENS
+from molyneux.neurons.unit_sets import RANKINGS
 from molyneux.statistics.bootstrap import mean
 from molyneux.studies.e2_agreement.design import BEST_OF, FIRST, SCORED
 from molyneux.studies.finished import Columns, Finished, per_photo
@@ -20,7 +21,6 @@ from molyneux.studies.results import (
     difference,
     over_photos,
 )
-from molyneux.studies.subject import RANKINGS
 from molyneux.studies.texts import BERT, CLIP, Metric, metric_notes, why_missing
 
 if TYPE_CHECKING:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-LISTS = ("top", "specific", "top_no_sinks", "specific_no_sinks")
+from molyneux.neurons.unit_sets import LISTED, NO_SINKS
+
+LISTS = (*LISTED, *NO_SINKS)
 
 LAYERS = pa.schema(
     [

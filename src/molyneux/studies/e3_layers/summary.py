@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
+from molyneux.neurons.unit_sets import UNIT_SETS
+from molyneux.studies.e3_layers.measure import LISTS
 from molyneux.studies.finished import Finished
 from molyneux.studies.results import (
     Cell,
@@ -29,13 +31,7 @@ PAPER_WHERE = "mostly layers 5-10 of 28"
 PAPER_INTERPRETABLE = "50 %"
 
 VIEWS = ("patches", "last")
-LISTS = ("top", "specific", "top_no_sinks", "specific_no_sinks")
-LABELS = {
-    "top": "top",
-    "specific": "specific",
-    "top_no_sinks": "top, no sinks",
-    "specific_no_sinks": "specific, no sinks",
-}
+LABELS = {name: UNIT_SETS[name].label for name in LISTS}
 
 _UNIT_NOTE = (
     "Each photo gives one list of unique units: the first {n} for its caption's first noun; top "

@@ -7,20 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from molyneux.neurons.unit_sets import LISTED, RANKINGS, UNIT_SETS
 from molyneux.statistics.overlap import iou_ceiling
 from molyneux.studies.finished import Columns, Finished, per_photo
 from molyneux.studies.results import Number, over_photos
 
 PAPER_IOU = ".13 to .68 (examples)"
 KINDS = {"caption": "the caption's first noun", "asked": "a word asked for"}
-LISTS = {
-    "top": "top",
-    "specific": "specific",
-    "interpretable": "top, interpretable",
-    "top_no_sinks": "top, no sinks",
-    "specific_no_sinks": "specific, no sinks",
-}
-BY_CATEGORY = ("top", "specific")
+LISTS = {name: UNIT_SETS[name].label for name in RANKINGS}
+BY_CATEGORY = LISTED
 NOTHING = "no photo has a single object with a mask that the encoder sees"
 FIELD = (
     "A receptive field is the unit's activation, times the sign in which it wrote for the word, "

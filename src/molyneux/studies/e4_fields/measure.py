@@ -21,8 +21,9 @@ from torch import Tensor
 from molyneux.errors import UsageError
 from molyneux.neurons.receptive_fields import receptive_fields, set_field
 from molyneux.neurons.unit import Unit
+from molyneux.neurons.unit_sets import LISTED, RANKINGS, UNIT_SETS
 from molyneux.studies.e4_fields.maps import Agreement, Ranked, agreement, centre_heat, random_map
-from molyneux.studies.subject import RANKINGS, Subject
+from molyneux.studies.subject import Subject
 from molyneux.vision.encoder import PatchGrid
 
 FIRST = 20
@@ -211,14 +212,14 @@ def unit_lists(subject: Subject, targets: Sequence[int]) -> list[list[UnitList]]
     for target in targets:
         lists: list[UnitList] = []
         for ranking in RANKINGS:
-            sign = (without if ranking.endswith("_no_sinks") else plain).sign[target].cpu()
+            sign = (without if UNIT_SETS[ranking].without_sinks else plain).sign[target].cpu()
             units = subject.ranking("patches", ranking, FIRST, target)
             drawn = subject.random(units, f"E4/{target}/{ranking}")
             lists.append(UnitList(ranking, "own", _signed(units, sign)))
             lists.append(UnitList(ranking, "random", _signed(drawn, sign)))
         if subject.others:
             sign = plain.sign[target].cpu()
-            for ranking in ("top", "specific"):
+            for ranking in LISTED:
                 units = subject.others[0].units["patches", ranking][:FIRST]
                 lists.append(UnitList(ranking, "other", _signed(units, sign)))
         found.append([entry for entry in lists if entry.units])

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from molyneux.neurons.ablation import Positions
 from molyneux.neurons.attribution import VIEWS, View
-from molyneux.neurons.rankings import complete_prefix
+from molyneux.neurons.rankings import Units, complete_prefix
 from molyneux.neurons.unit import Unit
+from molyneux.neurons.unit_sets import CONTROLS, DRAWN, LISTED, NO_SINKS, UNIT_SETS, WITH_SINKS
 from molyneux.studies.subject import Subject
 
 INTERVENTIONS = ("zero", "patch_mean", "blank")
@@ -22,13 +23,9 @@ INTERVENTIONS = ("zero", "patch_mean", "blank")
 HEADLINE = 100
 """Units at which sets are compared, beside the grid's last step."""
 
-OWN = ("top", "specific", "interpretable")
-NO_SINKS = ("top_no_sinks", "specific_no_sinks")
-CONTROLS = ("other", "other_specific", "matched")
-SETS = (*OWN, *NO_SINKS, *CONTROLS, "random")
+SETS = tuple(UNIT_SETS)
 """The sets, as tables name them: a photo's own, then their controls."""
-
-LAST_VIEW = ("top", "specific", "other", "other_specific", "matched")
+_PATCHES_ALONE = tuple(name for name in WITH_SINKS if name not in LISTED)
 
 
 @dataclass(frozen=True)
@@ -58,25 +55,20 @@ def headline_steps(grid: Sequence[int], *more: int) -> list[int]:
     return [step for step in grid if step in {HEADLINE, grid[-1], *more} and step > 0]
 
 
-def listed_units(subject: Subject, view: View, n: int) -> dict[tuple[str, int | None], list]:
+def listed_units(subject: Subject, view: View, n: int) -> dict[tuple[str, int | None], Units]:
     """Return the units of every set in descending order, by name and seed of the set.
 
-    `other` and `other_specific` are the lists of a reference photo with another noun; without
-    one they are missing. A random list has a unit of the same layer, none of the top ones, for
-    each top unit; a matched one the unit nearest in strength for each specific unit.
+    Those of another photo are missing where there is no reference photo with another noun.
     """
-    own = (*OWN, *NO_SINKS) if view == "patches" else ("top", "specific", *NO_SINKS)
-    lists: dict[tuple[str, int | None], list] = {
-        (name, None): subject.ranking(view, name, n) for name in own
-    }
-    top, specific = lists["top", None], lists["specific", None]
-    lists["matched", None] = subject.matched_by_strength(view, specific, set(top))
-    for other in subject.others[:1]:
-        lists["other", None] = other.units[view, "top"][:n]
-        lists["other_specific", None] = other.units[view, "specific"][:n]
-    for seed in range(subject.settings.seeds):
-        lists["random", seed] = subject.random(top, f"E6 {view} random {seed}")
-    return lists
+    ranked = subject.ranked(view, purpose="E6")
+    lists: dict[tuple[str, int | None], Units | None] = {}
+    for name in SETS:
+        if name in DRAWN:
+            for seed in range(subject.settings.seeds):
+                lists[name, seed] = ranked.units(name, n, seed)
+        elif view == "patches" or name not in _PATCHES_ALONE:
+            lists[name, None] = ranked.units(name, n)
+    return {key: units for key, units in lists.items() if units is not None}
 
 
 def design(subject: Subject, grid: Sequence[int]) -> list[Silenced]:
@@ -104,16 +96,16 @@ def _plan(view: View, grid: list[int]) -> Iterator[tuple[Positions, str, list[in
     """Yield how a set is silenced: positions, name, steps."""
     everywhere: Positions = "all"
     if view == "last":
-        for name in LAST_VIEW:
+        for name in (*LISTED, *CONTROLS):
             yield everywhere, name, headline_steps(grid, 10, 50)
-        for name in (*NO_SINKS, "random"):
+        for name in (*NO_SINKS, *DRAWN):
             yield everywhere, name, headline_steps(grid)
         return
-    for name in (*OWN, *CONTROLS, "random"):
+    for name in (*WITH_SINKS, *CONTROLS, *DRAWN):
         yield everywhere, name, grid
     for name in NO_SINKS:
         yield everywhere, name, headline_steps(grid, 50)
-    for name in (*OWN, *CONTROLS):
+    for name in (*WITH_SINKS, *CONTROLS):
         yield "patches", name, few_steps(grid)
-    for name in (*NO_SINKS, "random"):
+    for name in (*NO_SINKS, *DRAWN):
         yield "patches", name, headline_steps(grid, 50)

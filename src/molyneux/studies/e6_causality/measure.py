@@ -24,6 +24,7 @@ from molyneux.hooks import capture
 from molyneux.neurons.ablation import Positions, ablated_logits
 from molyneux.neurons.targets import EVERYDAY, unrelated_nouns, word_tokens
 from molyneux.neurons.unit import Unit
+from molyneux.neurons.unit_sets import DRAWN, LISTED
 from molyneux.studies.subject import Subject
 
 # Everyday nouns that a photo's word may compete with, besides those of `EVERYDAY`.
@@ -47,7 +48,7 @@ MORE_NOUNS = tuple(
 
 
 POSITIONS: tuple[Positions, Positions] = ("all", "patches")
-REPLACED = ("top", "specific", "other_specific", "random")
+REPLACED = (*LISTED, "other_specific", *DRAWN)
 
 CURVES = pa.schema(
     [

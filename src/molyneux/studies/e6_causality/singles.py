@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from molyneux.neurons.unit import Unit
+from molyneux.neurons.unit_sets import LISTED
 from molyneux.statistics.correlation import pearson, spearman
 from molyneux.studies.finished import Finished, per_photo
 from molyneux.studies.results import Cell, ResultTable, over_photos
@@ -17,7 +18,7 @@ SINGLES = 10
 """Units of each ranking that are switched off one at a time."""
 
 
-RANKINGS = ("top", "specific", "other_specific")
+RANKINGS = (*LISTED, "other_specific")
 FEW = "fewer than three units that differ"
 
 
@@ -84,7 +85,9 @@ def agreement(
 
 def single_units(subject: Subject) -> list[tuple[str, int, Unit]]:
     """Return the units that are switched off one at a time: ranking, place in it, unit."""
-    lists = {name: subject.ranking("patches", name, SINGLES) for name in ("top", "specific")}
+    lists: dict[str, list[Unit]] = {
+        name: subject.ranking("patches", name, SINGLES) for name in LISTED
+    }
     for other in subject.others[:1]:
         lists["other_specific"] = other.units["patches", "specific"][:SINGLES]
     return [

@@ -19,6 +19,14 @@ def quote(error: BaseException | str) -> str:
     return words if len(words) <= LONGEST_QUOTE else words[: LONGEST_QUOTE - 1] + "…"
 
 
+def printable(name: object) -> str:
+    """Return a name on one line, whatever characters are in it: line breaks as their escapes."""
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(name)
+    )
+    return shown or "''"
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out, on a GPU or beside the CPU."""
     said = str(error)

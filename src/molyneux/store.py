@@ -14,13 +14,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from molyneux.errors import RunError
+from molyneux.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SCHEMA: Literal[1] = 1
 DEFAULT_PARENT = "molyneux-runs"
+MANIFEST = "manifest.json"
+PARTIAL = ".part"
 PACKAGES = ("molyneux", "torch", "transformers", "safetensors", "gguf", "numpy", "pillow", "HanTa")
 
 
@@ -49,7 +51,8 @@ class Run:
             out: the folder; `molyneux-runs/<time>` in the current folder if None.
 
         Raises:
-            RunError: the folder exists with something in it, or cannot be written.
+            UsageError: the folder exists with something in it.
+            RunError: it cannot be written.
         """
         with cls.writing():
             folder = _new_folder() if out is None else out
@@ -57,7 +60,7 @@ class Run:
             folder.mkdir(parents=True, exist_ok=True)
             run = cls(folder)
             run.write_json(
-                "manifest.json",
+                MANIFEST,
                 {
                     "schema": SCHEMA,
                     "kind": kind,
@@ -98,13 +101,22 @@ class Run:
 def require_free(folder: Path) -> None:
     """Refuse a folder that holds something, or a file in its place.
 
+    A manifest alone, of a run that was killed before it had anything, is nothing.
+
     Raises:
-        RunError: it does.
+        UsageError: it does.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunError(
+    if folder.is_dir():
+        holds = {path.name for path in folder.iterdir()} - {MANIFEST, f"{MANIFEST}{PARTIAL}"}
+    else:
+        holds = {folder.name} if folder.exists() or folder.is_symlink() else set()
+    if holds:
+        raise UsageError(
             f"{folder} already holds something and is not written over; give --out another folder"
         )
+    above = next(path for path in folder.absolute().parents if path.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"nothing can be written in {above}; give --out another folder")
 
 
 def write_at_once(path: Path, data: bytes) -> None:
@@ -113,7 +125,7 @@ def write_at_once(path: Path, data: bytes) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    partial = path.with_name(path.name + ".part")
+    partial = path.with_name(path.name + PARTIAL)
     try:
         with partial.open("wb") as file:
             file.write(data)

@@ -103,7 +103,7 @@ def test_a_run_is_never_written_over(tiny: Any, folder: Path, capsys: Any) -> No
     (folder / "run").mkdir()
     (folder / "run" / "mine.txt").write_text("mine")
     status, out, err = run(capsys, "explain", folder / "0.png", "--out", folder / "run")
-    assert status == 1
+    assert status == 2
     assert out == ""
     assert "already holds" in err
     assert [p.name for p in (folder / "run").iterdir()] == ["mine.txt"]

@@ -224,7 +224,7 @@ def test_a_run_that_an_earlier_version_began_goes_on_and_opens(
 def test_another_run_is_not_written_over(seeing: Any, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("years of work")
-    with pytest.raises(RunError, match="already holds something"):
+    with pytest.raises(UsageError, match="already holds something"):
         run(seeing, photos, tmp_path / "run")
 
 

@@ -134,7 +134,7 @@ def test_a_folder_that_is_taken_is_refused_first(run: Any, tmp_path: Path) -> No
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("mine")
     status, told = run("--language-model", "./nowhere")
-    assert (status, "run already holds something and is not written over" in told) == (1, True)
+    assert (status, "run already holds something and is not written over" in told) == (2, True)
     assert left_by(tmp_path / "run") == ["thesis.txt"]
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 from molyneux.adapters.encoder_families import ENCODER_FAMILIES
 from molyneux.checkpoints.hub import download_command, hub_answers, in_hub_cache
+from molyneux.checkpoints.sources import HUB_NAME
 from molyneux.checkpoints.weight_files import CONFIG, ONE_FILE, parts_of
 from molyneux.errors import WeightsError, quote
 from molyneux.vision.preprocessor_config import NESTED, PLAIN
 from molyneux.weights.fetch import Note
-
-_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def find_encoder_files(source: str | Path, note: Note, with_weights: bool) -> Path:
@@ -25,7 +23,7 @@ def find_encoder_files(source: str | Path, note: Note, with_weights: bool) -> Pa
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder
-    if isinstance(source, Path) or not _HUB_NAME.fullmatch(source):
+    if isinstance(source, Path) or not HUB_NAME.fullmatch(source):
         raise WeightsError(
             f"there is no folder {source}; give one that transformers' save_pretrained wrote, or "
             "a hub name such as facebook/dinov2-base"

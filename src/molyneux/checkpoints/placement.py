@@ -10,22 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from molyneux.checkpoints.place_names import DTYPE_NAMES, SPLIT, require_device, require_dtype
 from molyneux.errors import UsageError
 
 NAMES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-DEVICES = ("auto", "cpu", "cuda")
-SPLIT = "split"
-"""Asks for the layers to be spread over all GPUs, and the memory beside them, by accelerate."""
-DTYPES = {
-    "float32": torch.float32,
-    "fp32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "bf16": torch.bfloat16,
-    "float16": torch.float16,
-    "fp16": torch.float16,
-}
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, own) for name, own in DTYPE_NAMES.items()}
 
 
 def dtype_named(name: str) -> torch.dtype:
@@ -34,8 +25,7 @@ def dtype_named(name: str) -> torch.dtype:
     Raises:
         UsageError: the name is none of them.
     """
-    if name not in DTYPES:
-        raise UsageError(f"there is no dtype {name!r}; take one of {', '.join(DTYPES)}")
+    require_dtype(name)
     return DTYPES[name]
 
 
@@ -94,8 +84,7 @@ def place_named(name: str) -> Place:
     Raises:
         UsageError: the name is none, or there is no such GPU.
     """
-    if name not in (SPLIT, *DEVICES):
-        raise UsageError(f"there is no device {name!r}; take auto, cpu, cuda or split")
+    require_device(name)
     if name == SPLIT:
         return Place(device_named("auto"), split=True)
     return Place(device_named(name))

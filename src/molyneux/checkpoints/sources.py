@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from molyneux.checkpoints.hub import download_command, hub_answers
 from molyneux.checkpoints.weight_files import CONFIG, ONE_FILE, parts_of
-from molyneux.errors import MolyneuxError, WeightsError, quote
+from molyneux.errors import MolyneuxError, UsageError, WeightsError, quote
 from molyneux.weights.fetch import Note, quiet_progress_bars
 
 OTHER_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
@@ -36,6 +37,31 @@ def find_checkpoint(
         return folder, None, str(source)
     folder, gguf = _local(Path(source).expanduser())
     return folder, gguf, (gguf or folder.resolve()).name
+
+
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+
+
+def require_there(source: str | Path, *, what: str = "language model") -> None:
+    """Refuse a local source that is not there; a name on the hub is not looked for.
+
+    Args:
+        what: what it is of; encoders on the hub have a publisher in their names.
+
+    Raises:
+        UsageError: there is no such folder or file, or it holds no model.
+    """
+    if what == "encoder":
+        if not Path(source).expanduser().is_dir() and not HUB_NAME.fullmatch(str(source)):
+            raise UsageError(
+                f"there is no folder {source}; give one that transformers' save_pretrained wrote, "
+                "or a hub name such as facebook/dinov2-base"
+            )
+    elif _is_local(source):
+        try:
+            _local(Path(source).expanduser())
+        except WeightsError as error:
+            raise UsageError(str(error)) from error
 
 
 def _is_local(source: str | Path) -> bool:

@@ -23,6 +23,11 @@ def calibrate_bertscore(
     """Score the paper's text pairs with any backbone. Beside its own scores of them."""
     from dataclasses import asdict
 
+    from molyneux.checkpoints.sources import require_there
+
+    if model is not None:
+        require_there(model)
+    note("loading torch and the backbone")
     from molyneux.metrics.bertscore import load_backbone
     from molyneux.metrics.calibration import PAIRS, PAPER, calibrate_layer
 

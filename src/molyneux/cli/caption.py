@@ -6,26 +6,31 @@ from typing import Any
 
 from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
 from molyneux.cli.options import AsJson, Photos
-from molyneux.cli.output import note, show, show_json
+from molyneux.cli.output import complain, show, show_json
+from molyneux.cli.photos import gather_photos
+from molyneux.errors import PhotoError, printable
 
 
 @takes_model(*SEES)
 def caption(photos: Photos, model: ModelChoice, as_json: AsJson = False) -> int:
     """Caption photos. The language model behind a projection only ever read."""
-    from molyneux.errors import PhotoError
+    model.require_ready()
+    paths = gather_photos(photos)
+    model.begin()
     from molyneux.models.seeing_model import describe_model
     from molyneux.store import SCHEMA
 
     captioner = model.load()
     images: list[dict[str, Any]] = []
-    for path in photos:
+    for path in paths:
         try:
             images.append({"path": str(path), "caption": captioner.caption(path), "error": None})
         except PhotoError as error:
             images.append({"path": str(path), "caption": None, "error": str(error)})
-            note(f"molyneux: {error}")
+            complain(f"molyneux: {error}")
         if not as_json and images[-1]["error"] is None:
-            show(f"{path}: {images[-1]['caption']}" if len(photos) > 1 else images[-1]["caption"])
+            said = images[-1]["caption"]
+            show(said if photos == [str(path)] else f"{printable(path)}: {said}")
     if as_json:
         show_json({"schema": SCHEMA, "model": describe_model(captioner), "images": images})
     return int(any(image["error"] for image in images))

@@ -9,6 +9,7 @@ import typer
 
 from molyneux.cli.options import AsJson
 from molyneux.cli.output import show, show_json
+from molyneux.errors import UsageError
 
 if TYPE_CHECKING:
     from molyneux.data.catalogue import KnownSet
@@ -49,6 +50,8 @@ def data(
         return 0
     known = known_set(name)
     if path is not None:
+        if not path.is_dir():
+            raise UsageError(f"there is no folder {path}; name the copy of {known.name} to check")
         found = {"set": known.name, **check_copy(path, known.kind)}
         missing = _missing(known.has, found)
         if as_json:

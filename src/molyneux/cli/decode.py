@@ -30,14 +30,21 @@ def decode(
 ) -> int:
     """Decode units into tokens, or a word into units. Looks at weights alone."""
     from molyneux.errors import UsageError
+    from molyneux.neurons.unit_names import read_name
+
+    if bool(units) == (word is not None):
+        raise UsageError(
+            "decode takes either units (L12.u905 ...) or --word WORD; give one of them"
+        )
+    if word is not None and not word.strip():
+        raise UsageError("--word needs a word; give one, as in --word dog")
+    for name in units or ():
+        read_name(name)
+    model.begin(sees=False)
     from molyneux.neurons.decoding import decode_units, find_writers
     from molyneux.neurons.targets import require_tokens
     from molyneux.neurons.unit import parse_unit
 
-    if bool(units) == bool(word):
-        raise UsageError(
-            "decode takes either units (L12.u905 ...) or --word WORD; give one of them"
-        )
     language, decoding = model.load_language()
     rows: list[dict[str, Any]] = []
     if word:

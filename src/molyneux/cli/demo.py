@@ -10,6 +10,7 @@ from molyneux.cli.output import note, show, show_json
 @takes_model("preset")
 def demo(model: ModelChoice, out: Out = None, as_json: AsJson = False) -> int:
     """Explain the sample photos. Writes the page; fetches what the preset needs."""
+    model.begin()
     from pathlib import Path
 
     from molyneux.cli.explain import run_explanation, show_summary

@@ -74,9 +74,12 @@ def doctor(
         raise UsageError("the fixtures are GPT-J's; choose --preset gptj-beit, or its parts")
     if coco is not None and not fixtures:
         raise UsageError("--coco goes with --fixtures; give both")
+    if coco is not None and not coco.is_dir():
+        raise UsageError(f"there is no folder {coco}; give --coco COCO's folder of val2017")
     needed = [p for p in given.missing if p.part == "language model" or not fixtures]
     if needed or (coco is not None and given.missing):
         return _say_missing(given, as_json)
+    model.begin(sees=given.whole and not fixtures)
     return _check_fixtures(given, coco, as_json) if fixtures else _check_parts(given, as_json)
 
 

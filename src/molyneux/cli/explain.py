@@ -9,7 +9,9 @@ import typer
 
 from molyneux.cli.model_choice import COMPARES, ModelChoice, takes_model
 from molyneux.cli.options import AsJson, Out, Photos
-from molyneux.cli.output import note, show, show_json
+from molyneux.cli.output import complain, note, show, show_json
+from molyneux.cli.photos import gather_photos
+from molyneux.errors import printable
 
 if TYPE_CHECKING:
     from molyneux.explain.document import Document, Image, View
@@ -68,6 +70,13 @@ def explain(
 
     They are named, decoded, located and switched off, and the page is written.
     """
+    from molyneux.errors import UsageError
+
+    if any(not text.strip() for text in word or ()):
+        raise UsageError("--word needs a word; give one, as in --word dog")
+    model.require_ready()
+    paths = gather_photos(photos)
+    model.begin()
     from molyneux.explain.photo import Settings
     from molyneux.neurons.ablation import ablation_grid
     from molyneux.neurons.scorers import GradientActivation
@@ -90,7 +99,7 @@ def explain(
             "molyneux: no reference table for this model, target and site, so no specific "
             "ranking and no other photo as control; `molyneux reference` measures one"
         )
-    document = run_explanation(captioner, list(photos), settings, out)
+    document = run_explanation(captioner, paths, settings, out)
     if as_json:
         show_json(to_plain(document))
     else:
@@ -126,7 +135,8 @@ def run_explanation(
         left = elapsed / finished * (len(photos) - finished)
         said = f"error: {image.error}" if image.error else image.caption
         when = f"{elapsed:.0f} s, {left:.0f} s left"
-        note(f"[{finished}/{len(photos)}, {when}] {image.path}: {said}")
+        line = f"[{finished}/{len(photos)}, {when}] {printable(image.path)}: {said}"
+        (complain if image.error else note)(line)
 
     try:
         document = explain_photos(captioner, photos, settings, run, on_photo)
@@ -147,7 +157,7 @@ def show_summary(image: Image) -> None:
 
     if image.error:
         return
-    show(f"{image.path}: {image.caption}")
+    show(f"{printable(image.path)}: {image.caption}")
     if image.note:
         show(f"  {image.note}")
     for word in image.words:

@@ -102,6 +102,11 @@ class ModelChoice(choice.ModelChoice):
         typer.Option("--reference", help="Another reference table than the preset's."),
     ] = None
 
+    def begin(self, *, sees: bool = True) -> None:
+        """Refuse what is wrong, then say what is loaded: importing torch alone takes seconds."""
+        self.require_ready(sees=sees)
+        note(f"loading torch and {self.title}")
+
     def called(self, name: str) -> str:
         """Return an attribute as the option that gives it."""
         return f"--{name.replace('_', '-')}"

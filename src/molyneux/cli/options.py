@@ -7,12 +7,33 @@ from typing import Annotated
 
 import typer
 
-Photos = Annotated[list[Path], typer.Argument(help="Photos.", metavar="IMAGE", show_default=False)]
+Photos = Annotated[
+    list[str],
+    typer.Argument(
+        help="Photos, folders of photos, or - for their names on stdin, one a line.",
+        metavar="IMAGE",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 Preset = Annotated[str, typer.Option("--preset", help="Which parts; `molyneux models` lists them.")]
+
+
+def _require_free(path: Path | None) -> Path | None:
+    from molyneux.store import require_free
+
+    if path is not None:
+        require_free(path)
+    return path
+
+
 Out = Annotated[
     Path | None,
-    typer.Option("--out", help="Run folder; molyneux-runs/<time> here if not given."),
+    typer.Option(
+        "--out",
+        help="Run folder; molyneux-runs/<time> here if not given.",
+        callback=_require_free,
+    ),
 ]
 
 

@@ -8,7 +8,9 @@ import typer
 
 from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
 from molyneux.cli.options import AsJson, Photos
-from molyneux.cli.output import note, show, show_json
+from molyneux.cli.output import complain, show, show_json
+from molyneux.cli.photos import gather_photos
+from molyneux.errors import PhotoError, printable
 
 
 @takes_model(*SEES)
@@ -19,7 +21,9 @@ def prompts(
     as_json: AsJson = False,
 ) -> int:
     """Decode every image prompt into its nearest tokens. By cosine, beside random vectors."""
-    from molyneux.errors import PhotoError
+    model.require_ready()
+    paths = gather_photos(photos)
+    model.begin()
     from molyneux.models.seeing_model import describe_model
     from molyneux.neurons.lens import nearest_tokens, random_prompts
     from molyneux.store import SCHEMA
@@ -27,11 +31,11 @@ def prompts(
     captioner = model.load()
     language, grid = captioner.language_model, captioner.encoder.grid
     images: list[dict[str, Any]] = []
-    for path in photos:
+    for path in paths:
         try:
             seen = captioner.image_prompts([path])[0]
         except PhotoError as error:
-            note(f"molyneux: {error}")
+            complain(f"molyneux: {error}")
             images.append({"path": str(path), "patches": [], "error": str(error)})
             continue
         rows: list[dict[str, Any]] = [
@@ -42,7 +46,7 @@ def prompts(
         chance = sum(near.cosine[0] for near in control) / len(control)
         images.append({"path": str(path), "patches": rows, "random_cosine": chance, "error": None})
         if not as_json:
-            show(f"{path}")
+            show(printable(path))
             for row in rows:
                 tokens = " ".join(repr(token) for token in row["tokens"])
                 show(

@@ -10,7 +10,7 @@ import typer
 from molyneux.cli.data import Kind, Where
 from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
 from molyneux.cli.options import AsJson, Out
-from molyneux.cli.output import note, show, show_json
+from molyneux.cli.output import complain, note, show, show_json
 from molyneux.cli.progress import Bar
 
 
@@ -41,12 +41,15 @@ def reference(
 
     from molyneux.data.open import open_dataset
     from molyneux.data.selection import select
+
+    model.require_ready()
+    selection = select(open_dataset(data, kind=kind), where or [], images, seed)
+    model.begin()
     from molyneux.explain.measure_reference import measure_reference
     from molyneux.neurons.ablation import ablation_grid
     from molyneux.neurons.reference import MIN_PHOTOS, save_reference
     from molyneux.store import Run
 
-    selection = select(open_dataset(data, kind=kind), where or [], images, seed)
     captioner = model.load()
     if len(selection) < MIN_PHOTOS:
         note(f"molyneux: {len(selection)} photos; {MIN_PHOTOS} or more make a steadier table")
@@ -72,7 +75,7 @@ def reference(
         shutil.rmtree(run.folder, ignore_errors=True)
         raise
     for line in left_out:
-        note(f"left out: {line}")
+        complain(f"left out: {line}")
     summary: dict[str, Any] = {
         "reference": str(path),
         "photos": table.n_photos,

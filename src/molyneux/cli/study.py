@@ -11,7 +11,9 @@ import typer
 from molyneux.cli.data import Kind, Where
 from molyneux.cli.model_choice import COMPARES, ModelChoice, takes_model
 from molyneux.cli.options import AsJson
-from molyneux.cli.output import note, show, show_json
+from molyneux.cli.output import complain, note, show, show_json
+from molyneux.cli.progress import clock
+from molyneux.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +85,14 @@ def study(
     from molyneux.data.selection import select
     from molyneux.processes import is_first_process
     from molyneux.report import write_report
+
+    model.require_reference()
+    model.require_ready()
+    labelled = None
+    if selectivity is not None:
+        labelled = select(open_dataset(selectivity), selectivity_where or [], seed=seed)
+    selection = select(open_dataset(data, kind=kind), where or [], images, seed)
+    model.begin()
     from molyneux.studies.settings import StudySettings
     from molyneux.studies.study import run_study
 
@@ -96,12 +106,9 @@ def study(
         bertscore=bertscore,
         clip=clip,
     )
-    labelled = None
-    if selectivity is not None:
-        labelled = select(open_dataset(selectivity), selectivity_where or [], seed=seed)
     done = run_study(
         model,
-        select(open_dataset(data, kind=kind), where or [], images, seed),
+        selection,
         experiments,
         labelled=labelled,
         out=out,
@@ -137,8 +144,8 @@ def _say_bad(good: int, bad: list[tuple[str, str]]) -> None:
     if not bad:
         return
     for name, error in bad:
-        note(f"left out {name}: {error}")
-    note(
+        complain(f"left out {printable(name)}: {error}")
+    complain(
         f"molyneux: warning: {len(bad)} of {len(bad) + good} photos could "
         "not be read and were left out (above); --strict makes this an error"
     )
@@ -158,13 +165,8 @@ def progress_line() -> Callable[[Progress], None]:
         left = elapsed / (progress.done - progress.before) * (progress.total - progress.done)
         process = f" process {share.rank + 1}/{share.world}" if share.world > 1 else ""
         note(
-            f"[{progress.phase} {progress.done}/{progress.total}{process}, {_clock(elapsed)}, "
-            f"{_clock(left)} left] {progress.id}: {progress.said}"
+            f"[{progress.phase} {progress.done}/{progress.total}{process}, {clock(elapsed)}, "
+            f"{clock(left)} left] {printable(progress.id)}: {progress.said}"
         )
 
     return say
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"

@@ -117,6 +117,62 @@ class ModelChoice:
         own = chosen.decoding if self.language_model is None else DEFAULT_DECODING
         return model, asked or own
 
+    @property
+    def title(self) -> str:
+        """What it is, for those who wait for it."""
+        return str(self.vlm or self.language_model or self.preset or DEFAULT_PRESET)
+
+    def require_ready(self, *, sees: bool = True) -> None:
+        """Refuse what can be known to be wrong before torch is imported and weights are read.
+
+        Names and values, options that exclude one another, files that are not there. What is on
+        the hub is not looked for.
+
+        Args:
+            sees: whether photos will be shown; else a language model alone is wanted.
+
+        Raises:
+            UsageError: says what is wrong.
+            WeightsError: the preset's projection was not fetched yet; says what fetches it.
+        """
+        from molyneux.checkpoints.place_names import require_device, require_dtype
+        from molyneux.checkpoints.sources import require_there
+        from molyneux.models.presets import find_preset
+        from molyneux.models.prompt_text import require_image
+
+        if sees:
+            self.require_one()
+        else:
+            self.require_alternatives()
+        self._decoding()
+        require_dtype(self.dtype)
+        require_device(self.device)
+        if self.prompt is not None:
+            require_image(self.prompt, "{image}A picture of")
+        for source in (self.vlm, self.language_model):
+            if source is not None:
+                require_there(source)
+        if self.encoder is not None:
+            require_there(_without_random(self.encoder), what="encoder")
+        self._require_file("projection", "`molyneux train` writes one")
+        self._require_file("reference", "`molyneux reference` writes one")
+        if self.vlm is None and self.language_model is None:
+            chosen = find_preset(self.preset or DEFAULT_PRESET)
+            if sees and not chosen.gives_encoder:
+                from molyneux.models.parts import require_encoder
+
+                require_encoder(chosen, None)
+            if sees and self.projection is None:
+                chosen.projection_file()
+
+    def _require_file(self, name: str, advice: str) -> None:
+        from molyneux.errors import UsageError
+
+        path: Path | None = getattr(self, name)
+        if path is not None and not path.is_file():
+            what = "is a folder, not a file" if path.is_dir() else "is not there"
+            raise UsageError(f"{path} ({self.called(name)}) {what}; {advice}, {name}.safetensors")
+
     def require_one(self) -> None:
         """Refuse what does not name exactly one model, before anything is loaded.
 
@@ -224,3 +280,8 @@ class ModelChoice:
         place = place_named(self.device)
         where = {"device_map": "auto"} if place.split else {"device": str(place.device)}
         return {"dtype": str(dtype_named(self.dtype)).removeprefix("torch."), **where}
+
+
+def _without_random(encoder: str) -> str:
+    """Return the source of an encoder that may be asked for with random weights, a control."""
+    return encoder.removeprefix("random:").partition(" seed ")[0]

@@ -20,6 +20,7 @@ from molyneux.adapters.registry import find_vision_family, text_family
 from molyneux.adapters.vlm_families import IMAGE, TOKENS, VisionFamily
 from molyneux.errors import AdapterError, MolyneuxError, UsageError, is_out_of_memory, quote
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
+from molyneux.models.prompt_text import require_image
 from molyneux.models.seeing_model import Photo
 from molyneux.models.vlm_images import OwnEye
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
@@ -139,11 +140,7 @@ class VisionLanguageModel:
         _require_text(model, family)
         adapted = adapt(model, tokenizer, text_family(family, config), check=check)
         template = family.prompt if prompt is None else prompt
-        if template.count(IMAGE) != 1:
-            raise UsageError(
-                f"the prompt {template!r} must hold {IMAGE} once, where the image goes; write it "
-                f"as in {family.prompt!r}"
-            )
+        require_image(template, family.prompt)
         if centre is not None and family.view != "centre":
             raise UsageError(
                 f"{family.name} looks at photos in one size of its own; leave the size out"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 import torch
@@ -10,8 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from molyneux.errors import UsageError
-
-_NAME = re.compile(r"L(\d+)\.u(\d+)(-?)", re.IGNORECASE)
+from molyneux.neurons.unit_names import read_name
 
 
 class Unit(NamedTuple):
@@ -33,16 +31,14 @@ def parse_unit(name: str, n_layers: int, d_mlp: int) -> tuple[Unit, int]:
     Raises:
         UsageError: the name does not read as a unit, or the model has no such unit.
     """
-    match = _NAME.fullmatch(name.strip())
-    if not match:
-        raise UsageError(f"{name!r} is not a unit; write a layer and a unit, as in L12.u905")
-    unit = Unit(int(match[1]), int(match[2]))
+    layer, number, sign = read_name(name)
+    unit = Unit(layer, number)
     if unit.layer >= n_layers or unit.unit >= d_mlp:
         raise UsageError(
             f"there is no unit {unit}: this model has layers L0 to L{n_layers - 1} "
             f"and units u0 to u{d_mlp - 1}"
         )
-    return unit, -1 if match[3] else 1
+    return unit, sign
 
 
 def unit_mask(units: list[Unit], n_layers: int, d_mlp: int) -> Bool[Tensor, "layers d_mlp"]:

@@ -28,7 +28,7 @@ def require_usable(out: Path | None) -> None:
     """Refuse a folder in which no run can be begun or resumed, before anything is loaded.
 
     Raises:
-        RunError: it holds something else.
+        UsageError: it holds something else.
     """
     if out is not None and not _is_begun(out):
         require_free(out)
@@ -38,7 +38,8 @@ def open_training_run(out: Path | None) -> Run:
     """Return a new training run, or the one in `out` to be resumed.
 
     Raises:
-        RunError: the folder holds something else, or cannot be written.
+        UsageError: the folder holds something else.
+        RunError: it cannot be written.
     """
     if out is not None and _is_begun(out):
         return Run(out)

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float, Num, UInt8
 from PIL import Image, ImageOps
 
-from molyneux.errors import PhotoError
+from molyneux.errors import PhotoError, printable
 
 MAX_PIXELS = 100_000_000
 """The largest photo read, in pixels: width times height as the file's header gives them."""
@@ -58,7 +58,7 @@ def read_photo(path: str | os.PathLike[str] | Image.Image) -> Image.Image:
         _check_size(name, path.size)
         with _decoding(name):
             return _to_upright_rgb(name, path)
-    name = _printable(path)
+    name = printable(os.fsdecode(path))
     with _open_file(path) as file:
         with _decoding(name):
             photo = _identify(name, file)
@@ -96,14 +96,14 @@ def photo_sha256(path: str | os.PathLike[str] | Image.Image) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
         except OSError as error:
-            raise _unreadable(_printable(path), error) from error
+            raise _unreadable(printable(os.fsdecode(path)), error) from error
     return digest.hexdigest()
 
 
 @contextmanager
 def _open_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Yield the open file, non-empty and regular; anything else is a `PhotoError`."""
-    name = _printable(path)
+    name = printable(os.fsdecode(path))
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -298,15 +298,6 @@ def _why_unidentified(beginning: bytes) -> str:
 def _unreadable(name: str, error: Exception) -> PhotoError:
     reason = (error.strerror if isinstance(error, OSError) else None) or _one_line(error)
     return PhotoError(f"cannot read {name}: {reason}; check the name and the disk, or copy it")
-
-
-def _printable(path: str | os.PathLike[str]) -> str:
-    """Return the name as given, on one line whatever characters are in it."""
-    text = os.fsdecode(path)
-    shown = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
-    return shown or "''"
 
 
 def _one_line(error: Exception) -> str:

@@ -1,0 +1,129 @@
+"""Wrong calls: one line, exit status 2, and neither torch's models nor a folder for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_models import tiny_photos
+
+from molyneux.cli import main
+from molyneux.models.captioner import Captioner
+from molyneux.models.parts import Parts
+
+WRONG: list[tuple[str, str]] = [
+    ("calibrate-bertscore ./nowhere", "there is no nowhere"),
+    ("calibrate-bertscore --layer -1", "--layer"),
+    ("caption", "missing argument"),
+    ("caption gone.png", "there is no gone.png"),
+    ("caption 0.png gone.png", "there is no gone.png"),
+    ("caption empty", "no photos in empty"),
+    ("caption http://example.org/a.jpg", "nothing is fetched"),
+    ("caption 0.png --nonsense", "no such option"),
+    ("caption 0.png --preset nothing", "there is no preset"),
+    ("caption 0.png --preset gptj-clip", "which transformers does not have"),
+    ("caption 0.png --dtype int8", "no dtype 'int8'"),
+    ("caption 0.png --device tpu", "no device 'tpu'"),
+    ("caption 0.png --decoding nonsense", "no part 'nonsense'"),
+    ("caption 0.png --projection gone.safetensors", "gone.safetensors (--projection)"),
+    ("caption 0.png --projection empty", "is a folder, not a file"),
+    ("caption 0.png --language-model ./gone --encoder a/b --projection 0.png", "no gone"),
+    ("caption 0.png --language-model a/b --encoder gone --projection 0.png", "no folder gone"),
+    ("caption 0.png --vlm ./gone", "there is no gone"),
+    ("caption 0.png --vlm gpt2 --prompt plain", "must hold {image} once"),
+    ("caption 0.png --vlm gpt2 --preset gptj-beit", "brings its own language model"),
+    ("data nothing", "no data set is called"),
+    ("data coco ./gone", "there is no folder gone"),
+    ("decode", "give one of them"),
+    ("decode L0.u1 twelve", "'twelve' is not a unit"),
+    ("decode --word=", "--word needs a word"),
+    ("decode L0.u1 --language-model ./gone", "there is no gone"),
+    ("decode L0.u1 --top 0", "--top"),
+    ("demo --preset nothing", "there is no preset"),
+    ("demo --out full", "already holds something"),
+    ("doctor --dtype int8", "no dtype 'int8'"),
+    ("doctor --fixtures", "choose --preset gptj-beit"),
+    ("doctor --coco gone", "--coco goes with --fixtures"),
+    ("explain gone.png", "there is no gone.png"),
+    ("explain 0.png --word=", "--word needs a word"),
+    ("explain 0.png --out full", "already holds something"),
+    ("explain 0.png --out 0.png/run", "nothing can be written in"),
+    ("explain 0.png --reference gone.safetensors", "gone.safetensors (--reference)"),
+    ("explain 0.png --ablate some", "--ablate"),
+    ("explain 0.png --top none", "--top"),
+    ("models fetch nothing", "there is no preset"),
+    ("models fetch", "name the preset to fetch"),
+    ("models sell", "invalid value"),
+    ("prompts gone.png", "there is no gone.png"),
+    ("reference gone", "there is no gone"),
+    ("reference . --where split=gone", "no photo of"),
+    ("reference . --out full", "already holds something"),
+    ("report gone", "gone is not there"),
+    ("report 0.png", "is not a folder"),
+    ("runs gone", "gone is not a folder"),
+    ("study gone", "there is no gone"),
+    ("study . --experiments E9", "there is no experiment"),
+    ("study . --reference gone", "gone (--reference)"),
+    ("study . --preset gptj-beit --projection 0.png", "needs a reference table"),
+    ("table gone", "gone is not there"),
+    ("train . --recipe none", "there is no recipe"),
+    ("train . --device tpu", "no device 'tpu'"),
+    ("train . --out full", "already holds something"),
+    ("units gone", "gone is not there"),
+    ("nothing", "no such command"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a photo, an empty folder and one that holds something of the user's."""
+    for number, photo in enumerate(tiny_photos(2)):
+        photo.save(tmp_path / f"{number}.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+
+    def load(*arguments: object, **options: object) -> None:
+        raise AssertionError("something was loaded")
+
+    monkeypatch.setattr(Captioner, "load", load)
+    monkeypatch.setattr(Captioner, "from_sources", load)
+    monkeypatch.setattr(Parts, "load", load)
+    for name in (
+        "models.parts.load_language",
+        "models.parts.load_tokenizer",
+        "models.vlm_loading.load_vlm",
+        "metrics.bertscore.load_backbone",
+        "metrics.bertscore.load_bert_scorer",
+    ):
+        monkeypatch.setattr(f"molyneux.{name}", load)
+    return tmp_path
+
+
+def below(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+@pytest.mark.parametrize(("call", "said"), WRONG, ids=[call for call, _ in WRONG])
+def test_a_wrong_call_is_one_line_before_anything_is_loaded(
+    call: str, said: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = below(place)
+    status = main([*call.split(), "--quiet"])
+    out, err = capsys.readouterr()
+    assert (status, out) == (2, ""), err
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert err.startswith("molyneux: ")
+    assert below(place) == before
+
+
+def test_every_command_is_called_wrongly() -> None:
+    import typer
+
+    from molyneux.cli.app import app
+
+    group: Any = typer.main.get_command(app)
+    assert set(group.commands) <= {call.split()[0] for call, _ in WRONG}

@@ -52,7 +52,7 @@ def test_caption_json(tiny: Any, folder: Path, capsys: Any) -> None:
 
 def test_a_bad_photo_is_one_line_and_the_others_go_on(tiny: Any, folder: Path, capsys: Any) -> None:
     (folder / "bad.jpg").write_bytes(b"")
-    status, out, err = run(capsys, "caption", folder / "bad.jpg", folder / "1.png", "--json")
+    status, out, err = run(capsys, "-q", "caption", folder / "bad.jpg", folder / "1.png", "--json")
     assert status == 1
     images = json.loads(out)["images"]
     assert images[0]["caption"] is None
@@ -141,7 +141,7 @@ def test_a_full_disk_is_one_line(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("molyneux.store.os.fsync", full)
-    status, _, err = run(capsys, "explain", folder / "0.png", "--out", folder / "run")
+    status, _, err = run(capsys, "-q", "explain", folder / "0.png", "--out", folder / "run")
     assert status == 1
     assert len(err.strip().splitlines()) == 1
     assert "No space left" in err
@@ -177,7 +177,7 @@ def test_a_mistake_is_one_line(
 ) -> None:
     monkeypatch.chdir(folder)
     (folder / "0.png").rename(folder / "x.png")
-    status, out, err = run(capsys, *arguments)
+    status, out, err = run(capsys, *arguments, "--quiet")
     assert status == 2
     assert out == ""
     assert said in err

@@ -36,7 +36,8 @@ def adapt(
 
     Raises:
         AdapterError: the architecture has no row, the row does not fit the model, the weights
-            of the down projection are quantised, or the model overflows in its dtype.
+            of a down projection are quantised or are not all that it computes with (an adapter
+            beside them), or the model overflows in its dtype.
     """
     check = family is None if check is None else check
     family = family or find_family(model.config.model_type, model.config)
@@ -45,14 +46,34 @@ def adapt(
     adapted = LanguageModel(model, tokenizer, family)
     for layer in range(adapted.n_layers):
         adapted.preactivation(layer)
-        _require_ordinary(adapted.down_projection(layer), layer)
+        down = adapted.down_projection(layer)
+        _require_ordinary(down, layer)
+        _require_plain(down, f"layer {layer}'s down projection")
         adapted.norms_of_write(layer)
     adapted.norms_of_stream(0)
     adapted.optional("project_out")
+    _require_plain(model.get_output_embeddings(), "the head")
     adapted.require_width_of_head()
     if check:
         require_row(adapted)
     return adapted
+
+
+def _require_plain(module: nn.Module, called: str) -> None:
+    """Refuse a linear map that computes with more than its weight and bias.
+
+    Raises:
+        AdapterError: names what else it holds.
+    """
+    more = sorted({name for name, _ in module.named_parameters()} - {"weight", "bias"})
+    more += [name for name, _ in module.named_children() if name not in more]
+    if more:
+        listed = ", ".join(more[:3]) + (", …" if len(more) > 3 else "")
+        raise AdapterError(
+            f"{called} ({type(module).__name__}) computes with more than its weight and bias "
+            f"({listed}): units are read from the weight alone; merge adapters into the weights "
+            "(peft: `merge_and_unload()`), or make pruning and parametrisations permanent"
+        )
 
 
 def _require_ordinary(module: nn.Module, layer: int) -> None:

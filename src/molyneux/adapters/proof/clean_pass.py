@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.hooks import capture
+from molyneux.hooks import capture, edit
 
 EXACT = (torch.float32, torch.float64)
 
@@ -40,6 +40,7 @@ class CleanPass:
         stream: the residual stream after the layer.
         norms: by name, what went into each norm between the units and the head.
         head: what the head read.
+        maps: what went into every layer's down projection and into the head, and what came out.
     """
 
     layer: int
@@ -49,6 +50,10 @@ class CleanPass:
     stream: Float[Tensor, "1 pos stream"]
     norms: dict[str, Tensor]
     head: Float[Tensor, "1 pos d_model"] | None
+    maps: dict[int | str, tuple[Tensor, Tensor]]
+
+
+HEAD = "head"
 
 
 def norms_passed(model: LanguageModel, layer: int) -> dict[str, nn.Module]:
@@ -62,24 +67,33 @@ def pass_clean(
     model: LanguageModel, layer: int, embeddings: Float[Tensor, "1 pos d_model"]
 ) -> CleanPass:
     """Return what one undisturbed pass shows."""
-    own = {
-        "activation": model.down_projection(layer),
-        "head": model.model.get_output_embeddings(),
+    linear: dict[int | str, nn.Module] = {
+        n: model.down_projection(n) for n in range(model.n_layers)
     }
+    linear[HEAD] = model.model.get_output_embeddings()
     outputs = {"preactivation": model.preactivation(layer), "stream": model.layer(layer)}
+    made: dict[int | str, Tensor] = {}
+
+    def keep(key: int | str, output: Tensor) -> Tensor:
+        made[key] = output.clone()  # some blocks add to the module's output in place
+        return output
+
     with (
-        capture(own | norms_passed(model, layer)) as before,
+        capture(norms_passed(model, layer)) as norms,
         capture(outputs, at="output") as after,
+        capture(linear) as given,
+        edit(linear, keep, at="output"),
     ):
         model.run(inputs_embeds=embeddings)
     return CleanPass(
         layer,
         embeddings,
-        before.pop("activation", None),
+        given.get(layer),
         after.get("preactivation"),
         after["stream"],
-        head=before.pop("head", None),
-        norms=before,
+        norms,
+        given.get(HEAD),
+        {key: (given[key], output) for key, output in made.items()},
     )
 
 

@@ -9,12 +9,22 @@ from torch import Tensor
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.adapters.proof.clean_pass import Check, finiteness, pass_clean
 from molyneux.adapters.proof.norms import direction, scales, strongest
-from molyneux.adapters.proof.units import conservation, one_each, silencing
+from molyneux.adapters.proof.units import (
+    conservation,
+    conservation_everywhere,
+    head_conservation,
+    one_each,
+    silencing,
+)
 from molyneux.errors import AdapterError
 
 __all__ = ["Check", "prove", "require_row"]
 
 UNITS = "`down`, `rows_stored`, `gated`, `preactivation` and `preactivation_part`"
+UNLIKE = (
+    "something there is not what its weight says, as an adapter (LoRA) or a hook makes it: merge "
+    "adapters into the weights first (peft: `merge_and_unload()`)"
+)
 READING = "`final_norm`, `after_mlp_norm`, `stream_norms`, `norm_offset` and `project_out`"
 
 
@@ -41,9 +51,11 @@ def prove(model: LanguageModel, n_layers: int = 3, n_units: int = 8) -> list[Che
         return checks
     for layer, seen in passes.items():
         units = torch.randperm(model.d_mlp, generator=generator)[:n_units]
-        checks.append(conservation(model, seen))
+        checks.append(conservation(model, seen, layer))
         checks.append(one_each(model, seen, n_units))
         checks.append(silencing(model, layer, embeddings, units))
+    seen = next(reversed(passes.values()))
+    checks += [conservation_everywhere(model, seen), head_conservation(model, seen)]
     if not all(check.holds for check in checks):
         return checks  # the rest takes for granted that rows are the units' writes
     seen = passes.get(last) or pass_clean(model, last, embeddings)
@@ -54,11 +66,12 @@ def prove(model: LanguageModel, n_layers: int = 3, n_units: int = 8) -> list[Che
 
 @torch.no_grad()
 def require_row(model: LanguageModel) -> None:
-    """Prove the last layer in brief: three passes of four tokens, two of them with nudges.
+    """Prove the row in brief: three passes of four tokens, two of them with nudges.
 
-    The units' writes must sum to the MLP's output, each value of the pre-activation must make one
-    unit, and a small write by two units must move the head's output as their decoded directions
-    predict, through every norm between.
+    In every layer the units' writes must sum to the MLP's output, and the head's output must be
+    its weight times what it reads: adapters and hooks may sit anywhere. In the last layer, each
+    value of the pre-activation must make one unit, and a small write by two units must move the
+    head's output as their decoded directions predict, through every norm between.
 
     Raises:
         AdapterError: one of that does not hold, so the family's row does not describe this model;
@@ -70,18 +83,24 @@ def require_row(model: LanguageModel) -> None:
     if not finiteness(model, seen).holds:
         raise AdapterError(_not_finite(model))
     checks = (
-        (UNITS, lambda: conservation(model, seen)),
-        (UNITS, lambda: one_each(model, seen, n_units=2)),
-        (READING, lambda: direction(model, seen, strongest(model, last, 2))),
+        (_correct(UNITS), lambda: conservation(model, seen, last)),
+        (_correct(UNITS), lambda: one_each(model, seen, n_units=2)),
+        (UNLIKE, lambda: conservation_everywhere(model, seen)),
+        (UNLIKE, lambda: head_conservation(model, seen)),
+        (_correct(READING), lambda: direction(model, seen, strongest(model, last, 2))),
     )
-    for fields, check in checks:
+    for advice, check in checks:
         found = check()
         if not found.holds:
             raise AdapterError(
                 f"the row {model.family.name!r} does not describe this "
                 f"{type(model.model).__name__}: not true that {found.claim} ({found.measured}); "
-                f"correct {fields} of the row in molyneux.adapters.families"
+                f"{advice}"
             )
+
+
+def _correct(fields: str) -> str:
+    return f"correct {fields} of the row in molyneux.adapters.families"
 
 
 def _some_tokens(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from molyneux.adapters.language_model import LanguageModel, parameter_of
-from molyneux.adapters.proof.clean_pass import EXACT, Check, CleanPass, rounding
+from molyneux.adapters.proof.clean_pass import EXACT, HEAD, Check, CleanPass, rounding
 from molyneux.hooks import capture, edit
 
 # Pre-activations far to either side of zero. No activation function is a straight line over both;
@@ -16,29 +16,73 @@ HIGH, LOW = 8.0, -16.0
 
 
 @torch.no_grad()
-def conservation(model: LanguageModel, seen: CleanPass) -> Check:
-    """Check that activations times output rows, plus the bias, are the down projection's output."""
-    claim = f"layer {seen.layer}: the units' writes sum to the MLP's output"
-    if seen.activation is None:
+def conservation(model: LanguageModel, seen: CleanPass, layer: int) -> Check:
+    """Check that activations times output rows, plus the bias, are the down projection's output.
+
+    The output is what the layer is given, after adapters and hooks that change it.
+    """
+    claim = f"layer {layer}: the units' writes sum to the MLP's output"
+    if layer not in seen.maps:
         return Check(claim, False, "the down projection is never called as a module")
-    module = model.down_projection(seen.layer)
-    # Asked again rather than captured: some blocks add to the module's output in place.
-    output = module(seen.activation).float()
-    activation = seen.activation.float()
-    rows, stream = model.output_rows(seen.layer).shape, seen.stream.shape[-1]
-    if tuple(rows) != (activation.shape[-1], output.shape[-1]) or rows[1] != stream:
+    activation, output = seen.maps[layer]
+    rows, stream = model.output_rows(layer), seen.stream.shape[-1]
+    if tuple(rows.shape) != (activation.shape[-1], output.shape[-1]) or rows.shape[1] != stream:
         return Check(
             claim,
             False,
             f"{activation.shape[-1]} values go in and {output.shape[-1]} come out, the row reads "
-            f"the weight as {rows[0]} units of {rows[1]}, and the stream is {stream} wide",
+            f"the weight as {rows.shape[0]} units of {rows.shape[1]}, and the stream is {stream} "
+            "wide",
         )
-    written = activation.to(output.device) @ model.output_rows(seen.layer).float().to(output.device)
+    off = _off(model, activation, rows, model.down_projection(layer), output)
+    return Check(claim, off < rounding(model), f"largest difference {off:.1e} of the largest value")
+
+
+@torch.no_grad()
+def conservation_everywhere(model: LanguageModel, seen: CleanPass) -> Check:
+    """Check the same of every layer, in the one pass: the first where it does not hold, or all."""
+    width = model.d_mlp
+    for layer in range(model.n_layers):
+        check = conservation(model, seen, layer)
+        if not check.holds:
+            return check
+        own = model.output_rows(layer).shape[0]
+        if own != width:
+            claim = f"layer {layer}: it has as many units as layer 0"
+            return Check(claim, False, f"it has {own}, layer 0 has {width}")
+    return Check("every layer: the units' writes sum to the MLP's output", True, "one pass of all")
+
+
+@torch.no_grad()
+def head_conservation(model: LanguageModel, seen: CleanPass) -> Check:
+    """Check that the head's output is its weight times what it reads, plus its bias."""
+    claim = "the head's output is its weight times what it reads"
+    if HEAD not in seen.maps:
+        return Check(claim, False, "the head is never called as a module")
+    read, logits = seen.maps[HEAD]
+    columns = model.unembedding().T
+    if columns.shape[0] != read.shape[-1]:
+        return Check(claim, False, f"it reads {read.shape[-1]} values, its weight {len(columns)}")
+    off = _off(
+        model, read, columns, model.model.get_output_embeddings(), logits[..., : model.d_vocab]
+    )
+    return Check(claim, off < rounding(model), f"largest difference {off:.1e} of the largest value")
+
+
+def _off(
+    model: LanguageModel, given: Tensor, rows: Tensor, module: nn.Module, made: Tensor
+) -> float:
+    """Return how far given x rows + bias is from what a module made, as a part of the largest.
+
+    The product is in the weight's own precision: a copy in float32 of every layer's weights would
+    take longer than the pass itself.
+    """
+    product = (given.to(rows.device, rows.dtype) @ rows).float()
     bias = parameter_of(module, "bias")
     if bias is not None:
-        written = written + bias.float().to(written.device)
-    off = float((written - output).abs().max() / output.abs().max().clamp(min=1e-12))
-    return Check(claim, off < rounding(model), f"largest difference {off:.1e} of the largest value")
+        product = product + bias[: product.shape[-1]].float().to(product.device)
+    made = made.float().to(product.device)
+    return float((product - made).abs().max() / made.abs().max().clamp(min=1e-12))
 
 
 @torch.no_grad()

@@ -78,9 +78,10 @@ def test_positions_are_all_the_patches_or_given_ones(
         Intervention([FIRST], (0, 2), 0.0),
         Intervention([FIRST], (1,), each_patch),
         Intervention([FIRST], ()),
-        Intervention([FIRST], (3,)),  # beyond the prompt: nothing to change in this pass
     )
-    assert found == [CLEAN - 8, CLEAN - 12, CLEAN + 2 * 27, CLEAN, CLEAN]
+    assert found == [CLEAN - 8, CLEAN - 12, CLEAN + 2 * 27, CLEAN]
+    with pytest.raises(MolyneuxError, match="a position is from 0 to 2, not 3"):
+        logit(toy, prompt, Intervention([FIRST], (3,)))
 
 
 def test_what_an_earlier_layer_is_given_passes_on_to_later_ones(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from molyneux.adapters.families import Family
 from molyneux.adapters.language_model import LanguageModel, parameter_of
 from molyneux.adapters.proof.prove import require_row
 from molyneux.adapters.registry import find_family
+from molyneux.checks import is_a, true_or_false
 from molyneux.errors import AdapterError
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def adapt(
     *,
     check: bool | None = None,
 ) -> LanguageModel:
-    """Return the model with its family's row resolved, frozen and in evaluation mode.
+    """Return the model with its family's row resolved: frozen, in evaluation mode, with outputs
+    that have names.
 
     Args:
         family: another row than the one found by the configuration.
@@ -35,14 +37,24 @@ def adapt(
             one that is given is not: `molyneux.adapters.proof.prove.prove` tells all its faults.
 
     Raises:
+        UsageError: an argument is of another kind.
         AdapterError: the architecture has no row, the row does not fit the model, the weights
             of a down projection are quantised or are not all that it computes with (an adapter
             beside them), or the model overflows in its dtype.
     """
+    require_hugging_face(model, tokenizer)
+    if family is not None:
+        family = is_a("family", family, Family, "a row, as in adapt(model, tokenizer, Family(...))")
+    if check is not None:
+        check = true_or_false("check", check)
     check = family is None if check is None else check
     family = family or find_family(model.config.model_type, model.config)
     model.eval()
     model.requires_grad_(False)
+    for module in model.modules():
+        config: Any = getattr(module, "config", None)
+        if getattr(config, "return_dict", True) is False:
+            config.return_dict = True
     adapted = LanguageModel(model, tokenizer, family)
     for layer in range(adapted.n_layers):
         adapted.preactivation(layer)
@@ -57,6 +69,19 @@ def adapt(
     if check:
         require_row(adapted)
     return adapted
+
+
+def require_hugging_face(model: Any, tokenizer: Any) -> None:
+    """Refuse what is no model and tokenizer of transformers.
+
+    Raises:
+        UsageError: says which.
+    """
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    is_a("model", model, PreTrainedModel, "what AutoModelForCausalLM.from_pretrained gives")
+    example = "what AutoTokenizer.from_pretrained gives"
+    is_a("tokenizer", tokenizer, PreTrainedTokenizerBase, example)
 
 
 def _require_plain(module: nn.Module, called: str) -> None:

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from molyneux.adapters.families import require_row_of_text
+from molyneux.checks import whole_number
+
 
 @dataclass(frozen=True)
 class EncoderFamily:
@@ -52,6 +55,10 @@ class EncoderFamily:
     limits: str = ""
     example: str = ""
     example_mb: int = 0
+
+    def __post_init__(self) -> None:
+        require_row_of_text(self, ("name", "network", "processor", "output", "patch"))
+        whole_number("leading", self.leading, least=0)
 
     def n_leading(self, config: Any) -> int:
         """Return the number of tokens ahead of the patches for a network's configuration."""

@@ -10,6 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from molyneux.checks import several, text_of, true_or_false, whole_number
+
+
+def require_row_of_text(row: Any, texts: tuple[str, ...]) -> None:
+    """Refuse a row whose name, paths or `model_types` are not the texts that they should be.
+
+    Raises:
+        UsageError: says which.
+    """
+    for name in texts:
+        text_of(name, getattr(row, name), '"mlp.down_proj"')
+    for model_type in several("model_types", row.model_types, '("llama",)', least=1):
+        text_of("model_types", model_type, '("llama",)')
+
 
 @dataclass(frozen=True)
 class Family:
@@ -58,6 +72,17 @@ class Family:
     placeholders: str | None = None
     may_lack: tuple[str, ...] = ()
     where: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_row_of_text(self, ("name", "layers", "down", "preactivation"))
+        for flag in ("rows_stored", "gated"):
+            true_or_false(flag, getattr(self, flag))
+        for name in ("final_norm", "after_mlp_norm", "project_out", "placeholders"):
+            if getattr(self, name) is not None:
+                text_of(name, getattr(self, name), '"model.norm"')
+        which, parts = several("preactivation_part", self.preactivation_part, "(0, 2)", least=2)[:2]
+        parts = whole_number("the parts of preactivation_part", parts, least=1)
+        whole_number("the part in preactivation_part", which, least=0, below=parts)
 
 
 FAMILIES: list[Family] = [

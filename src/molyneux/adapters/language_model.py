@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from molyneux.adapters.families import Family
+from molyneux.checks import is_a, whole_number
 from molyneux.errors import AdapterError
 from molyneux.hooks import edit
 
@@ -115,6 +116,11 @@ class LanguageModel:
         return size
 
     @property
+    def n_embedded(self) -> int:
+        """Tokens that can be read: rows of the embedding, padding included."""
+        return int(self._embedding_table.shape[0])
+
+    @property
     def n_units(self) -> int:
         """Units in all layers."""
         return self.n_layers * self.d_mlp
@@ -157,16 +163,21 @@ class LanguageModel:
         return _at(self.model, path)
 
     def layer(self, layer: int) -> nn.Module:
-        """Return one layer (its output is the residual stream after it)."""
-        return self._layers[layer]
+        """Return one layer (its output is the residual stream after it).
+
+        Raises:
+            UsageError: there is none of this number; no negative one counts from the end.
+        """
+        layers = self._layers
+        return layers[whole_number("a layer", layer, least=0, below=len(layers))]
 
     def down_projection(self, layer: int) -> nn.Module:
         """Return the module whose input holds a layer's units."""
-        return _at(self._layers[layer], self.family.down)
+        return _at(self.layer(layer), self.family.down)
 
     def preactivation(self, layer: int) -> nn.Module:
         """Return the module whose output is the paper's Z, or holds it (`preactivation_in`)."""
-        return _at(self._layers[layer], self.family.preactivation)
+        return _at(self.layer(layer), self.family.preactivation)
 
     def preactivation_in(self, output: Float[Tensor, "*any d_out"]) -> Float[Tensor, "*any d_mlp"]:
         """Return the paper's Z out of the output of `preactivation`'s module."""
@@ -184,7 +195,7 @@ class LanguageModel:
     def norms_of_write(self, layer: int) -> list[nn.Module]:
         """Return the norms between a layer's MLP and the residual stream: none, or one."""
         path = self.family.after_mlp_norm
-        return [] if path is None else [_at(self._layers[layer], path)]
+        return [] if path is None else [_at(self.layer(layer), path)]
 
     def norms_of_stream(self, layer: int) -> list[nn.Module]:
         """Return the norms that the stream passes from a layer's MLP to the head, in order.
@@ -302,7 +313,12 @@ class LanguageModel:
         return embedded
 
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of a text, never with a special token added in silence."""
+        """Return the token ids of a text, never with a special token added in silence.
+
+        Raises:
+            UsageError: it is no text.
+        """
+        text = is_a("text", text, str, "one, as in ' dog'")
         ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
         return ids
 
@@ -311,10 +327,19 @@ class LanguageModel:
         return str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
 
     def token_text(self, token_id: int) -> str:
-        """Return one token as text, its leading space kept."""
+        """Return one token as text, its leading space kept.
+
+        Raises:
+            UsageError: the tokenizer has no such token.
+        """
+        token_id = whole_number("a token id", token_id, least=0, below=self._n_tokens)
         ahead, text = self._ahead
         both = self._plain([*ahead, token_id])
         return both[len(text) :] if both.startswith(text) else self._plain([token_id])
+
+    @cached_property
+    def _n_tokens(self) -> int:
+        return max(len(self.tokenizer), self.n_embedded)
 
     @cached_property
     def _ahead(self) -> tuple[list[int], str]:

@@ -10,6 +10,7 @@ from typing import Any
 from molyneux.adapters.encoder_families import ENCODER_FAMILIES, EncoderFamily
 from molyneux.adapters.families import FAMILIES, Family
 from molyneux.adapters.vlm_families import VISION_FAMILIES, VisionFamily
+from molyneux.checks import is_a
 from molyneux.errors import AdapterError
 
 LANGUAGE_MODEL, ENCODER, VISION_LANGUAGE = "language model", "encoder", "vision-language model"
@@ -42,8 +43,12 @@ def known_as_another(model_type: str, wanted: str) -> str | None:
 
 
 def register_family(family: Family) -> None:
-    """Make a family known; it takes precedence over rows already there."""
-    FAMILIES.insert(0, family)
+    """Make a family known; it takes precedence over rows already there.
+
+    Raises:
+        UsageError: it is no row of this kind.
+    """
+    FAMILIES.insert(0, is_a("family", family, Family, "a row, Family(...)"))
 
 
 def find_family(model_type: str, config: Any = None) -> Family:
@@ -93,8 +98,12 @@ def _how_to_register(model_type: str) -> str:
 
 
 def register_encoder_family(family: EncoderFamily) -> None:
-    """Make a family known; it takes precedence over rows already there."""
-    ENCODER_FAMILIES.insert(0, family)
+    """Make a family known; it takes precedence over rows already there.
+
+    Raises:
+        UsageError: it is no row of this kind.
+    """
+    ENCODER_FAMILIES.insert(0, is_a("family", family, EncoderFamily, "a row, EncoderFamily(...)"))
 
 
 def find_encoder_family(model_type: str) -> EncoderFamily:
@@ -119,8 +128,12 @@ def find_encoder_family(model_type: str) -> EncoderFamily:
 
 
 def register_vision_family(family: VisionFamily) -> None:
-    """Make a family known; it takes precedence over rows already there."""
-    VISION_FAMILIES.insert(0, family)
+    """Make a family known; it takes precedence over rows already there.
+
+    Raises:
+        UsageError: it is no row of this kind.
+    """
+    VISION_FAMILIES.insert(0, is_a("family", family, VisionFamily, "a row, VisionFamily(...)"))
 
 
 def find_vision_family(model_type: str, config: Any = None) -> VisionFamily:

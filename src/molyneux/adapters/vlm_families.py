@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from molyneux.adapters.families import require_row_of_text
 from molyneux.errors import AdapterError
 
 IMAGE = "{image}"
@@ -73,6 +74,7 @@ class VisionFamily:
     positions: str | None = None
 
     def __post_init__(self) -> None:
+        require_row_of_text(self, ("name", "text", "image", "prompt"))
         centre = self.view == "centre"
         claims = {
             f"`view` is {self.view!r}, none of {', '.join(get_args(View))}": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from molyneux.checks import is_a
 from molyneux.errors import UsageError
 
 DTYPE_NAMES = {
@@ -24,6 +25,7 @@ def require_dtype(name: str) -> None:
     Raises:
         UsageError: it names none.
     """
+    name = is_a("dtype", name, str, "a name, as float32")
     if name not in DTYPE_NAMES:
         raise UsageError(f"there is no dtype {name!r}; take one of {', '.join(DTYPE_NAMES)}")
 
@@ -34,5 +36,6 @@ def require_device(name: str) -> None:
     Raises:
         UsageError: it names none.
     """
+    name = is_a("device", name, str, "a name, as cpu")
     if name not in (SPLIT, *DEVICES):
         raise UsageError(f"there is no device {name!r}; take auto, cpu, cuda or split")

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from molyneux.checkpoints.place_names import DTYPE_NAMES, SPLIT, require_device, require_dtype
+from molyneux.checks import shown
 from molyneux.errors import UsageError
 
 NAMES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -100,6 +101,11 @@ def device_places(
     Raises:
         UsageError: these do not go together.
     """
+    if device is not None:
+        try:
+            torch.device(device)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise UsageError(f"there is no device {shown(device)}; take cpu or cuda") from error
     if device is not None and device_map is not None:
         raise UsageError("give a device or a device map, not both")
     if max_memory is not None and device_map is None:

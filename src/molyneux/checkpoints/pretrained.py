@@ -14,6 +14,7 @@ from typing import Any
 
 from molyneux.checkpoints.gguf_files import GgufFile, gguf_weights
 from molyneux.checkpoints.weight_files import require_all_layers, require_room_for
+from molyneux.checks import is_a
 from molyneux.errors import (
     AdapterError,
     MolyneuxError,
@@ -37,6 +38,7 @@ def require_precision(dtype: str) -> None:
     Raises:
         UsageError: it is none of `PRECISIONS`.
     """
+    dtype = is_a("dtype", dtype, str, "a name, as float32")
     if dtype not in PRECISIONS:
         raise UsageError(f"{dtype!r} is not a dtype to load in; choose {', '.join(PRECISIONS)}")
 

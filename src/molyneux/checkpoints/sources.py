@@ -9,6 +9,7 @@ from pathlib import Path
 
 from molyneux.checkpoints.hub import download_command, hub_answers
 from molyneux.checkpoints.weight_files import CONFIG, ONE_FILE, parts_of
+from molyneux.checks import path_of
 from molyneux.errors import MolyneuxError, UsageError, WeightsError, quote
 from molyneux.weights.fetch import Note, quiet_progress_bars
 
@@ -31,6 +32,7 @@ def find_checkpoint(
     Raises:
         WeightsError: there is none, or it cannot be fetched.
     """
+    path_of("a model", source)
     if not _is_local(source):
         folder = _from_hub(str(source), note, known, with_weights)
         require_no_adapter(folder)

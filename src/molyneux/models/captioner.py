@@ -14,12 +14,14 @@ from torch import Tensor
 from molyneux.adapters.adapt import adapt
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.checkpoints.placement import dtype_named, place_named
+from molyneux.checks import is_a, shown
+from molyneux.errors import UsageError
 from molyneux.models import DEFAULT_PRESET
 from molyneux.models.compatibility import require_patches, require_room, require_shown
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.parts import Parts, require_encoder
 from molyneux.models.presets import decoding_of, find_preset, published_with
-from molyneux.models.seeing_model import Photo
+from molyneux.models.seeing_model import Photo, as_photos
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.reference import Reference, load_reference
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels
@@ -205,9 +207,18 @@ class Captioner:
         """Return a captioner of any Hugging Face causal LM, any encoder and a projection.
 
         Raises:
+            UsageError: an argument is of another kind.
             AdapterError: the language model's family is not known.
             WeightsError: the projection has another shape.
         """
+        if not isinstance(encoder, ImageEncoder):
+            raise UsageError(
+                f"encoder takes an image encoder, not {shown(encoder)}; give what "
+                "load_encoder(source) returns, or an object with name, grid, d_features, "
+                "preprocessing and encode"
+            )
+        example = "what load_projection(path) returns"
+        projection = is_a("projection", projection, Projection, example)
         language_model = adapt(model, tokenizer)
         names = {
             "language_model": str(projection.provenance["language_model"]),
@@ -221,6 +232,7 @@ class Captioner:
         Raises:
             WeightsError: the table was measured on others.
         """
+        reference = is_a("reference", reference, Reference, "what load_reference(path) returns")
         usual = find_preset(self.preset).decoding if self.preset else DEFAULT_DECODING
         reference.require(
             {
@@ -244,7 +256,9 @@ class Captioner:
 
     def encode(self, photos: Sequence[Photo]) -> Float[Tensor, "photos patches feat"]:
         """Return the encoder's patch features of photos."""
-        return self.encoder.encode(prepare_pixels(self.encoder, [read_photo(p) for p in photos]))
+        return self.encoder.encode(
+            prepare_pixels(self.encoder, [read_photo(p) for p in as_photos(photos)])
+        )
 
     def image_prompts(self, photos: Sequence[Photo]) -> Float[Tensor, "photos patches d_model"]:
         """Return the input embedding that stands for each patch."""

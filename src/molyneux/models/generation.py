@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 
 from molyneux.adapters.language_model import LanguageModel, require_finite
+from molyneux.checks import whole_number
+from molyneux.neurons.checks import as_prompt
 from molyneux.vision.layout import ImagePrompt
 
 MAX_TOKENS = 20
@@ -32,8 +34,13 @@ def continue_greedily(
     Padding rows of the vocabulary are never chosen. Edits that are active act on every step.
 
     Raises:
+        UsageError: the prompt is of another model, or too long, or there are no tokens to write.
         AdapterError: the model overflows in its dtype.
     """
+    prompt = as_prompt(model, prompt, one_photo=False)
+    limit = getattr(model.model.config, "max_position_embeddings", None)
+    room = limit - prompt.n_positions + 2 if isinstance(limit, int) else None
+    max_tokens = whole_number("max_tokens", max_tokens, least=1, below=room)
     rows = len(prompt.embeddings)
     written: list[list[int]] = [[] for _ in range(rows)]
     open_rows = set(range(rows))

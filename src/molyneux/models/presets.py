@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from molyneux.checks import is_a, shown
 from molyneux.errors import UsageError, WeightsError
 from molyneux.models import DEFAULT_PRESET
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
@@ -239,11 +240,12 @@ def find_preset(name: str) -> Preset:
     Raises:
         UsageError: there is none; the message names those that are near, or all.
     """
+    name = is_a("preset", name, str, "a name that `molyneux models` lists")
     if name in PRESETS:
         return PRESETS[name]
     near = difflib.get_close_matches(name.lower(), PRESETS, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(PRESETS)};"
-    raise UsageError(f"there is no preset {name!r}; {hint} `molyneux models` lists them")
+    raise UsageError(f"there is no preset {shown(name)}; {hint} `molyneux models` lists them")
 
 
 def decoding_of(provenance: Mapping[str, Any]) -> Decoding:

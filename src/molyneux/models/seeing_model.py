@@ -12,6 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
+from molyneux.checks import several, shown
+from molyneux.errors import UsageError
 from molyneux.models.generation import MAX_TOKENS
 from molyneux.neurons.decoding_rule import Decoding
 from molyneux.neurons.reference import Reference
@@ -133,6 +135,17 @@ class SeeingModel(Protocol):
     def caption(self, photo: Photo) -> str:
         """Return the greedy caption of one photo, without the prompt's text."""
         ...
+
+
+def as_photos(photos: Any) -> list[Photo]:
+    """Return photos, at least one; a path or one photo's pixels are no list.
+
+    Raises:
+        UsageError: it is no list, or an empty one.
+    """
+    if getattr(photos, "ndim", 4) < 4:  # the pixels of one photo, whose rows are no photos
+        raise UsageError(f"photos takes a list, not {shown(photos)}; give one, as in [photo]")
+    return several("photos", photos, "['photo.jpg']", least=1)
 
 
 def describe_model(captioner: SeeingModel) -> dict[str, Any]:

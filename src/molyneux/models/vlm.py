@@ -14,14 +14,15 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from molyneux.adapters.adapt import adapt
+from molyneux.adapters.adapt import adapt, require_hugging_face
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.adapters.registry import find_vision_family, text_family
 from molyneux.adapters.vlm_families import IMAGE, TOKENS, VisionFamily
+from molyneux.checks import is_a
 from molyneux.errors import AdapterError, MolyneuxError, UsageError, is_out_of_memory, quote
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.prompt_text import require_image
-from molyneux.models.seeing_model import Photo
+from molyneux.models.seeing_model import Photo, as_photos
 from molyneux.models.vlm_images import OwnEye
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.reference import Reference
@@ -133,8 +134,12 @@ class VisionLanguageModel:
         Raises:
             AdapterError: the family is not known, or its row does not fit the model, or the
                 image processor does not.
-            UsageError: the prompt has no place for the image, or more than one.
+            UsageError: an argument is of another kind; or the prompt has no place for the image,
+                or more than one.
         """
+        require_hugging_face(model, tokenizer)
+        if prompt is not None:
+            prompt = is_a("prompt", prompt, str, f"one, as in '{IMAGE}A picture of'")
         config = model.config
         family = find_vision_family(config.model_type, config)
         _require_text(model, family)
@@ -182,6 +187,7 @@ class VisionLanguageModel:
         Raises:
             WeightsError: the table was measured on another model, or with another prompt.
         """
+        reference = is_a("reference", reference, Reference, "what load_reference(path) returns")
         digest = self.projection.hash()
         weights = {"projection": digest} if digest else self.names
         reference.require(
@@ -224,7 +230,7 @@ class VisionLanguageModel:
             PhotoError: a photo cannot be read.
             UsageError: the photos' prompts differ in length, as tiles make them.
         """
-        seen = [self._see_one(photo) for photo in photos]
+        seen = [self._see_one(photo) for photo in as_photos(photos)]
         lengths = {prompt.n_positions for prompt in seen}
         if len(lengths) != 1:
             raise UsageError(
@@ -314,7 +320,7 @@ class VisionLanguageModel:
 
     def caption_all(self, photos: Sequence[Photo]) -> list[str]:
         """Return the greedy captions of several photos, one after another."""
-        return [self.caption(photo) for photo in photos]
+        return [self.caption(photo) for photo in as_photos(photos)]
 
 
 def _require_text(model: PreTrainedModel, family: VisionFamily) -> None:

@@ -16,8 +16,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel, require_finite
+from molyneux.checks import is_a, number, one_of, several, shown, whole_number
 from molyneux.errors import UsageError
 from molyneux.hooks import edit
+from molyneux.neurons.checks import as_model, as_prompt, as_sets, as_token, as_units
 from molyneux.neurons.unit import Unit, unit_mask
 from molyneux.vision.layout import ImagePrompt
 
@@ -45,6 +47,9 @@ class Scaled:
 
     factor: float
 
+    def __post_init__(self) -> None:
+        number("factor", self.factor, "a number, as 0.5")
+
 
 Value = float | Scaled | Literal["mean"] | Tensor
 
@@ -65,20 +70,17 @@ class Intervention:
         UsageError: positions or value are none of these.
     """
 
-    units: Sequence[Unit] | Bool[Tensor, "layers d_mlp"]
+    units: Sequence[Unit | str] | Bool[Tensor, "layers d_mlp"]
     positions: Positions | tuple[int, ...] = "all"
     value: Value = 0.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.positions, str) and self.positions not in get_args(Positions):
-            raise UsageError(
-                f"there are no positions {self.positions!r}; give all, patches or their numbers"
-            )
-        if isinstance(self.value, str) and self.value != "mean":
-            raise UsageError(
-                f"units cannot be given {self.value!r}; give a number, mean, Scaled(...) or a "
-                "tensor"
-            )
+        if not isinstance(self.positions, tuple):
+            one_of("positions", self.positions, (*get_args(Positions), (0, 7)))
+        for position in self.positions if isinstance(self.positions, tuple) else ():
+            whole_number("a position", position, least=0)
+        if not isinstance(self.value, Tensor | Scaled) and self.value != "mean":
+            number("value", self.value, "a number, 'mean', Scaled(...) or a tensor")
         if isinstance(self.value, Tensor) and self.value.dim() != 2:
             if self.value.dim() != 3:
                 raise UsageError(
@@ -89,10 +91,20 @@ class Intervention:
                 raise UsageError("values of each patch go with the patches; give positions=patches")
 
     def mask(self, model: LanguageModel) -> Bool[Tensor, "layers d_mlp"]:
-        """Return a table that is True for the units."""
-        if isinstance(self.units, Tensor):
-            return self.units
-        return unit_mask(list(self.units), model.n_layers, model.d_mlp)
+        """Return a table that is True for the units.
+
+        Raises:
+            UsageError: the model has no such unit, or the table is of another model's.
+        """
+        if not isinstance(self.units, Tensor):
+            return unit_mask(as_units(model, self.units), model.n_layers, model.d_mlp)
+        size = (model.n_layers, model.d_mlp)
+        if self.units.dtype != torch.bool or tuple(self.units.shape) != size:
+            raise UsageError(
+                f"units takes a list, or {size[0]} x {size[1]} truth values, not "
+                f"{shown(self.units)}"
+            )
+        return self.units
 
     def places(self, n_positions: int, patches: slice) -> slice | list[int] | None:
         """Return where a pass over some positions is changed; None if it is left alone.
@@ -184,10 +196,20 @@ def intervened_logits(
     vocabulary are included.
 
     Raises:
+        UsageError: there is no intervention; the model has no such unit, or the prompt no such
+            position; or it holds more than one photo.
         AdapterError: the model overflows in its dtype.
     """
+    prompt = as_prompt(as_model(model), prompt)
+    chosen = several("interventions", interventions, "[Intervention(['L12.u905'])]", least=1)
+    for one in chosen:
+        is_a("interventions", one, Intervention, "a list, as [Intervention(['L12.u905'])]")
+        for position in one.positions if isinstance(one.positions, tuple) else ():
+            whole_number("a position", position, least=0, below=prompt.n_positions)
+        if isinstance(one.value, Tensor):
+            _require_values(model, prompt, one.value)
     rows: list[Tensor] = []
-    for part in batches(interventions, prompt.n_positions):
+    for part in batches(chosen, prompt.n_positions):
         with intervened(model, part, prompt.patches):
             output = model.read(prompt.repeated(len(part)), keep=1)
         rows.append(output.logits[:, -1].float().cpu())
@@ -196,30 +218,49 @@ def intervened_logits(
     return found
 
 
+def _require_values(model: LanguageModel, prompt: ImagePrompt, value: Tensor) -> None:
+    patches = prompt.patches.stop - prompt.patches.start
+    sizes = ((model.n_layers, model.d_mlp), (model.n_layers, patches, model.d_mlp))
+    if tuple(value.shape) not in sizes or not value.is_floating_point():
+        raise UsageError(
+            f"value takes a tensor of {sizes[0]} or {sizes[1]} numbers, layers, (patches,) and "
+            f"units, not {shown(value)}"
+        )
+
+
 def ablated_logits(
     model: LanguageModel,
     prompt: ImagePrompt,
-    sets: Sequence[Sequence[Unit]],
+    sets: Sequence[Sequence[Unit | str]],
     *,
     positions: Positions = "all",
 ) -> Float[Tensor, "sets vocab"]:
     """Return the next token's logits with each set of units at zero (`intervened_logits`).
 
     An empty set gives the intact model's.
+
+    Raises:
+        UsageError: there is no set, a unit that the model does not have, or more than one photo.
+        AdapterError: the model overflows in its dtype.
     """
-    return intervened_logits(model, prompt, [Intervention(units, positions) for units in sets])
+    chosen = as_sets(as_model(model), sets)
+    return intervened_logits(model, prompt, [Intervention(units, positions) for units in chosen])
 
 
 def ablate_units(
     model: LanguageModel,
     prompt: ImagePrompt,
-    sets: Sequence[Sequence[Unit]],
+    sets: Sequence[Sequence[Unit | str]],
     *,
     positions: Positions = "all",
 ) -> Float[Tensor, "sets d_vocab"]:
     """Return the log-probabilities (nats) of the next token with each set of units at zero.
 
     As `ablated_logits`, normalised over the whole vocabulary.
+
+    Raises:
+        UsageError: there is no set, a unit that the model does not have, or more than one photo.
+        AdapterError: the model overflows in its dtype.
     """
     logits = ablated_logits(model, prompt, sets, positions=positions)
     return logits.log_softmax(dim=-1)[:, : model.d_vocab]
@@ -254,7 +295,11 @@ def exact_effects(
     """Return y(clean) - y(unit zeroed) in logits, for each unit by itself.
 
     What a unit's `total` predicts to first order.
+
+    Raises:
+        UsageError: the model has no such unit or token, or the prompt more than one photo.
     """
-    sets = [[], *([unit] for unit in units)]
+    token_id = as_token(as_model(model), token_id)
+    sets = [[], *([unit] for unit in as_units(model, units))]
     logits = ablated_logits(model, prompt, sets, positions=positions)[:, token_id]
     return logits[0] - logits[1:]

@@ -12,15 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel, require_finite
+from molyneux.checks import one_of, whole_number
 from molyneux.errors import UsageError
 from molyneux.hooks import capture
+from molyneux.neurons.checks import (
+    as_model,
+    as_patches,
+    as_prompt,
+    as_targets,
+    require_gradients,
+)
 from molyneux.neurons.offloading import weights_by_reference
 from molyneux.vision.layout import ImagePrompt
 
@@ -38,6 +46,10 @@ class Target:
 
     token_id: int
     position: int
+
+    def __post_init__(self) -> None:
+        for name in ("token_id", "position"):
+            whole_number(f"a target's {name}", getattr(self, name), least=0)
 
 
 @dataclass(frozen=True)
@@ -194,7 +206,8 @@ def attribute_units(
             attribution with all other patches as `patches`, without another pass.
 
     Raises:
-        UsageError: there is no target, or the prompt holds more than one photo.
+        UsageError: there is no target, one that the model or prompt does not have, more than one
+            photo, or the model was loaded under `torch.inference_mode()`.
         AdapterError: the model overflows in its dtype.
     """
     return from_products(
@@ -233,19 +246,36 @@ def from_products(
         patches: as for `attribute_units`, and `sinks`.
 
     Raises:
-        UsageError: there is no target, or the prompt holds more than one photo.
+        UsageError: there is no target, one that the model or prompt does not have, more than one
+            photo, or the model was loaded under `torch.inference_mode()`.
         AdapterError: the model, or the product, overflows in the model's dtype.
     """
-    if not targets or len(prompt.embeddings) != 1:
-        raise UsageError("attribution takes one photo and at least one target token")
+    model = as_model(model)
+    prompt = as_prompt(model, prompt)
+    targets = as_targets(model, prompt, targets)
+    if of is not None:
+        one_of("of", of, get_args(Objective))
+    one_of("site", site, get_args(Site))
+    patches, sinks = (
+        as_patches(name, mask, prompt) for name, mask in (("patches", patches), ("sinks", sinks))
+    )
+    if of is not None:
+        require_gradients(model)
     layers = range(model.n_layers)
     down = capture({layer: model.down_projection(layer) for layer in layers}, at="input")
     before = capture(
         {layer: model.preactivation(layer) for layer in layers if site == "preactivation"},
         at="output",
     )
-    embeddings = prompt.embeddings.detach().requires_grad_(of is not None)
-    with torch.set_grad_enabled(of is not None), down as written, before as preactivation:
+    with (
+        torch.inference_mode(False),  # of the caller: it allows no gradients
+        torch.set_grad_enabled(of is not None),
+        down as written,
+        before as preactivation,
+    ):
+        embeddings = prompt.embeddings.detach()
+        embeddings = embeddings.clone() if embeddings.is_inference() else embeddings
+        embeddings.requires_grad_(of is not None)
         first = min(target.position for target in targets)
         with weights_by_reference(model.model):
             output = model.read(

@@ -16,6 +16,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
+from molyneux.checks import true_or_false, whole_number
+from molyneux.neurons.checks import as_model, as_signed_units, as_token
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.unit import Unit
 from molyneux.words.dictionary import NEEDED, TOP, is_word
@@ -89,7 +91,7 @@ def unit_logits(
 @torch.no_grad()
 def decode_units(
     model: LanguageModel,
-    units: Sequence[Unit],
+    units: Sequence[Unit | str],
     signs: Sequence[int] | None = None,
     *,
     top: int = 10,
@@ -99,10 +101,18 @@ def decode_units(
     """Return each unit's `top` tokens; a sign of 0 or None is read as positive.
 
     Args:
+        units: units or their names; `L12.u905-` is the negative direction of L12.u905.
+        signs: of each unit's activation, where names do not say it.
         final_norm: whether the scale of the final norm takes part.
         bias: whether the head's bias is added, where it has one.
+
+    Raises:
+        UsageError: the model has no such unit, or there are not as many signs as units.
     """
-    signs = [1] * len(units) if signs is None else [sign or 1 for sign in signs]
+    signed = as_signed_units(as_model(model), units, signs)
+    chosen, ways = [unit for unit, _ in signed], [sign for _, sign in signed]
+    top = whole_number("top", top, least=1)
+    final_norm, bias = true_or_false("final_norm", final_norm), true_or_false("bias", bias)
     decoded: list[Decoded] = []
     texts: dict[int, str] = {}
 
@@ -113,13 +123,13 @@ def decode_units(
         return [texts[token] for token in tokens]
 
     unembedding = model.unembedding().float()
-    for start in range(0, len(units), CHUNK):
+    for start in range(0, len(chosen), CHUNK):
         part = slice(start, start + CHUNK)
-        logits = unit_logits(model, units[part], signs[part], final_norm, bias, unembedding)
+        logits = unit_logits(model, chosen[part], ways[part], final_norm, bias, unembedding)
         top = min(top, logits.shape[1])
         raised = logits.topk(top, dim=1).indices.tolist()
         lowered = logits.topk(top, dim=1, largest=False).indices.tolist()
-        for unit, sign, high, low in zip(units[part], signs[part], raised, lowered, strict=True):
+        for unit, sign, high, low in zip(chosen[part], ways[part], raised, lowered, strict=True):
             decoded.append(Decoded(unit, sign, read(high), read(low)))
     return decoded
 
@@ -153,7 +163,12 @@ def find_writers(
     Ranking the token for every unit takes units x vocabulary products. The token's logit,
     standardised over the vocabulary by its exact mean and deviation, costs d_model^2 a unit
     instead; the 2,000 highest by it are then ranked exactly.
+
+    Raises:
+        UsageError: the vocabulary has no such token.
     """
+    token_id = as_token(as_model(model), token_id)
+    top, final_norm = whole_number("top", top, least=1), true_or_false("final_norm", final_norm)
     unembedding = model.unembedding().float()
     mean = unembedding.mean(dim=0)
     centred = unembedding - mean

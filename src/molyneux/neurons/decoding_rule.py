@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from molyneux.checks import is_a, true_or_false
 from molyneux.errors import UsageError
 
 PLAIN = "plain"
@@ -24,6 +25,10 @@ class Decoding:
     bias: bool = False
     written: bool = True
 
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            true_or_false(part.name, getattr(self, part.name))
+
     def __str__(self) -> str:
         return ",".join(f.name for f in fields(self) if getattr(self, f.name)) or PLAIN
 
@@ -34,6 +39,7 @@ class Decoding:
         Raises:
             UsageError: it names something else.
         """
+        text = is_a("decoding", text, str, "one, as in 'final_norm,written'")
         known = [field.name for field in fields(cls)]
         asked = [] if text.strip() == PLAIN else [part.strip() for part in text.split(",")]
         unknown = [part for part in asked if part not in known]

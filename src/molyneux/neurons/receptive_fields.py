@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from molyneux.checks import is_a, shown
 from molyneux.errors import UsageError
+from molyneux.neurons.checks import signed_units
 from molyneux.neurons.unit import Unit
 from molyneux.vision.encoder import PatchGrid
 
@@ -23,22 +24,34 @@ NO_GRID = "the encoder has no patch grid: one vector stands for the whole photo"
 
 def receptive_fields(
     activation: Float[Tensor, "layers patches d_mlp"],
-    units: Sequence[Unit],
+    units: Sequence[Unit | str],
     signs: Sequence[int],
     grid: PatchGrid,
 ) -> Float[Tensor, "units rows columns"]:
     """Return each unit's activation x sign over the patch grid, in activation units.
 
     Raises:
-        UsageError: the encoder has no patch grid, so that no unit looks anywhere.
+        UsageError: the encoder has no patch grid, so that no unit looks anywhere; there is no such
+            unit; or there are not as many signs as units.
     """
+    example = "attribution.activation, with captioner.encoder.grid"
+    activation = is_a("activation", activation, Tensor, example)
+    grid = is_a("grid", grid, PatchGrid, "captioner.encoder.grid")
     if not grid.has_patches:
         raise UsageError(
             f"{NO_GRID}, so where a unit looks cannot be mapped; choose an encoder with patches"
         )
-    maps = torch.stack([activation[unit.layer, :, unit.unit] for unit in units])
-    signed = maps * maps.new_tensor([[sign or 1] for sign in signs])
-    return signed.reshape(len(units), grid.rows, grid.columns)
+    if activation.dim() != 3 or activation.shape[1] != grid.n_patches:
+        raise UsageError(
+            f"activation takes layers x {grid.n_patches} patches x units, not {shown(activation)}; "
+            f"give {example}"
+        )
+    signed = signed_units(activation.shape[0], activation.shape[2], units, signs)
+    layers, numbers = [unit.layer for unit, _ in signed], [unit.unit for unit, _ in signed]
+    if not signed:
+        return activation.new_zeros(0, grid.rows, grid.columns)
+    maps = activation[layers, :, numbers] * activation.new_tensor([[s] for _, s in signed])
+    return maps.reshape(len(signed), grid.rows, grid.columns)
 
 
 def set_field(fields: Float[Tensor, "units rows columns"]) -> Float[Tensor, "rows columns"]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.hooks import capture
+from molyneux.neurons.checks import as_model, as_prompt
 from molyneux.vision.layout import ImagePrompt
 
 FACTOR = 10.0
@@ -18,6 +19,8 @@ def patch_norms(
     model: LanguageModel, prompt: ImagePrompt
 ) -> Float[Tensor, "photos layers patches"]:
     """Return the norm of the residual stream after every layer at every patch."""
+    model = as_model(model)
+    prompt = as_prompt(model, prompt, one_photo=False)
     layers = {layer: model.layer(layer) for layer in range(model.n_layers)}
     with capture(layers, at="output") as seen:
         model.read(prompt, keep=1)

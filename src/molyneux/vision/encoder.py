@@ -143,7 +143,7 @@ class Preprocessing:
         raw = torch.frombuffer(bytearray(crop.tobytes()), dtype=torch.uint8)
         scaled = (raw.double() * self.rescale).float() + self.offset
         pixels = scaled.reshape(crop.height, crop.width, 3).permute(2, 0, 1)
-        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+        mean, std = (torch.tensor(of, dtype=torch.float32) for of in (self.mean, self.std))
         return (pixels - mean[:, None, None]) / std[:, None, None]
 
 

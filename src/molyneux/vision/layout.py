@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel, is_token
-from molyneux.errors import WeightsError
+from molyneux.checks import is_a, several, shown, whole_number
+from molyneux.errors import UsageError, WeightsError
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,31 @@ class ImagePrompt:
     patches: slice
     beside: Mapping[str, Beside] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        embeddings = is_a("embeddings", self.embeddings, Tensor, "photos x positions x width")
+        if embeddings.dim() != 3:
+            raise UsageError(
+                f"embeddings are photos x positions x width, not {shown(embeddings)}; "
+                "give a dimension for each"
+            )
+        at = is_a("patches", self.patches, slice, "slice(start, stop)")
+        for end in (at.start, at.stop):
+            whole_number("an end of patches", end, least=0, below=embeddings.shape[1] + 1)
+
     @property
     def n_positions(self) -> int:
         """Length of the sequence."""
         return int(self.embeddings.shape[1])
 
     def followed_by(self, model: LanguageModel, token_ids: list[int]) -> ImagePrompt:
-        """Return the prompt with tokens appended to every photo."""
+        """Return the prompt with tokens appended to every photo.
+
+        Raises:
+            UsageError: the model has no such token.
+        """
+        token_ids = several("token_ids", token_ids, "[12, 7]")
+        for token in token_ids:
+            whole_number("a token id", token, least=0, below=model.n_embedded)
         if not token_ids:
             return self
         tokens = model.embed(torch.tensor(token_ids)).to(self.embeddings.dtype)
@@ -99,13 +118,25 @@ class ImagePrompt:
         return ImagePrompt(torch.cat([self.embeddings, repeated], dim=1), self.patches, beside)
 
     def photo(self, index: int) -> ImagePrompt:
-        """Return the prompt of one photo, as a batch of one."""
+        """Return the prompt of one photo, as a batch of one.
+
+        Raises:
+            UsageError: there is no photo of this number.
+        """
+        index = whole_number("a photo's number", index, least=0, below=len(self.embeddings))
         chosen = slice(index, index + 1)
         beside = {name: one.photos(chosen) for name, one in self.beside.items()}
         return ImagePrompt(self.embeddings[chosen], self.patches, beside)
 
     def repeated(self, n: int) -> ImagePrompt:
-        """Return the prompt of one photo as a batch of `n` equal rows."""
+        """Return the prompt of one photo as a batch of `n` equal rows.
+
+        Raises:
+            UsageError: it holds several, or `n` is no number of rows.
+        """
+        n = whole_number("n", n, least=1)
+        if len(self.embeddings) != 1:
+            raise UsageError(f"one photo is repeated, and here are {len(self.embeddings)}")
         beside = {name: one.repeated(n) for name, one in self.beside.items()}
         return ImagePrompt(self.embeddings.expand(n, -1, -1), self.patches, beside)
 

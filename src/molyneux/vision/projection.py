@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from molyneux.errors import WeightsError
+from molyneux.checks import is_a, shown
+from molyneux.errors import UsageError, WeightsError, quote
 from molyneux.store import write_at_once
 from molyneux.vision.layout import Layout
 
@@ -40,7 +41,18 @@ class Projection:
     def project(
         self, features: Float[Tensor, "photos patches feat"]
     ) -> Float[Tensor, "photos patches d_model"]:
-        """Return image prompts: one input embedding for every patch."""
+        """Return image prompts: one input embedding for every patch.
+
+        Raises:
+            UsageError: the features are not as wide as those that it was made for.
+        """
+        features = is_a("features", features, Tensor, "photos x patches x features")
+        wide = self.linear.in_features
+        if features.dim() != 3 or features.shape[-1] != wide or not features.is_floating_point():
+            raise UsageError(
+                f"features are photos x patches x {wide} numbers, not {shown(features)}: the "
+                "projection was made for another encoder's; give what its own encoder returns"
+            )
         prompts: Tensor = self.linear(features.to(self.linear.weight))
         return prompts
 
@@ -109,6 +121,7 @@ def load_projection(path: Path) -> Projection:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
+        _require_map(weight, bias)
         provenance = json.loads(header["provenance"])
         _require_record(provenance)
     except FileNotFoundError as error:
@@ -119,7 +132,8 @@ def load_projection(path: Path) -> Projection:
         ) from error
     except Exception as error:  # safetensors raises its own classes, unexported in part
         raise WeightsError(
-            f"{path} is not a projection molyneux wrote ({type(error).__name__}: {error}); {advice}"
+            f"{path} is not a projection molyneux wrote "
+            f"({type(error).__name__}: {quote(error)}); {advice}"
         ) from error
     linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])
     with torch.no_grad():
@@ -130,6 +144,23 @@ def load_projection(path: Path) -> Projection:
     if projection.hash() != header.get("sha256"):
         raise WeightsError(f"the weights in {path} are not the ones its header names; {advice}")
     return projection
+
+
+def _require_map(weight: Tensor, bias: Tensor) -> None:
+    """Refuse tensors that are no linear map: empty, transposed, or with NaN among them."""
+    if weight.dim() != 2 or bias.dim() != 1 or not weight.numel():
+        shapes = f"{tuple(weight.shape)} and {tuple(bias.shape)}"
+        raise ValueError(f"its weight and bias are {shapes}, no matrix and vector")
+    if len(weight) != len(bias):
+        turned = ": the weight is transposed" if weight.shape[1] == len(bias) else ""
+        raise ValueError(
+            f"its weight is {tuple(weight.shape)} and its bias {tuple(bias.shape)}{turned}; they "
+            "are (d_model, d_features) and (d_model)"
+        )
+    if not (weight.is_floating_point() and bias.is_floating_point()):
+        raise TypeError("its weight and bias are no floating-point numbers")
+    if not (bool(weight.isfinite().all()) and bool(bias.isfinite().all())):
+        raise ValueError("its weight and bias hold NaN or infinity")
 
 
 def _require_record(provenance: dict[str, Any]) -> None:

@@ -7,8 +7,11 @@ Python file is handed to Arrow and nothing is read by its threads.
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from molyneux.errors import UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,3 +44,18 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
         raise pa.ArrowKeyError(f"no column {', '.join(missing)}")
     table = file.read(columns=columns, use_threads=False)
     return table if columns is None else table.select(columns)
+
+
+def import_pandas() -> Any:
+    """Return the module pandas, which only those who ask for frames need.
+
+    Raises:
+        UsageError: it is not installed; the line names the extra that brings it.
+    """
+    try:
+        return import_module("pandas")
+    except ImportError as error:
+        raise UsageError(
+            "pandas is not installed; pip install 'molyneux[sql]' brings it, or take the rows as "
+            "they are, without to_pandas()"
+        ) from error

@@ -161,3 +161,108 @@ def test_units_of_an_unfinished_study_and_of_one_without_e2(
     lines = {said(capsys, verb, out)[2] for verb in ("units", "table")}
     assert len(lines) == 1
     assert "has no results yet" in lines.pop()
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "line"),
+    [
+        (["--experiments", "E9"], 2, "there is no experiment 'E9'; name some of E1, E2"),
+        (["--experiments", "E5"], 2, "E5 takes labelled photos; name their set with"),
+        (["--experiments", ","], 2, "no experiment was named"),
+        (["--experiments", "R"], 2, "R follows from what others measure"),
+        (["--where", "split=train"], 2, "has split=train"),
+        (["--where", "masks"], 2, "meets all of: masks"),
+        (["--where", "nonsense"], 2, "no condition is called 'nonsense'"),
+        (["--selectivity", "CLASSES", "--classes", "zebra,horse"], 2, "there is no class"),
+        (["--selectivity", "CLASSES", "--classes", "7"], 2, "classes of this data set have"),
+        (["--selectivity", "CLASSES", "--classes", "1"], 2, "classes is 1; give 2 or more"),
+        (["--selectivity", "nowhere"], 2, "nowhere"),
+        (["--out", "SOMETHING"], 1, "already holds something"),
+    ],
+)
+def test_what_needs_no_model_is_checked_without_one(
+    change: list[str],
+    status: int,
+    line: str,
+    photos: Path,
+    tmp_path: Path,
+    loaded: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    study_toy.save_photos(tmp_path / "classes" / "cat", 4)
+    study_toy.save_photos(tmp_path / "classes" / "dog", 4)
+    (tmp_path / "something").mkdir()
+    (tmp_path / "something" / "thesis.txt").write_text("years of work")
+    places = {"CLASSES": tmp_path / "classes", "SOMETHING": tmp_path / "something"}
+    asked: list[object] = ["study", photos, "--per-class", 4, *NOTHING]
+    if "--out" not in change:
+        asked += ["--out", tmp_path / "run"]
+    found, _, err = said(capsys, *asked, *(places.get(word, word) for word in change))
+    last = err.strip().splitlines()[-1]
+    assert line in last
+    assert last.startswith("molyneux: ")
+    assert found == status
+    assert loaded == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_empty_or_missing_data_set_is_said_before_a_model_is_loaded(
+    tmp_path: Path, loaded: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "missing"):
+        status, _, err = said(capsys, *study(tmp_path / name, tmp_path / "run"))
+        assert status == 2
+        assert name in err
+    assert loaded == []
+
+
+def test_a_resumed_study_names_each_setting_that_differs(
+    photos: Path, tmp_path: Path, loaded: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    asked = study(photos, out, *NOTHING, experiments="E3")
+    assert said(capsys, *asked)[0] == 0
+    loaded.clear()
+    changed = ["--seed", 7, "--seeds", 2, "--per-class", 8, "--classes", "cat,dog"]
+    status, _, err = said(capsys, *asked, *changed, "--where", "captions")
+    assert status == 1
+    for old_and_new in (
+        "settings.seed: 0 in the folder, 7 now",
+        "settings.seeds: 5 in the folder, 2 now",
+        "settings.per_class: 40 in the folder, 8 now",
+        'settings.classes: 10 in the folder, ["cat", "dog"] now',
+        'data.where: [] in the folder, ["captions"] now',
+    ):
+        assert old_and_new in err
+    assert loaded == []
+
+
+def test_what_no_photo_has_is_said_at_the_start(
+    photos: Path, tmp_path: Path, loaded: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bare").mkdir()
+    for path in photos.glob("*.png"):
+        (tmp_path / "bare" / path.name).write_bytes(path.read_bytes())
+    asked = study(tmp_path / "bare", tmp_path / "run", *NOTHING, experiments="E2,E4")
+    status, _, err = said(capsys, *asked)
+    assert status == 0, err
+    assert "E2 needs captions, and no photo here has any" in err
+    assert "E4 needs masks, and no photo here has any" in err
+    assert "warning: 3 photos; intervals over fewer than 20" in err
+
+
+def test_units_print_rounded_numbers_and_json_whole_ones(
+    photos: Path, tmp_path: Path, loaded: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert said(capsys, *study(photos, out, *NOTHING, experiments="E2"))[0] == 0
+    _, text, _ = said(capsys, "units", out, "--passing", "all", "--top", 5)
+    _, document, _ = said(capsys, "units", out, "--passing", "all", "--top", 5, "--json")
+    units = json.loads(document)["units"]
+    assert any(len(str(unit["specific"])) > 8 for unit in units if unit["specific"] is not None)
+    lines = [line for line in text.splitlines() if line.startswith("unit L")]
+    assert len(lines) == len(units)
+    for line in lines:
+        printed = [word for word in line.split() if word.replace(".", "").lstrip("-").isdigit()]
+        assert all(len(word) <= 7 for word in printed), line

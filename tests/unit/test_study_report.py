@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,13 @@ import pyarrow as pa
 import pytest
 from matplotlib.figure import Figure as Canvas
 
+from molyneux.errors import UsageError
 from molyneux.neurons.unit import Unit
 from molyneux.parquet import parquet_bytes
 from molyneux.report import write_report
 from molyneux.report.figures import as_svg, keys
-from molyneux.report.text import as_text, digits
+from molyneux.report.numbers import digits
+from molyneux.report.text import as_text
 from molyneux.report.units import list_units
 from molyneux.store import SCHEMA
 from molyneux.studies.parts import MEASURED, PHOTO, write_part
@@ -56,39 +59,28 @@ MARKDOWN = """\
 
 | set | R&D_50 % | left | paper |
 |---|---|---|---|
-| own \\| top | 0.417 [0.339, 0.516] (n = 76) | 0.0400 [4.0e-04, 1235] (n = 8) | .42 |
+| own \\| top | 0.417 [0.339, 0.516] (n = 76) | 0.0400 [4.0e-04, 1235] (n = 8, few) | .42 |
 | control {x} | not measured: no weights here | -12.3 | – |
 | few, so few | – | 3 | – |
-| $none | 0 [0, 0] (n = 5) | – | – |
+| $none | 0 [0, 0] (n = 5, few) | – | – |
 
 * Of #1, 50 %: a~b^2 \\ c.
-* Second."""
+* Second.
+* few: fewer than 20 photos are behind that interval, and a bootstrap over so few is too narrow; \
+take it for a hint, measure more."""
 CSV = """\
-set,R&D_50 %,R&D_50 % low,R&D_50 % high,R&D_50 % n,left,left low,left high,left n,paper
-own | top,0.41712,0.339,0.5164,76,0.04,0.0004,1234.6,8,.42
-control {x},,,,,-12.345,,,,
-"few, so few",,,,,3,,,,
-$none,0.0,0.0,0.0,5,,,,,"""
-LATEX = r"""\begin{table}
-\caption{Shares \& <b>odds</b>. """
-LATEX += r"""Of \#1, 50 \%: a\textasciitilde{}b\textasciicircum{}2 \textbackslash{} c. Second.}
-\begin{tabular}{llll}
-\hline
-set & R\&D\_50 \% & left & paper \\
-\hline
-own | top & 0.417 [0.339, 0.516] (n = 76) & 0.0400 [4.0e-04, 1235] (n = 8) & .42 \\
-control \{x\} & not measured: no weights here & -12.3 & -- \\
-few, so few & -- & 3 & -- \\
-\$none & 0 [0, 0] (n = 5) & -- & -- \\
-\hline
-\end{tabular}
-\end{table}"""
+set,R&D_50 %,R&D_50 % low,R&D_50 % high,R&D_50 % n,R&D_50 % few,\
+left,left low,left high,left n,left few,paper
+own | top,0.41712,0.339,0.5164,76,False,0.04,0.0004,1234.6,8,True,.42
+control {x},,,,,,-12.345,,,,,
+"few, so few",,,,,,3,,,,,
+$none,0.0,0.0,0.0,5,True,,,,,,"""
 CELLS = [
     ["set", "R&D_50 %", "left", "paper"],
-    ["own | top", "0.417 [0.339, 0.516] n = 76", "0.0400 [4.0e-04, 1235] n = 8", ".42"],
+    ["own | top", "0.417 [0.339, 0.516] n = 76", "0.0400 [4.0e-04, 1235] n = 8, few", ".42"],
     ["control {x}", "no weights here", "-12.3", "–"],
     ["few, so few", "–", "3", "–"],
-    ["$none", "0 [0, 0] n = 5", "–", "–"],
+    ["$none", "0 [0, 0] n = 5, few", "–", "–"],
 ]
 LINES = Figure(
     "E9.lines",
@@ -126,9 +118,38 @@ MATRIX = Figure(
 )
 
 
-@pytest.mark.parametrize(("form", "text"), [("md", MARKDOWN), ("csv", CSV), ("latex", LATEX)])
+@pytest.mark.parametrize(("form", "text"), [("md", MARKDOWN), ("csv", CSV)])
 def test_a_table_prints_every_part_of_every_number(form: Any, text: str) -> None:
-    assert as_text(TABLE, form) == text
+    assert as_text([TABLE], form) == text
+
+
+def test_csv_of_several_tables_carries_their_names() -> None:
+    other = replace(TABLE, name="E9.other", columns=("set",), rows=({"set": "own, top"},))
+    first, second = as_text([TABLE, other], "csv").split("\n\n")
+    assert first.splitlines()[0] == f"table,{CSV.splitlines()[0]}"
+    assert all(line.startswith("E9.made_up,") for line in first.splitlines()[1:])
+    assert second == 'table,set\nE9.other,"own, top"'
+
+
+def test_a_table_becomes_a_frame_with_its_numbers_and_says_what_that_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frame = TABLE.to_pandas()
+    assert list(frame.columns) == CSV.splitlines()[0].split(",")
+    assert frame["left"].tolist()[:2] == [0.04, -12.345]
+    assert frame["left few"].tolist()[0] is True
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UsageError, match=r"pip install 'molyneux\[sql\]'"):
+        TABLE.to_pandas()
+
+
+def test_json_says_which_intervals_are_over_few_photos() -> None:
+    document = json.loads(json.dumps(TABLE.document()))
+    said = [[row[c]["few"] for c in row if isinstance(row[c], dict)] for row in document["rows"]]
+    assert said == [[False, True], [False, False], [], [True]]
+    assert document["notes"][-1].startswith("few: fewer than 20 photos")
+    many = replace(TABLE, rows=TABLE.rows[1:3])
+    assert many.document()["notes"] == list(TABLE.notes)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +342,8 @@ def test_the_page_shows_the_results_number_by_number(run: Path) -> None:
     page = Page(write_report(run).read_text(encoding="utf-8"))
     assert page.tables[TABLE.name] == CELLS
     assert page.titles == ["2 photos, 1 result", f"{TABLE.title}{TABLE.name}"]
-    for note in ("a note", *TABLE.notes, "1.jpg: it is no <image>", "own", "another photo's"):
+    assert "Warning: 2 photos." in write_report(run).read_text(encoding="utf-8")
+    for note in ("a note", *TABLE.said, "1.jpg: it is no <image>", "own", "another photo's"):
         assert note in page.items
     assert list(page.figures) == [LINES.title, BARS.title, MATRIX.title]
     for figure, found in zip((LINES, BARS, MATRIX), page.figures.values(), strict=True):

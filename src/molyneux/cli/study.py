@@ -85,7 +85,9 @@ def study(
     from molyneux.data.selection import select
     from molyneux.processes import is_first_process
     from molyneux.report import write_report
+    from molyneux.studies.experiment import parse_names
 
+    names = None if experiments is None else parse_names(experiments)
     model.require_reference()
     model.require_ready()
     labelled = None
@@ -109,7 +111,7 @@ def study(
     done = run_study(
         model,
         selection,
-        experiments,
+        names,
         labelled=labelled,
         out=out,
         settings=settings,

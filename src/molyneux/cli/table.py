@@ -24,14 +24,12 @@ def table(
     as_json: AsJson = False,
 ) -> int:
     """Print a study's tables. Every number with its interval and sample size."""
-    from dataclasses import asdict
-
     from molyneux.report.text import as_text
     from molyneux.studies.folder import find_tables, read_results
 
     tables = find_tables(read_results(run), name)
     if as_json:
-        show_json({"tables": [asdict(table) for table in tables]})
+        show_json({"tables": [table.document() for table in tables]})
     else:
-        show("\n\n".join(as_text(table, form) for table in tables))
+        show(as_text(tables, form))
     return 0

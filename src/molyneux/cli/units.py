@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -33,8 +33,15 @@ def units(
     if as_json:
         show_json({"run": str(run), "passing": passing, "total": total, "units": rows})
         return 0
-    show("\n\n".join(as_text(table, "md") for table in counts))
+    show(as_text(counts, "md"))
     show(f"\n{total} units pass {passing!r}; {len(rows)} shown")
     for row in rows:
-        show("  ".join(f"{name} {value}" for name, value in row.items() if value is not None))
+        show("  ".join(f"{name} {_said(v)}" for name, v in row.items() if v is not None))
     return 0
+
+
+def _said(value: Any) -> str:
+    """Return a cell as it is read: three digits that matter, line breaks as spaces."""
+    from molyneux.report.numbers import digits
+
+    return digits(value) if isinstance(value, float) else " ".join(str(value).split())

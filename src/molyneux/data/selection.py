@@ -37,6 +37,7 @@ class Selection:
         images: how many were asked for, or None for all.
         seed: of the sample.
         unmatched: lines of `listed` and `not-listed` files that named no photo of the set.
+        has: what some photo that met the conditions has: `captions`, `masks`, `label`.
     """
 
     dataset: Dataset
@@ -45,6 +46,7 @@ class Selection:
     images: int | None = None
     seed: int = 0
     unmatched: int = 0
+    has: frozenset[str] = frozenset()
     _positions: list[int] = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
@@ -118,6 +120,7 @@ def select(
         )
     conditions = _Conditions(where)
     chosen: list[tuple[str, int]] = []
+    has: set[str] = set()
     seen: set[str] = set()
     entries = dataset.entries() if isinstance(dataset, Streamed) else iter(dataset)
     for position, item in enumerate(entries):
@@ -128,6 +131,7 @@ def select(
         seen.add(item.id)
         if conditions.hold(item):
             chosen.append((item.id, position))
+            has.update(_has(item))
     if not chosen:
         raise UsageError(conditions.why_nothing(dataset.name, len(seen)))
     if images is not None:
@@ -140,8 +144,19 @@ def select(
         images,
         seed,
         conditions.unmatched(),
+        frozenset(has),
         [position for _, position in chosen],
     )
+
+
+def _has(item: Item) -> Iterator[str]:
+    """Yield what people said of a photo."""
+    if item.captions:
+        yield "captions"
+    if item.has_masks:
+        yield "masks"
+    if item.label is not None:
+        yield "label"
 
 
 def _draw(seed: int, identity: str) -> bytes:

@@ -13,11 +13,11 @@ from markupsafe import Markup
 
 from molyneux.report.figures import as_svg, keys
 from molyneux.report.files import PAGE, packaged, write_page
-from molyneux.report.text import brief, digits
+from molyneux.report.numbers import brief, digits
 from molyneux.studies.finished import bad_photos, good_photos
 from molyneux.studies.folder import read_results
 from molyneux.studies.manifest import read_manifest
-from molyneux.studies.results import Number
+from molyneux.studies.results import FEW, Number
 
 _SCRIPT = "theme.js"
 
@@ -31,7 +31,7 @@ def write_study_report(run: Path) -> Path:
         RunError: the folder is no finished study, is damaged, or cannot be written.
     """
     manifest = read_manifest(run)
-    script = packaged(_SCRIPT)
+    script, photos = packaged(_SCRIPT), len(good_photos(run))
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -45,7 +45,8 @@ def write_study_report(run: Path) -> Path:
         record=json.dumps(manifest, indent=1, ensure_ascii=False),
         model=manifest["model"],
         results=[_drawn(result) for result in read_results(run)],
-        photos=len(good_photos(run)),
+        photos=photos,
+        few=FEW if 0 < photos < FEW else None,
         bad=bad_photos(run),
     )
     return write_page(run / PAGE, page)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from molyneux.errors import RunError, UsageError
-from molyneux.parquet import read_parquet
+from molyneux.parquet import import_pandas, read_parquet
 from molyneux.studies.finished import bad_photos, good_photos
 from molyneux.studies.manifest import read_manifest
 from molyneux.studies.parts import TABLES
@@ -22,10 +23,48 @@ from molyneux.studies.results import Result, ResultTable, read_result
 RESULTS = "results"
 
 
+@dataclass(frozen=True)
+class MeasuredTable:
+    """Rows of one kind, over all photos.
+
+    Attributes:
+        arrow: the table as `pyarrow` has it.
+    """
+
+    name: str
+    arrow: pa.Table
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(self.arrow.column_names)
+
+    def __len__(self) -> int:
+        return int(self.arrow.num_rows)
+
+    def to_pylist(self) -> list[dict[str, Any]]:
+        """Return every row as a dictionary."""
+        rows: list[dict[str, Any]] = self.arrow.to_pylist()
+        return rows
+
+    def to_pandas(self) -> Any:
+        """Return the table as a `pandas.DataFrame`.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        import_pandas()
+        return self.arrow.to_pandas()
+
+    def __repr__(self) -> str:
+        return f"MeasuredTable({self.name}: {len(self)} rows of {', '.join(self.columns)})"
+
+
 class Study:
     """A study in its folder: how far it is, every measured row, and what it concluded.
 
-    `Study.open("my-run").table("e6_curves")` is a table of rows, a `pyarrow.Table`.
+    `Study.open("my-run").table("e6_curves")` has the rows of a measured table, and
+    `Study.open("my-run").result("E6.word")` is one of the results.
 
     Attributes:
         folder: the run folder.
@@ -70,7 +109,7 @@ class Study:
         """The names that `table` takes; none before the study is finished."""
         return tuple(sorted(path.stem for path in (self.folder / TABLES).glob("*.parquet")))
 
-    def table(self, name: str) -> pa.Table:
+    def table(self, name: str) -> MeasuredTable:
         """Return a table of rows, such as `e6_curves`: all that was measured.
 
         The column `photo` is the photo's row in the table `photos`, `id` its name in the data set.
@@ -88,7 +127,7 @@ class Study:
             )
         path = self.folder / TABLES / f"{name}.parquet"
         try:
-            return read_parquet(path)
+            return MeasuredTable(name, read_parquet(path))
         except (OSError, pa.ArrowException) as error:
             raise RunError(
                 f"{path} is missing or damaged; run the same `molyneux study` again"

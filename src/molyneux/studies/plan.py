@@ -14,6 +14,7 @@ from molyneux.data.selection import Selection, select
 from molyneux.errors import UsageError
 from molyneux.studies.experiment import Experiment, load_experiments, paper_names, parse_names
 from molyneux.studies.manifest import MANIFEST, read_manifest, require_beginnings, require_same
+from molyneux.studies.results import FEW
 from molyneux.studies.settings import StudySettings
 
 Data = Selection | Dataset | str | PathLike[str]
@@ -79,6 +80,14 @@ def plan_study(
     _require_folder(plan)
     for each in chosen:
         each.check(settings, selection, with_class)
+        for what in ("captions", "masks"):
+            if getattr(each.needs, what) and what not in selection.has:
+                note(f"molyneux: {each.name} needs {what}, and no photo here has any")
+    if any(each.sees_photos for each in chosen) and len(selection) < FEW:
+        note(
+            f"molyneux: warning: {len(selection)} photos; intervals over fewer than {FEW} are too "
+            "narrow and will be marked"
+        )
     return plan
 
 

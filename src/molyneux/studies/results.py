@@ -8,9 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from molyneux.parquet import import_pandas
 from molyneux.statistics.bootstrap import Estimate, bootstrap, mean
 
 DRAWS = 2000
+FEW = 20
+"""Photos below which an interval is too narrow to lean on: it is shown, and said."""
+FEW_NOTE = (
+    f"few: fewer than {FEW} photos are behind that interval, and a bootstrap over so few is too "
+    "narrow; take it for a hint, measure more."
+)
 NONE = "no photo has one"
 
 
@@ -38,6 +45,11 @@ class Number:
         """Return the number that could not be had, and why."""
         return cls(None, why=why)
 
+    @property
+    def few(self) -> bool:
+        """Whether it has an interval, over fewer photos than one can lean on."""
+        return self.low is not None and self.n is not None and self.n < FEW
+
 
 Cell = str | int | Number | None
 
@@ -57,6 +69,65 @@ class ResultTable:
     columns: tuple[str, ...]
     rows: tuple[dict[str, Cell], ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def has_few(self) -> bool:
+        """Whether an interval in it is over few photos."""
+        return any(isinstance(c, Number) and c.few for row in self.rows for c in row.values())
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """The notes, and that intervals are over few photos where one is."""
+        return (*self.notes, FEW_NOTE) if self.has_few else self.notes
+
+    def document(self) -> dict[str, Any]:
+        """Return the table as `molyneux table --json` prints it."""
+        found = asdict(self)
+        for row, cells in zip(found["rows"], self.rows, strict=True):
+            for name, cell in cells.items():
+                if isinstance(cell, Number):
+                    row[name]["few"] = cell.few
+        return found | {"notes": list(self.said)}
+
+    def flat(self) -> tuple[list[str], list[list[Any]]]:
+        """Return a header and rows in which every part of a number has a column of its own.
+
+        A column `left` with numbers becomes `left`, `left low`, `left high`, `left n` and
+        `left few`, which is whether its interval is over fewer than 20 photos.
+        """
+        numeric = {
+            column
+            for column in self.columns
+            if any(isinstance(row.get(column), Number) for row in self.rows)
+        }
+        header = [
+            f"{column}{part}"
+            for column in self.columns
+            for part in (("", " low", " high", " n", " few") if column in numeric else ("",))
+        ]
+        lines = []
+        for row in self.rows:
+            line: list[Any] = []
+            for column in self.columns:
+                cell = row.get(column)
+                if column not in numeric:
+                    line.append(cell)
+                elif isinstance(cell, Number):
+                    few = cell.few if cell.low is not None else None
+                    line += [cell.value, cell.low, cell.high, cell.n, few]
+                else:
+                    line += [cell, None, None, None, None]
+            lines.append(line)
+        return header, lines
+
+    def to_pandas(self) -> Any:
+        """Return the table as a `pandas.DataFrame` with the columns of `flat`.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        header, lines = self.flat()
+        return import_pandas().DataFrame(lines, columns=header)
 
 
 @dataclass(frozen=True)

@@ -223,6 +223,7 @@ def conclude(run: Run) -> list[Result]:
 def _require_reference(model: SeeingModel | ModelChoice) -> None:
     if isinstance(model, ModelChoice):
         model.require_reference()
+        model.require_ready()
     elif not isinstance(model, SeeingModel):
         raise UsageError(
             f"{type(model).__name__} is no model that sees; give what `load` returns, or a "

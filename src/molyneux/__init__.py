@@ -20,11 +20,13 @@ if TYPE_CHECKING:
         register_family,
         register_vision_family,
     )
+    from molyneux.data.open import open_dataset
     from molyneux.errors import MolyneuxError
+    from molyneux.model import Model, load
     from molyneux.models.captioner import Captioner
     from molyneux.models.vlm import VisionLanguageModel
     from molyneux.models.vlm_loading import load_vlm
-    from molyneux.neurons.ablation import ablate_units
+    from molyneux.neurons.ablation import Intervention, Scaled, ablate_units
     from molyneux.neurons.attribution import Target, attribute_units
     from molyneux.neurons.decoding import decode_units, find_writers
     from molyneux.neurons.decoding_rule import Decoding
@@ -35,8 +37,11 @@ _PLACES = {
     "Captioner": "models.captioner",
     "Decoding": "neurons.decoding_rule",
     "Family": "adapters",
+    "Intervention": "neurons.ablation",
     "LanguageModel": "adapters",
+    "Model": "model",
     "MolyneuxError": "errors",
+    "Scaled": "neurons.ablation",
     "Target": "neurons.attribution",
     "Unit": "neurons.unit",
     "VisionFamily": "adapters",
@@ -46,7 +51,9 @@ _PLACES = {
     "attribute_units": "neurons.attribution",
     "decode_units": "neurons.decoding",
     "find_writers": "neurons.decoding",
+    "load": "model",
     "load_vlm": "models.vlm_loading",
+    "open_dataset": "data.open",
     "receptive_fields": "neurons.receptive_fields",
     "register_family": "adapters",
     "register_vision_family": "adapters",
@@ -57,8 +64,11 @@ __all__ = [
     "Captioner",
     "Decoding",
     "Family",
+    "Intervention",
     "LanguageModel",
+    "Model",
     "MolyneuxError",
+    "Scaled",
     "Target",
     "Unit",
     "VisionFamily",
@@ -68,7 +78,9 @@ __all__ = [
     "attribute_units",
     "decode_units",
     "find_writers",
+    "load",
     "load_vlm",
+    "open_dataset",
     "receptive_fields",
     "register_family",
     "register_vision_family",

@@ -1,11 +1,13 @@
 """A study small enough for tests: tiny model, tiny photos, one experiment; also run as a process.
 
-python tests/study_toy.py FOLDER_OF_PHOTOS OUT [SECONDS_A_PHOTO]
+python tests/study_toy.py FOLDER_OF_PHOTOS OUT [PHOTOS], which holds in the photo after so many
+until it is killed.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -35,14 +37,16 @@ class Toy(Experiment):
 
     name = "TOY"
     title = "A toy"
-    seconds = 0.0
+    left: float = math.inf
 
     def tables(self) -> dict[str, pa.Schema]:
         fields = [("layer", pa.int32()), ("unit", pa.int32()), ("score", pa.float64())]
         return {"toy_units": pa.schema([*fields, ("draw", pa.int64())])}
 
     def measure(self, subject: Subject) -> Rows:
-        time.sleep(self.seconds)
+        while self.left < 1:
+            time.sleep(0.01)
+        self.left -= 1
         if subject.word is None:
             return {"toy_units": []}
         score = subject.score("patches", "top")
@@ -186,7 +190,7 @@ def main() -> int:
     from molyneux.studies.study import run_study
 
     photos, out = Path(sys.argv[1]), Path(sys.argv[2])
-    Toy.seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
+    Toy.left = float(sys.argv[3]) if len(sys.argv) > 3 else math.inf
     torch.set_num_threads(1)
     use_toy()
     Share.join()

@@ -271,7 +271,7 @@ def test_two_processes_are_killed_and_resumed(damaged: Path, tmp_path: Path, aro
     one, log, _ = around
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     options: dict[str, Any] = {"features": "live", "accumulate": 2, "checkpoint": 3}
-    both = start_two(damaged, [whole, killed], **options, seconds=0.2)
+    both = start_two(damaged, [whole, killed], **options, hold=6)
     try:
         wait_for_steps(killed, 5, both[0])
         os.kill(both[1].pid, signal.SIGKILL)

@@ -56,14 +56,18 @@ def write_photos(folder: Path, n: int = N) -> Path:
 
 
 def run_toy(folder: Path, out: Path, **options: Any) -> Any:
-    """Train tiny parts on a folder, in as many processes as the environment says."""
-    seconds = options.pop("seconds", 0.0)
+    """Train tiny parts on a folder, in as many processes as the environment says.
+
+    With `hold` a process stays in that step until it is killed.
+    """
+    hold = options.pop("hold", None)
     recipe = replace(RECIPE, **options.pop("recipe", {}))
     hashes = options.pop("hashes", {})
     share = join_processes(torch.device("cpu"))
 
     def on_step(step: int, loss: float) -> None:
-        time.sleep(seconds)
+        while step == hold:
+            time.sleep(0.01)
 
     captioner = tiny_captioner("llama")
     training, held_out = load_examples(folder)
@@ -122,13 +126,18 @@ def train_into(
             os.dup2(file.fileno(), stream)
     os.environ.update(environment)
     torch.set_num_threads(1)
+    share = Share(int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1")))
+    hold = options.pop("hold", None) if share.rank == share.world - 1 else None
     for out in outs:
-        run_toy(folder, out, **options)
-    Share(int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1"))).leave()
+        run_toy(folder, out, **options, hold=hold if out == outs[-1] else None)
+    share.leave()
 
 
 def start(folder: Path, outs: list[Path], environment: dict[str, str], **options: Any) -> Any:
-    """Begin one process that trains into each of some folders, one after another."""
+    """Begin one process that trains into each of some folders, one after another.
+
+    `hold` is for the last folder, and the last process.
+    """
     said = outs[-1].parent / f"said-{time.monotonic_ns()}.txt"
     process = beginning().Process(
         target=train_into,
@@ -237,7 +246,7 @@ def test_a_killed_run_ends_with_the_same_bytes(folder: Path, tmp_path: Path, sin
     """SIGKILL between two checkpoints, so that logged steps are taken back and run again."""
     _, _, uninterrupted = single
     out = tmp_path / "killed"
-    process = start(folder, [out], {}, checkpoint=3, seconds=0.2)
+    process = start(folder, [out], {}, checkpoint=3, hold=6)
     try:
         wait_for_steps(out, 5, process)
         os.kill(process.pid, signal.SIGKILL)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from molyneux.errors import WeightsError
 from molyneux.metrics.bertscore import Backbone, BertScorer, load_backbone, load_bert_scorer
@@ -26,9 +27,10 @@ MEASURED = {
 
 
 @pytest.fixture(scope="module")
-def backbone() -> Backbone:
+def backbone(fetching: FileLock) -> Backbone:
     try:
-        return load_backbone()
+        with fetching:
+            return load_backbone()
     except WeightsError as error:
         pytest.skip(f"NOT TESTED, the real weights cannot be had: {error}")
 
@@ -47,7 +49,6 @@ def test_the_docs_print_them() -> None:
         assert printed[layer][: len(PAIRS)] == list(measured)
 
 
-@pytest.mark.slow
 def test_layer_6_is_the_default(backbone: Backbone) -> None:
     scorer = load_bert_scorer()
     assert scorer.name == "all-MiniLM-L6-v2, layer 6"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from tiny_models import count_hooks, weights_hash
 
 from molyneux.adapters.proof.prove import prove
@@ -24,9 +25,10 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
-def seeing() -> Captioner:
+def seeing(fetching: FileLock) -> Captioner:
     try:
-        return Captioner.load()
+        with fetching:
+            return Captioner.load()
     except WeightsError as error:
         pytest.skip(f"NOT TESTED: the default preset's weights cannot be had: {error}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from molyneux.errors import WeightsError
 from molyneux.models.presets import find_preset, pieces_of
@@ -24,17 +25,19 @@ def silent(line: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def language_model() -> Path:
+def language_model(fetching: FileLock) -> Path:
     try:
-        return smollm2.prepare_smollm2(silent)
+        with fetching:
+            return smollm2.prepare_smollm2(silent)
     except WeightsError as error:
         pytest.skip(f"NOT TESTED, the real weights cannot be had: {error}")
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Path:
+def encoder(fetching: FileLock) -> Path:
     try:
-        return efficientnet.prepare_efficientnet_lite0(silent)
+        with fetching:
+            return efficientnet.prepare_efficientnet_lite0(silent)
     except WeightsError as error:
         pytest.skip(f"NOT TESTED, the real weights cannot be had: {error}")
 
@@ -48,6 +51,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
+@pytest.mark.slow
 def test_reloaded_weights_equal_the_gguf_to_the_bit(language_model: Path) -> None:
     import torch
 
@@ -128,6 +132,7 @@ def test_loading_reads_no_gguf_and_leaves_no_trace(
         assert not any(parameter.requires_grad for parameter in module.parameters())
 
 
+@pytest.mark.slow
 def test_the_encoder_equals_its_archive(encoder: Path) -> None:
     import torch
 

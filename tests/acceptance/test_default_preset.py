@@ -84,6 +84,7 @@ def test_total_predicts_the_exact_effect(seeing: Captioner, cat: Any) -> None:
     assert (effects > 0).float().mean() >= 0.8
 
 
+@pytest.mark.slow
 def test_its_own_specific_units_matter_more_than_another_photos(
     seeing: Captioner, tmp_path: Path, capsys: Any
 ) -> None:

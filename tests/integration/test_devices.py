@@ -219,6 +219,7 @@ def on_the_cpu(place: Path) -> Any:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("gpus")
 def test_results_are_those_of_the_cpu(place: Path, on_the_cpu: Any, tmp_path: Path) -> None:
     """With photos and the first layers on one GPU, the last layer on another."""
@@ -233,6 +234,7 @@ def test_results_are_those_of_the_cpu(place: Path, on_the_cpu: Any, tmp_path: Pa
     assert not differences(found, on_the_cpu["trained"])
 
 
+@pytest.mark.slow
 def test_there_is_something_to_compare(on_the_cpu: Any) -> None:
     (photo,) = on_the_cpu["explained"]["photos"]
     assert photo["words"][0]["ablation"]["specific"][1] is not None

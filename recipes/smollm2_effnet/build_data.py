@@ -1,34 +1,41 @@
 """Build the caption list that the projection of the default preset is trained on.
 
-Four public sources of photos become rows of (photo, optional crop, captions that continue the
-text "A picture of"):
+Public sources of photos become rows of (photo, optional crop, captions that continue the text
+"A picture of"). Each is an option; one that is left out, or not there, is left out with a line.
 
-- COCO train2017 photos: their human captions, plain captions made from their object boxes, and
-  crops around single boxes. Photos of val2017 are dropped while the annotation files are read,
-  before anything is chosen: they are for measuring only.
+- COCO train2017: captions that people wrote (`--coco`, `--coco-1cap`, `--coco-tiny`), and of the
+  photos of `--coco` also plain captions of objects from their boxes and crops around single boxes.
+  Photos of val2017 are dropped while the annotation files are read, before anything is chosen:
+  they are for measuring only.
+- Flickr8k: captions that people wrote.
 - an ImageNet sample and Tiny ImageNet: the everyday words of `nouns.tsv` for each class.
 - the Tux Paint stamps (Debian `tuxpaint-stamps-default`): drawings and cut-outs with one English
   sentence each, pasted on soft colour gradients.
 
-Written: `captions.jsonl` (to train on), `held_out.jsonl` (never trained on),
-`reference.txt` (the photos of the reference table), `sets.json` (counts
-and the file names set aside) and `stamps/*.png`. Which photos are set aside, and every choice a
-template makes, follows from SHA-256 digests, so two runs write the same files. Photos are
-referenced by path, never copied.
+People are named by human captions alone: what boxes and stamps say of them is left out.
 
-    python recipes/smollm2_effnet/build_data.py --coco DIR --imagenet DIR --tiny DIR \
-        --stamps DIR --out DIR
+Written: `captions.jsonl` (to train on), `held_out.jsonl` (never trained on; the part `choice`), a
+list of each other part of the photos set aside (`set_aside.py`) with every human caption as it was
+written, `sets.json` (counts and file names) and `stamps/*.png`. Which photos are set aside, and
+every choice a template makes, follows from SHA-256 digests, so two runs write the same files.
+Photos are referenced by path, never copied.
+
+    python recipes/smollm2_effnet/build_data.py --coco DIR --coco-1cap DIR --coco-tiny DIR \
+        --flickr8k DIR --imagenet DIR --tiny DIR --stamps DIR --out DIR
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from captioned import read_captioned
 from choices import lowest
 from coco import Photo, read_coco
 from crops import crop_rows
@@ -36,31 +43,68 @@ from human_captions import human_captions
 from labelled import labelled_rows, read_nouns
 from object_captions import whole_captions
 from rows import SOURCE_SHARE, Row, make_row, weigh, write_rows
+from set_aside import PARTS, part_of
 from stamps import stamp_rows
 
+SOURCES = ("coco", "coco_1cap", "coco_tiny", "flickr8k", "imagenet", "tiny", "stamps")
 TINY_SET_ASIDE = 20
-TINY_PER_CLASS = 12  # more are hardly drawn, and each costs the encoder a pass
-IMAGENET_SET_ASIDE = 200
-COCO_CAPTIONED_SET_ASIDE = 16
-COCO_OTHER_SET_ASIDE = 24
+TINY_PER_CLASS = 2
+PEOPLE = re.compile(
+    r"\b(?:man|men|woman|women|person|people|boys?|girls?|child|children|player|rider|skier|"
+    r"surfer|crowd)\b"
+)
 
 
-def coco_rows(photos: Sequence[Photo], aside: set[str]) -> tuple[list[Row], list[Row]]:
-    """The rows to train on, and those of the photos set aside: one kind of row for each photo."""
+class Built:
+    """The rows made so far: those to train on, and those of each part set aside."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.aside: dict[str, list[Row]] = {part: [] for part in PARTS}
+
+    def human(self, source: str, file: Path, name: str, captions: list[str]) -> bool:
+        """Add a photo that people captioned; returns whether it is trained on."""
+        part = part_of(source, name)
+        kind = f"{source}_human"
+        if part is None or part == "choice":
+            row = make_row(file, kind, name, human_captions(captions))
+        else:
+            row = make_row(file, kind, name, captions)
+        if row["captions"]:
+            (self.rows if part is None else self.aside[part]).append(row)
+        return part is None
+
+    def labelled(self, source: str, row: Row) -> None:
+        """Add a photo with a class."""
+        part = part_of(source, row["file"])
+        (self.rows if part is None else self.aside[part]).append(row)
+
+
+def without_people(row: Row) -> Row | None:
+    """The row with the captions that name nobody; None where people are what it shows first."""
+    if PEOPLE.search(row["captions"][0]):
+        return None
+    captions = [line for line in row["captions"] if not PEOPLE.search(line)]
+    # Of a crop, a person in any caption fills it.
+    return (
+        None
+        if row["crop"] and len(captions) < len(row["captions"])
+        else {
+            **row,
+            "captions": captions,
+        }
+    )
+
+
+def object_rows(photos: Sequence[Photo]) -> list[Row]:
+    """Rows made from the boxes of photos, and of crops around them."""
     rows: list[Row] = []
-    held: list[Row] = []
     for photo in photos:
-        kept = photo.name not in aside
-        target = rows if kept else held
-        if photo.captions:
-            captions = human_captions(photo.captions)
-            target.append(make_row(photo.file, "coco_captioned", photo.name, captions))
-        if photo.boxes and (kept or not photo.captions):
-            captions = whole_captions(photo)
-            target.append(make_row(photo.file, "coco_boxes", photo.name, captions))
-        if kept:
-            rows += crop_rows(photo)
-    return rows, held
+        if captions := whole_captions(photo):
+            rows.append(make_row(photo.file, "coco_boxes", photo.name, captions))
+        rows += crop_rows(photo)
+    kept = [without_people(row) for row in rows if row["captions"]]
+    return [row for row in kept if row is not None]
 
 
 def tiny_rows(found: Sequence[Row]) -> tuple[list[Row], set[str]]:
@@ -78,38 +122,54 @@ def tiny_rows(found: Sequence[Row]) -> tuple[list[Row], set[str]]:
     return rows, aside
 
 
-def build(coco: Path, imagenet: Path, tiny: Path, stamps: Path, out: Path) -> dict[str, Any]:
+def build(folders: dict[str, Path], out: Path) -> dict[str, Any]:
     """Write the caption lists into `out`; returns what sets.json holds."""
     out.mkdir(parents=True, exist_ok=True)
     nouns = read_nouns(Path(__file__).with_name("nouns.tsv"))
+    built, tiny_aside = Built(), set[str]()
+    if "coco" in folders:
+        photos = read_coco(folders["coco"])
+        trained = [
+            photo
+            for photo in photos
+            if not photo.captions or built.human("coco", photo.file, photo.name, photo.captions)
+        ]
+        built.rows += object_rows(trained)
+    for source in ("coco_1cap", "coco_tiny", "flickr8k"):
+        if source in folders:
+            for photo in read_captioned(folders[source]):
+                built.human(source, photo.file, photo.name, photo.captions)
+    if "imagenet" in folders:
+        for row in labelled_rows(folders["imagenet"], nouns, "imagenet"):
+            built.labelled("imagenet", row)
+    if "tiny" in folders:
+        small, tiny_aside = tiny_rows(labelled_rows(folders["tiny"], nouns, "tiny"))
+        built.rows += small
+    if "stamps" in folders:
+        stamps = [row for row in stamp_rows(folders["stamps"], out / "stamps") if row["captions"]]
+        built.rows += [row for row in map(without_people, stamps) if row is not None]
 
-    photos = read_coco(coco)
-    captioned = lowest((p.name for p in photos if p.captions), COCO_CAPTIONED_SET_ASIDE)
-    other = lowest((p.name for p in photos if not p.captions), COCO_OTHER_SET_ASIDE)
-    rows, held = coco_rows(photos, captioned | other)
-
-    sample = labelled_rows(imagenet, nouns, "imagenet")
-    reference = lowest((row["file"] for row in sample), IMAGENET_SET_ASIDE)
-    rows += [row for row in sample if row["file"] not in reference]
-
-    small, tiny_aside = tiny_rows(labelled_rows(tiny, nouns, "tiny"))
-    rows += small + stamp_rows(stamps, out / "stamps")
-
-    rows = [row for row in rows if row["captions"]]
+    rows = [row for row in built.rows if row["captions"]]
     weigh(rows)
-    for row in held:
-        row["weight"] = 1.0 / len(held)
     write_rows(out / "captions.jsonl", rows)
-    write_rows(out / "held_out.jsonl", held)
-    (out / "reference.txt").write_text("".join(f"{file}\n" for file in sorted(reference)))
+    for part, aside in built.aside.items():
+        for row in aside:
+            row["weight"] = 1.0
+        write_rows(out / ("held_out.jsonl" if part == "choice" else f"{part}.jsonl"), aside)
     sets = {
         "rows": dict(Counter(row["source"] for row in rows)),
-        "held_out_rows": dict(Counter(row["source"] for row in held)),
+        "photos": len({row["file"] for row in rows}),
         "source_share": SOURCE_SHARE,
+        "for": PARTS,
+        "set_aside_rows": {
+            part: dict(Counter(row["source"] for row in aside))
+            for part, aside in built.aside.items()
+        },
         "set_aside": {
-            "coco_captioned": sorted(captioned),
-            "coco_other": sorted(other),
-            "imagenet": sorted(Path(file).name for file in reference),
+            **{
+                part: sorted(Path(row["file"]).name for row in aside)
+                for part, aside in built.aside.items()
+            },
             "tiny": sorted(Path(file).name for file in tiny_aside),
         },
     }
@@ -120,11 +180,22 @@ def build(coco: Path, imagenet: Path, tiny: Path, stamps: Path, out: Path) -> di
 def main() -> None:
     """Read the folders from the command line, build, and print the counts."""
     parser = argparse.ArgumentParser(description="Build the default preset's training captions.")
-    for name in ("coco", "imagenet", "tiny", "stamps", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True, metavar="DIR")
-    options = parser.parse_args()
-    sets = build(options.coco, options.imagenet, options.tiny, options.stamps, options.out)
-    print(json.dumps({key: sets[key] for key in ("rows", "held_out_rows")}))
+    for name in SOURCES:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, metavar="DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    options = vars(parser.parse_args())
+    folders: dict[str, Path] = {}
+    for name in SOURCES:
+        folder = options[name]
+        if folder is None or not folder.is_dir():
+            why = "no folder was given" if folder is None else f"{folder} is not there"
+            print(f"left out: {name} ({why})", file=sys.stderr)
+        else:
+            folders[name] = folder
+    if not folders:
+        parser.error("there is nothing to build from; give one of the folders")
+    sets = build(folders, options["out"])
+    print(json.dumps({key: sets[key] for key in ("rows", "photos", "set_aside_rows")}, indent=1))
 
 
 if __name__ == "__main__":

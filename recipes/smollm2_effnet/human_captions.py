@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rows import MAX_WORDS, finish
+from rows import MAX_WORDS
 
 OPENERS = re.compile(
     r"^(?:there (?:is|are)|this is|these are|here is|"
@@ -15,10 +15,6 @@ OPENERS = re.compile(
     re.IGNORECASE,
 )
 PROPER = {"Thai", "German", "Lego", "LEGO", "Serta", "Christmas", "Asian", "Chinese", "I", "London"}
-TRAILING = {
-    "a", "an", "the", "of", "with", "and", "in", "on", "at", "to", "his", "her", "its", "their",
-    "by", "from", "for", "is", "are", "that", "while", "next", "some", "two", "it", "has", "or",
-}  # fmt: skip
 BARE = re.compile(r"^(?:young |old |little |small )?(?:man|woman|person|boy|girl|cat|dog|double)\b")
 
 
@@ -40,18 +36,11 @@ def clean_caption(text: str) -> str | None:
     return f"a {line}" if BARE.match(line) else line
 
 
-def shorten(line: str) -> str:
-    """The line cut to MAX_WORDS words, and further until it does not end on a small word."""
-    words = line.split()[:MAX_WORDS]
-    while len(words) > 1 and words[-1].lower().strip(",") in TRAILING:
-        words.pop()
-    return " ".join(words).rstrip(",")
-
-
 def human_captions(texts: Sequence[str]) -> list[str]:
-    """The cleaned captions of one photo: those that fit, and cut ones where fewer than 3 do."""
+    """The cleaned captions of one photo: those of at most MAX_WORDS words, or all where none is.
+
+    Training counts the first tokens of a caption, so that of a long one the end is not learned.
+    """
     lines = [line for line in map(clean_caption, texts) if line]
     fitting = [line for line in lines if len(line.split()) <= MAX_WORDS]
-    if len(fitting) < 3:
-        fitting = [shorten(line) for line in lines]
-    return finish(fitting)
+    return [f"{line}." for line in fitting or lines]

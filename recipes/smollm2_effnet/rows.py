@@ -8,13 +8,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+# Of the captions drawn. COCO's human captions are one source in three folders: each folder's share
+# is that of its captions.
 SOURCE_SHARE = {
-    "coco_captioned": 0.20,
-    "coco_boxes": 0.20,
-    "coco_crop": 0.22,
-    "imagenet": 0.20,
-    "tiny": 0.13,
-    "stamp": 0.05,
+    "coco_human": 0.40,
+    "flickr8k_human": 0.40,
+    "imagenet": 0.10,
+    "coco_crop": 0.05,
+    "coco_boxes": 0.02,
+    "tiny": 0.01,
+    "stamp": 0.02,
 }
 MAX_WORDS = 12
 
@@ -39,12 +42,27 @@ def finish(phrases: Iterable[str]) -> list[str]:
     return [f"{p}." for p in phrases if 0 < len(p.split()) <= MAX_WORDS]
 
 
+def shared_source(source: str) -> str:
+    """The name in SOURCE_SHARE that a row's source goes by."""
+    return "coco_human" if source.startswith("coco") and source.endswith("_human") else source
+
+
 def weigh(rows: list[Row]) -> None:
-    """Set each row's weight so that every source is drawn as often as SOURCE_SHARE says."""
-    counts = Counter(row["source"] for row in rows)
-    total = sum(SOURCE_SHARE[source] for source in counts)
+    """Set each row's weight so that every source is drawn as often as SOURCE_SHARE says.
+
+    Within a source, every caption of a human's is drawn as often as another, and every other row.
+    """
+
+    def worth(row: Row) -> int:
+        return len(row["captions"]) if row["source"].endswith("_human") else 1
+
+    worths: Counter[str] = Counter()
     for row in rows:
-        row["weight"] = SOURCE_SHARE[row["source"]] / counts[row["source"]] / total
+        worths[shared_source(row["source"])] += worth(row)
+    total = sum(SOURCE_SHARE[source] for source in worths)
+    for row in rows:
+        source = shared_source(row["source"])
+        row["weight"] = SOURCE_SHARE[source] * worth(row) / worths[source] / total
 
 
 def write_rows(file: Path, rows: Iterable[Row]) -> None:

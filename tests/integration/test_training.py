@@ -122,7 +122,7 @@ def test_the_record_says_where_the_weights_come_from(
     assert record["data"] == "drawings"
     assert record["layout"] == begin.record()
     assert record["photos"] + record["held_out_photos"] == 6
-    assert set(record["held_out"]) == {"loss", "hit"}
+    assert set(record["held_out"]) == {"loss", "hit", "cider", "woman", "man"}
     assert (folder / "run" / "loss.png").stat().st_size > 1000
     assert (folder / "run" / "log.jsonl").read_text().count("\n") == RECIPE.steps
 

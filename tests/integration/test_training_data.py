@@ -250,6 +250,37 @@ def test_the_command_writes_record_and_card(trained: Any) -> None:
     assert f"| 4 | {log[3]['loss']:.3f} | {log[3]['loss_held_out']:.3f} |" in curve[1]
 
 
+def test_a_control_of_permuted_captions_says_so_everywhere(trained: Any) -> None:
+    status, printed, said = trained.run(
+        "--bertscore",
+        "none",
+        "--permute-captions",
+        "3",
+        "--terms",
+        "research use",
+        "--keep-at",
+        "2",
+    )
+    assert status == 0
+    assert "every photo has another one's captions (seed 3)" in said
+    summary = json.loads(printed)
+    record = load_projection(Path(summary["projection"])).provenance
+    assert (record["captions_permuted"], record["terms"]) == (3, "research use")
+    on_the_way = load_projection(trained.out / "projection-000002.safetensors").provenance
+    assert (on_the_way["captions_permuted"], on_the_way["step"]) == (3, 2)
+    card = Path(summary["card"]).read_text()
+    for line in ("* A control: trained on other photos' captions.", "research use", "(seed 3) |"):
+        assert line in card
+    status, _, said = trained.run("--bertscore", "none")
+    assert status == 1
+    assert "another captions_permuted" in said
+
+
+def test_a_step_to_keep_is_a_number(trained: Any) -> None:
+    status, _, said = trained.run("--keep-at", "100,soon")
+    assert (status, "--keep-at takes steps such as 100,400,1000" in said) == (1, True)
+
+
 def test_bertscore_is_skipped_with_its_reason(
     trained: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

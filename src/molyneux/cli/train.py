@@ -58,7 +58,9 @@ def train(
     ] = None,
     recipe: Annotated[
         str,
-        typer.Option("--recipe", help="default or limber; options below change single numbers."),
+        typer.Option(
+            "--recipe", help="default, long or limber; options below change single numbers."
+        ),
     ] = "default",
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Of the optimiser; if not the recipe's.")
@@ -107,6 +109,16 @@ def train(
         int | None,
         typer.Option(
             "--captions-together", min=1, help="Of a photo, at most, in one step; of the batch."
+        ),
+    ] = None,
+    keep_at: Annotated[
+        str | None,
+        typer.Option("--keep-at", help="Steps whose projection is kept beside: 100,400,1000."),
+    ] = None,
+    permuted: Annotated[
+        int | None,
+        typer.Option(
+            "--permute-captions", min=0, help="A control: other photos' captions, by this seed."
         ),
     ] = None,
     views: Annotated[
@@ -163,6 +175,10 @@ def train(
         typer.Option("--licence", help="Of the projection, as hubs name it: mit, cc-by-4.0."),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="What the data is.")] = None,
+    terms: Annotated[
+        str | None,
+        typer.Option("--terms", help="Of the photos trained on, for the record and the card."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of every random draw.")] = 0,
     as_json: AsJson = False,
     preset: Preset = DEFAULT_PRESET,
@@ -178,6 +194,7 @@ def train(
     from molyneux.training.data import Wanted, open_data
     from molyneux.training.hold_out import leave_out, unseen_names
     from molyneux.training.loss import require_end_token
+    from molyneux.training.permuted import PERMUTED, permute_captions
     from molyneux.training.publish import hub_api, push
     from molyneux.training.recipe import find_recipe
     from molyneux.training.run import Conduct, train_projection
@@ -226,6 +243,7 @@ def train(
         accumulate=accumulate or ready.accumulate,
         recompute=recompute,
         checkpoint=checkpoint,
+        keep_at=_steps(keep_at),
         cache=cache,
         on_photo=bars.on_photo,
         on_step=bars.on_step,
@@ -255,6 +273,12 @@ def train(
         found, record["held_out_categories"] = leave_out(found, names)
         if unseen := unseen_names(record["held_out_categories"]):
             speaks(f"molyneux: no photo shows or mentions {', '.join(unseen)}; check the spelling")
+    if permuted is not None:
+        speaks(f"a control: every photo has another one's captions (seed {permuted})")
+        found = replace(found, training=permute_captions(found.training, permuted))
+        record[PERMUTED] = permuted
+    if terms:
+        record["terms"] = terms
     parts = Parts.load(
         known,
         dtype=precision,
@@ -308,6 +332,20 @@ def train(
 
 def _silent(_: str) -> None:
     """Say nothing: one process of several speaks."""
+
+
+def _steps(text: str | None) -> tuple[int, ...]:
+    """Return the steps that an option lists.
+
+    Raises:
+        UsageError: one is no whole number above 0.
+    """
+    from molyneux.errors import UsageError
+
+    parts = [part.strip() for part in (text or "").split(",") if part.strip()]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise UsageError(f"--keep-at takes steps such as 100,400,1000, not {text!r}")
+    return tuple(int(part) for part in parts)
 
 
 def _backbone(name: str | None, loads: bool) -> Backbone | None:

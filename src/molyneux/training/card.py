@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from molyneux.store import Run
+from molyneux.training.permuted import PERMUTED
 
 NAME = "MODEL_CARD.md"
 ROWS_OF_CURVE = 20
@@ -123,7 +124,8 @@ def _table(head: list[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 def _licences(provenance: Mapping[str, Any], licences: Mapping[str, str]) -> list[str]:
     known = [[part, licence] for part, licence in licences.items() if part != "projection"]
     rows = [*known, ["projection", provenance.get("licence", "not stated")]]
-    return ["## Licences", "", *_table(["part", "licence"], rows), ""]
+    terms = [provenance["terms"], ""] if "terms" in provenance else []
+    return ["## Licences", "", *_table(["part", "licence"], rows), "", *terms]
 
 
 def _data(provenance: Mapping[str, Any]) -> list[str]:
@@ -144,6 +146,9 @@ def _data(provenance: Mapping[str, Any]) -> list[str]:
                 rows.append([f"{part}: {key.replace('_', ' ')}", value])
         if "licence" in record and record["licence"] is None:
             rows.append([f"{part}: licence", "not stated by the set's files"])
+    if provenance.get(PERMUTED) is not None:
+        seed = provenance[PERMUTED]
+        rows.append(["captions", f"permuted against the photos, as a control (seed {seed})"])
     left_out = provenance.get("held_out_categories")
     if left_out:
         rows.append(["categories never trained on", ", ".join(left_out["names"])])
@@ -223,6 +228,8 @@ def _limits(provenance: Mapping[str, Any], limits: Sequence[str]) -> list[str]:
     ]
     if str(provenance["encoder"]).startswith("random:"):
         found.insert(0, "A control: the encoder's weights are random. It is not meant to see.")
+    if provenance.get(PERMUTED) is not None:
+        found.insert(0, "A control: trained on other photos' captions. It is not meant to see.")
     return found
 
 

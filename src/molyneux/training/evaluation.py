@@ -30,6 +30,12 @@ BATCH = 20
 SHOWN = 6
 DRAWS = 2000
 
+WOMAN = frozenset(("woman", "lady"))
+MAN = frozenset(("man", "guy", "gentleman"))
+YOUNG = frozenset(("girl", "boy", "child", "kid", "baby", "toddler"))
+BRIEF = ("hit", "cider", "woman", "man")
+"""Scores of an evaluation beside the loss; see `Evaluator.brief`."""
+
 Backbone = Callable[[], "BertScorer"]
 
 
@@ -97,16 +103,36 @@ class Evaluator:
 
         `loss_held_out` (nats per token, of one caption of each photo), `hit` (share
         of photos whose greedy caption's first noun is among the nouns of the photo's captions),
-        `cider` (CIDEr-D) and a few captions to read.
+        `cider` (CIDEr-D), `woman` and `man` (recall: see `recall_of`; None without such photos) and
+        a few captions to read.
         """
         seen = self.see(linear)
         written = seen.written
         return {
+            "woman": self.recall_of(WOMAN, written),
+            "man": self.recall_of(MAN, written),
             "loss_held_out": seen.loss(),
             "hit": float(np.mean(self._hits(written, range(len(written))))),
             "cider": float(self.cider.score(written).mean()),
             "captions": written[:: max(1, len(written) // SHOWN)][:SHOWN],
         }
+
+    def recall_of(self, words: frozenset[str], written: Sequence[str]) -> float | None:
+        """Return how many of the photos that agree on one of some words are captioned with one.
+
+        A photo agrees where at least half of its captions have one of the words, and none has one
+        of the other words for people.
+
+        Args:
+            words: `WOMAN` or `MAN`.
+        """
+        others = (WOMAN | MAN | YOUNG) - words
+        said = []
+        for captions, nouns, text in zip(self.references, self.nouns, written, strict=True):
+            having = sum(bool(noun_set([caption]) & words) for caption in captions)
+            if 2 * having >= len(captions) and having and not nouns & others:
+                said.append(bool(noun_set([text]) & words))
+        return sum(said) / len(said) if said else None
 
     def whole(self, linear: nn.Linear, backbone: Backbone | None, seed: int = 0) -> dict[str, Any]:
         """Return every score with its bootstrap interval over photos and its control.
@@ -197,6 +223,12 @@ class Evaluator:
     def _bert(self, scorer: BertScorer, texts: Sequence[str]) -> np.ndarray:
         pairs = zip(texts, self.references, strict=True)
         return np.array([scorer.f1([text], list(given)).mean() for text, given in pairs])
+
+
+def said_of_people(scores: dict[str, Any]) -> str:
+    """Return the recall of people's words of an evaluation, to be read."""
+    parts = [f"{word} {scores[word]:.2f}" for word in ("woman", "man") if scores[word] is not None]
+    return ", ".join(parts) or "no photo of a woman or man"
 
 
 def _ratio(nats: np.ndarray, tokens: np.ndarray) -> float:

@@ -130,6 +130,18 @@ _LIMBER = Recipe(
     name="limber",
 )
 
+# What the default preset is trained with (docs/training.md): as long as the held-out loss falls.
+_LONG = Recipe(
+    steps=3000,
+    warmup_steps=50,
+    schedule="plateau",
+    whole=0.15,
+    every=250,
+    caption_tokens=12,
+    captions_together=4,
+    name="long",
+)
+
 
 @dataclass(frozen=True)
 class ReadyMade:
@@ -154,6 +166,7 @@ class ReadyMade:
 RECIPES: MappingProxyType[str, ReadyMade] = MappingProxyType(
     {
         "default": ReadyMade(Recipe(), 1, 8, True, None, "cache"),
+        "long": ReadyMade(_LONG, 1, 4, True, None, "cache"),
         "limber": ReadyMade(_LIMBER, 8, 1, False, "CC3M", "live"),
     }
 )

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from molyneux.errors import PhotoError, UsageError
 from molyneux.models.parts import Parts
 from molyneux.processes import Share, together
@@ -18,12 +20,13 @@ from molyneux.store import Run, versions
 from molyneux.training.batches import TrainingSet, drawn_together, require_split
 from molyneux.training.begin_token import require_begin
 from molyneux.training.card import NAME, draw_loss_curve, write_card
-from molyneux.training.evaluation import Backbone, Evaluator
+from molyneux.training.evaluation import BRIEF, Backbone, Evaluator, said_of_people
 from molyneux.training.examples import Example, Examples
 from molyneux.training.features import cache_features
 from molyneux.training.live_features import LiveFeatures
 from molyneux.training.loop import train
 from molyneux.training.loss import require_end_token
+from molyneux.training.permuted import PERMUTED
 from molyneux.training.publish import WEIGHTS
 from molyneux.training.recipe import Recipe
 from molyneux.training.run_folder import (
@@ -178,12 +181,48 @@ def train_projection(
         def told(linear: Any) -> dict[str, Any]:
             scores = evaluator.brief(linear)
             note(
-                f"held out: loss {scores['loss_held_out']:.3f}, hit {scores['hit']:.2f}, "
-                f"CIDEr-D {scores['cider']:.2f}, {scores['captions'][:3]}"
+                f"held out: loss {scores['loss_held_out']:.4f}, hit {scores['hit']:.3f}, "
+                f"CIDEr-D {scores['cider']:.3f}, {said_of_people(scores)}, "
+                f"{scores['captions'][:3]}"
             )
             if live is not None:
                 note(f"waited {live.waited:.0f} s for photos so far (--workers {conduct.workers})")
             return scores
+
+        def describe(step: int) -> dict[str, Any]:
+            """Return the record of the weights of a step, but for how good they are."""
+            return {
+                "kind": "trained",
+                **parts.names,
+                "hashes": parts.hashes,
+                "layout": layout.record(),
+                "patches": parts.encoder.grid.n_patches,
+                "data": data_name,
+                "examples": dict(Counter(e.source or "photos" for e in training.rows)),
+                "photos": len({e.id for e in training.rows}),
+                "held_out_photos": len({e.id for e in held_out.rows}),
+                "recipe": asdict(recipe),
+                "how": {
+                    "processes": share.world,
+                    "accumulate": conduct.accumulate,
+                    "device": model.device.type,
+                    "features": conduct.features,
+                    "recompute": conduct.recompute,
+                },
+                "step": step,
+                "dtype": str(model.dtype).removeprefix("torch."),
+                "versions": {k: v for k, v in versions().items() if k in ("torch", "transformers")},
+                **({} if licence is None else {"licence": licence}),
+                **record,
+            }
+
+        def keep(step: int, linear: nn.Linear) -> None:
+            on_the_way = {**describe(step), "on_the_way": True}
+            with run.writing():
+                save_projection(
+                    run.folder / f"{Path(WEIGHTS).stem}-{step:06d}.safetensors",
+                    Projection(linear.cpu(), on_the_way),
+                )
 
         linear, log = train(
             model,
@@ -205,7 +244,10 @@ def train_projection(
                 "views": views,
                 "data": record.get("sets"),
                 "held_out_categories": record.get("held_out_categories"),
+                PERMUTED: record.get(PERMUTED),
             },
+            keep_at=conduct.keep_at,
+            keep=keep,
         )
         note("evaluating what was kept, with intervals and controls")
         evaluation = evaluator.whole(linear, conduct.backbone, recipe.seed)
@@ -213,32 +255,13 @@ def train_projection(
     scored = [entry for entry in log if "loss_held_out" in entry]
     best = min(scored, key=lambda entry: float(entry["loss_held_out"]))
     provenance = {
-        "kind": "trained",
-        **parts.names,
-        "hashes": parts.hashes,
-        "layout": layout.record(),
-        "patches": parts.encoder.grid.n_patches,
-        "data": data_name,
-        "examples": dict(Counter(e.source or "photos" for e in training.rows)),
-        "photos": len({e.id for e in training.rows}),
-        "held_out_photos": len({e.id for e in held_out.rows}),
+        **describe(best["step"]),
+        "steps": log[-1]["step"],
         "unreadable": len(set(refused).union(*(entry.get("unreadable", ()) for entry in log))),
-        "recipe": asdict(recipe),
-        "how": {
-            "processes": share.world,
-            "accumulate": conduct.accumulate,
-            "device": model.device.type,
-            "features": conduct.features,
-            "recompute": conduct.recompute,
-        },
-        "step": best["step"],
-        "held_out": {"loss": best["loss_held_out"], "hit": best["hit"]},
+        "held_out": {key: best[key] for key in ("loss_held_out", *BRIEF) if key in best},
         "evaluation": evaluation,
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "versions": {k: v for k, v in versions().items() if k in ("torch", "transformers")},
-        **({} if licence is None else {"licence": licence}),
-        **record,
     }
+    provenance["held_out"]["loss"] = provenance["held_out"].pop("loss_held_out")
     projection = Projection(linear.cpu(), provenance)
     with together(share):
         if share.is_first:

@@ -19,12 +19,23 @@ def quote(error: BaseException | str) -> str:
     return words if len(words) <= LONGEST_QUOTE else words[: LONGEST_QUOTE - 1] + "…"
 
 
-def printable(name: object) -> str:
-    """Return a name on one line, whatever characters are in it: line breaks as their escapes."""
-    shown = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(name)
+def on_one_line(text: str) -> str:
+    """Return a text whose line breaks and other characters that do not print are escapes.
+
+    Names of files, words and captions come from others: what prints one takes care that it cannot
+    make a second line of output, or colour a terminal.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for c in text
     )
-    return shown or "''"
+
+
+def printable(name: object) -> str:
+    """Return a name on one line; what has no characters is shown as empty quotes."""
+    return on_one_line(str(name)) or "''"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -34,7 +33,7 @@ from molyneux.neurons.targets import Sentence, Word, ask_for, read_sentence, unr
 from molyneux.neurons.unit import Unit, unit_mask
 from molyneux.neurons.unit_sets import LISTED
 from molyneux.vision.layout import ImagePrompt
-from molyneux.vision.photo import photo_sha256, read_photo
+from molyneux.vision.photo import Photo, photo_name, photo_sha256, read_photo
 from molyneux.words.dictionary import is_interpretable
 
 NO_NOUN = "the caption has no noun to explain; ask for a word with --word"
@@ -107,9 +106,7 @@ class _Seen:
         return self.sentence.up_to(language, self.prompt, word.target.position)
 
 
-def explain_photo(
-    captioner: SeeingModel, path: str | os.PathLike[str], settings: Settings
-) -> Explanation:
+def explain_photo(captioner: SeeingModel, path: Photo, settings: Settings) -> Explanation:
     """Return a photo's caption, words, units, heat maps and ablations.
 
     Raises:
@@ -125,7 +122,7 @@ def explain_photo(
     words = [*written.words, *(word for _, word in asked)]
     sinks = sink_patches(patch_norms(model, prompt))[0].nonzero().flatten().tolist()
     image = Image(
-        path=os.fspath(path),
+        path=photo_name(path),
         sha256=digest,
         caption=written.caption,
         note=_note(captioner, written, words),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,11 @@ from molyneux.models.compatibility import require_patches, require_room, require
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.parts import Parts, require_encoder
 from molyneux.models.presets import decoding_of, find_preset, published_with
-from molyneux.models.seeing_model import Photo, as_photos
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.reference import Reference, load_reference
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels
 from molyneux.vision.layout import ImagePrompt, Layout, lay_out
-from molyneux.vision.photo import read_photo
+from molyneux.vision.photo import Photo, Photos, as_photos, read_photo
 from molyneux.vision.projection import Projection, load_projection, require_match
 from molyneux.weights.fetch import Note, silent
 
@@ -254,17 +253,16 @@ class Captioner:
         """How patches and text are laid out, as the projection was trained."""
         return self.projection.layout
 
-    def encode(self, photos: Sequence[Photo]) -> Float[Tensor, "photos patches feat"]:
+    def encode(self, photos: Photos) -> Float[Tensor, "photos patches feat"]:
         """Return the encoder's patch features of photos."""
-        return self.encoder.encode(
-            prepare_pixels(self.encoder, [read_photo(p) for p in as_photos(photos)])
-        )
+        images = [read_photo(photo) for photo in as_photos(photos)]
+        return self.encoder.encode(prepare_pixels(self.encoder, images))
 
-    def image_prompts(self, photos: Sequence[Photo]) -> Float[Tensor, "photos patches d_model"]:
+    def image_prompts(self, photos: Photos) -> Float[Tensor, "photos patches d_model"]:
         """Return the input embedding that stands for each patch."""
         return self.projection.project(self.encode(photos))
 
-    def see(self, photos: Sequence[Photo]) -> ImagePrompt:
+    def see(self, photos: Photos) -> ImagePrompt:
         """Return photos as the language model is given them, with the layout's text."""
         return lay_out(self.language_model, self.layout, self.image_prompts(photos))
 
@@ -280,6 +278,6 @@ class Captioner:
         """
         return self.caption_all([photo])[0]
 
-    def caption_all(self, photos: Sequence[Photo]) -> list[str]:
+    def caption_all(self, photos: Photos) -> list[str]:
         """Return the greedy captions of several photos, in one batch."""
         return [self.language_model.decode(ids).strip() for ids in self.write(self.see(photos))]

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.checks import several, shown
-from molyneux.errors import UsageError
 from molyneux.models.generation import MAX_TOKENS
 from molyneux.neurons.decoding_rule import Decoding
 from molyneux.neurons.reference import Reference
 from molyneux.vision.encoder import PatchGrid, Preprocessing
 from molyneux.vision.layout import ImagePrompt
-
-Photo = str | os.PathLike[str] | Image.Image
+from molyneux.vision.photo import Photo, Photos
 
 
 @runtime_checkable
@@ -120,11 +114,11 @@ class SeeingModel(Protocol):
         """How units are decoded where nothing else is asked for."""
         ...
 
-    def image_prompts(self, photos: Sequence[Photo]) -> Float[Tensor, "photos patches d_model"]:
+    def image_prompts(self, photos: Photos) -> Float[Tensor, "photos patches d_model"]:
         """Return the input embedding that stands for each patch."""
         ...
 
-    def see(self, photos: Sequence[Photo]) -> ImagePrompt:
+    def see(self, photos: Photos) -> ImagePrompt:
         """Return photos as the language model is given them, with the prompt's text."""
         ...
 
@@ -135,17 +129,6 @@ class SeeingModel(Protocol):
     def caption(self, photo: Photo) -> str:
         """Return the greedy caption of one photo, without the prompt's text."""
         ...
-
-
-def as_photos(photos: Any) -> list[Photo]:
-    """Return photos, at least one; a path or one photo's pixels are no list.
-
-    Raises:
-        UsageError: it is no list, or an empty one.
-    """
-    if getattr(photos, "ndim", 4) < 4:  # the pixels of one photo, whose rows are no photos
-        raise UsageError(f"photos takes a list, not {shown(photos)}; give one, as in [photo]")
-    return several("photos", photos, "['photo.jpg']", least=1)
 
 
 def describe_model(captioner: SeeingModel) -> dict[str, Any]:

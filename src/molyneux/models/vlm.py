@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -22,12 +22,11 @@ from molyneux.checks import is_a
 from molyneux.errors import AdapterError, MolyneuxError, UsageError, is_out_of_memory, quote
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.prompt_text import require_image
-from molyneux.models.seeing_model import Photo, as_photos
 from molyneux.models.vlm_images import OwnEye
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.reference import Reference
 from molyneux.vision.layout import Beside, ImagePrompt
-from molyneux.vision.photo import read_photo
+from molyneux.vision.photo import Photo, Photos, as_photos, read_photo
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -218,12 +217,12 @@ class VisionLanguageModel:
         parts = [found] if isinstance(found, Tensor) else list(found)
         return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts])
 
-    def image_prompts(self, photos: Sequence[Photo]) -> Float[Tensor, "photos patches d_model"]:
+    def image_prompts(self, photos: Photos) -> Float[Tensor, "photos patches d_model"]:
         """Return the input embedding that stands for each patch."""
         prompt = self.see(photos)
         return prompt.embeddings[:, prompt.patches]
 
-    def see(self, photos: Sequence[Photo]) -> ImagePrompt:
+    def see(self, photos: Photos) -> ImagePrompt:
         """Return photos as the language model is given them, with the prompt's text.
 
         Raises:
@@ -318,7 +317,7 @@ class VisionLanguageModel:
         """
         return self.language_model.decode(self.write(self.see([photo]))[0]).strip()
 
-    def caption_all(self, photos: Sequence[Photo]) -> list[str]:
+    def caption_all(self, photos: Photos) -> list[str]:
         """Return the greedy captions of several photos, one after another."""
         return [self.caption(photo) for photo in as_photos(photos)]
 

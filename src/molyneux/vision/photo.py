@@ -11,29 +11,51 @@ import hashlib
 import os
 import re
 import stat
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from jaxtyping import Float, Num, UInt8
+from jaxtyping import Float, Num, Shaped, UInt8
 from PIL import Image, ImageOps
 
-from molyneux.errors import PhotoError, printable
+from molyneux.errors import PhotoError, UsageError, on_one_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Photo = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
+    Photos = Photo | Iterable[Photo]
+else:  # what is no photo gets a line of its own, from `read_photo`
+    Photo = Photos = object
 
 MAX_PIXELS = 100_000_000
 """The largest photo read, in pixels: width times height as the file's header gives them."""
 
-_GIVE_AN_IMAGE = "give a JPEG, PNG, WebP, GIF, TIFF or BMP file"
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".gif", ".bmp", ".dib"),
+    *(".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
+"""What a photo's file ends in, in lower case, wherever photos are looked for and not named."""
+
+_GIVE_AN_IMAGE = "give a JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP file"
+_GIVE_A_PHOTO = (
+    "a photo is a file's name, a PIL image, an array of height x width (x 3) or a tensor of "
+    "3 x height x width, in uint8 or in floats from 0 to 1"
+)
+_ADDRESS = re.compile(
+    r"[a-z][a-z0-9+.-]+://|(?:https?|ftp|s3|gs|hf|file):/|data:image/", re.IGNORECASE
+)
 _ORIENTATION = 0x0112  # EXIF and TIFF share this tag number
 _BITS_PER_SAMPLE = 258
 _PHOTOMETRIC = 262
 _WIDE_MODES = ("I", "F")  # and every "I;16..."
 
 
-def read_photo(path: str | os.PathLike[str] | Image.Image) -> Image.Image:
-    """Return the photo upright, in mode RGB, 8 bits a channel; the file is closed again.
+def read_photo(photo: Photo) -> Image.Image:
+    """Return the photo upright, in mode RGB, 8 bits a channel; a file is closed again.
 
     * 16-bit and integer greys are scaled by their range, 0..65535 to 0..255 (a 12-bit TIFF by
       0..4095); integers that leave 0..65535 (32-bit or signed files) by their own min..max.
@@ -45,65 +67,163 @@ def read_photo(path: str | os.PathLike[str] | Image.Image) -> Image.Image:
     * Of an animation or a document with several pages, the first frame is read; of a PIL image
       with several, the frame it stands at.
     * The orientation in the EXIF record is applied; nothing else of the record is kept.
+    * An array is height x width, or height x width x 1, 3 or 4 channels; a tensor of torch is
+      height x width, or 1, 3 or 4 channels x height x width. Both are uint8, or floats from 0 to
+      1, which are scaled to 0..255. Anything else, such as pixels an encoder normalised, is
+      refused.
 
     A PIL image is never changed or closed. Warnings of the decoder are not passed on: what can be
     decoded in full is a photo, what cannot is an error.
 
+    Args:
+        photo: a file's name, a PIL image, or one photo's pixels in an array or a tensor.
+
     Raises:
         PhotoError: the file is missing, unreadable, no regular file, empty, no image, truncated
-            or otherwise broken, without area, or of more than `MAX_PIXELS` pixels.
+            or otherwise broken, without area, or of more than `MAX_PIXELS` pixels; it is an
+            address, which is not fetched; the pixels have another shape, type or range; or what
+            was given is no photo at all.
     """
-    if isinstance(path, Image.Image):
+    if not isinstance(photo, str | os.PathLike):
         name = "the given image"
-        _check_size(name, path.size)
+        image = photo if isinstance(photo, Image.Image) else _of_pixels(photo)
+        _check_size(name, image.size)
         with _decoding(name):
-            return _to_upright_rgb(name, path)
-    name = printable(os.fsdecode(path))
-    with _open_file(path) as file:
+            return _to_upright_rgb(name, image)
+    name = _shown(photo)
+    with _open_file(photo) as file:
         with _decoding(name):
-            photo = _identify(name, file)
-        with photo:
-            _check_size(name, photo.size)
-            if photo.format in ("EPS", "WMF"):
+            opened = _identify(name, file)
+        with opened:
+            _check_size(name, opened.size)
+            if opened.format in ("EPS", "WMF"):
                 # Decoding these would run another program on the file's contents.
                 raise PhotoError(
-                    f"cannot read {name}: it is a drawing ({photo.format}), not a photo; "
+                    f"cannot read {name}: it is a drawing ({opened.format}), not a photo; "
                     "export it as PNG"
                 )
             with _decoding(name):
-                return _to_upright_rgb(name, photo)
+                return _to_upright_rgb(name, opened)
 
 
-def photo_sha256(path: str | os.PathLike[str] | Image.Image) -> str:
+def photo_sha256(photo: Photo) -> str:
     """Return the SHA-256 of the file's bytes, 64 hexadecimal digits.
 
-    Of a PIL image, which has no file, it is that of `"<width>x<height>\\n"` in ASCII followed by
-    the RGB bytes that `read_photo` returns: two images of the same bytes and different shape
-    differ.
+    Of a PIL image or of pixels, which have no file, it is that of `"<width>x<height>\\n"` in ASCII
+    followed by the RGB bytes that `read_photo` returns: two images of the same bytes and different
+    shape differ.
 
     Raises:
-        PhotoError: the file is missing, unreadable, no regular file, or empty; the PIL image
-            cannot be read.
+        PhotoError: the file is missing, unreadable, no regular file, or empty; the image or the
+            pixels cannot be read.
     """
     digest = hashlib.sha256()
-    if isinstance(path, Image.Image):
-        photo = read_photo(path)
-        digest.update(f"{photo.width}x{photo.height}\n".encode("ascii"))
-        digest.update(photo.tobytes())
+    if not isinstance(photo, str | os.PathLike):
+        image = read_photo(photo)
+        digest.update(f"{image.width}x{image.height}\n".encode("ascii"))
+        digest.update(image.tobytes())
         return digest.hexdigest()
-    with _open_file(path) as file:
+    with _open_file(photo) as file:
         try:
             while block := file.read(1 << 20):
                 digest.update(block)
         except OSError as error:
-            raise _unreadable(printable(os.fsdecode(path)), error) from error
+            raise _unreadable(_shown(photo), error) from error
     return digest.hexdigest()
+
+
+def photo_name(photo: Photo) -> str:
+    """Return what a photo is called in documents: its file's name, if it is one."""
+    return os.fsdecode(photo) if isinstance(photo, str | os.PathLike) else "the given image"
+
+
+def as_photos(photos: Photos) -> list[Photo]:
+    """Return photos as a list; one photo, which is no list, is a list of one.
+
+    Arrays and tensors of four dimensions are photos one after another.
+
+    Raises:
+        PhotoError: it is neither a photo nor something that holds photos.
+        UsageError: there is none.
+    """
+    found: list[Any]
+    given: Any = photos
+    if isinstance(given, str | os.PathLike | Image.Image):
+        return [given]
+    if isinstance(given, np.ndarray) or _is_tensor(given):
+        found = list(given) if given.ndim == 4 else [given]
+    elif isinstance(given, Iterable) and not isinstance(given, bytes | bytearray | Mapping):
+        found = list(given)
+    else:
+        raise _no_photo(given)
+    if not found:
+        raise UsageError("no photo was given; name one or more")
+    return found
+
+
+def is_address(name: str) -> bool:
+    """Whether a name is an address, such as `https://...`, even with a slash lost on the way."""
+    return _ADDRESS.match(name) is not None
+
+
+def _is_tensor(value: object) -> bool:
+    """Whether it is a tensor; torch is not imported to find out that it is not."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _of_pixels(given: object) -> Image.Image:
+    """Return an image of an array's or a tensor's pixels, which must be one photo's."""
+    values: Shaped[np.ndarray, ...]
+    if _is_tensor(given):
+        tensor: Any = given
+        tensor = tensor.detach().to("cpu")
+        values = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        if values.ndim == 3:
+            values = np.moveaxis(values, 0, -1)  # channels come first in torch
+        shape = "x".join(map(str, tensor.shape))
+    elif isinstance(given, np.ndarray):
+        values = given
+        shape = "x".join(map(str, given.shape))
+    else:
+        raise _no_photo(given)
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] not in (1, 3, 4)):
+        raise PhotoError(
+            f"cannot read the given image: its shape is {shape or 'that of a number'}; "
+            f"{_GIVE_A_PHOTO}"
+        )
+    if not values.size:
+        raise PhotoError(
+            f"cannot read the given image: it has no area ({shape}); give one of at least 1 x 1"
+        )
+    _check_size("the given image", (values.shape[1], values.shape[0]))
+    if np.issubdtype(values.dtype, np.floating):
+        low, high = float(values.min()), float(values.max())
+        if not (low >= 0.0 and high <= 1.0):  # NaN is neither
+            raise PhotoError(
+                f"cannot read the given image: its values go from {low:g} to {high:g}, as those "
+                f"of a normalised or unscaled photo do; {_GIVE_A_PHOTO}"
+            )
+        values = np.rint(values * 255.0).astype(np.uint8)
+    if values.dtype != np.uint8:
+        raise PhotoError(
+            f"cannot read the given image: its values are {values.dtype}; {_GIVE_A_PHOTO}"
+        )
+    if values.ndim == 3 and values.shape[-1] == 1:
+        values = values[..., 0]
+    return Image.fromarray(np.ascontiguousarray(values))
+
+
+def _no_photo(given: object) -> PhotoError:
+    kind = type(given).__name__
+    article = "an" if kind[:1].lower() in "aeiou" else "a"
+    return PhotoError(f"cannot read {article} {kind} as a photo; {_GIVE_A_PHOTO}")
 
 
 @contextmanager
 def _open_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Yield the open file, non-empty and regular; anything else is a `PhotoError`."""
-    name = printable(os.fsdecode(path))
+    name = _shown(path)
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -122,15 +242,15 @@ def _open_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             )
         file = open(path, "rb")  # noqa: SIM115 -- only opening is to be judged inside this try
     except FileNotFoundError as error:
-        raise PhotoError(
-            f"cannot read {name}: there is no such file; check the spelling and the folder"
-        ) from error
+        raise PhotoError(f"cannot read {name}: {_why_missing(os.fsdecode(path))}") from error
     except PermissionError as error:
         raise PhotoError(
             f"cannot read {name}: permission denied; make it readable for this user "
             "or copy it elsewhere"
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        if is_address(os.fsdecode(path)):  # one that is too long for a name, such as `data:`
+            raise PhotoError(f"cannot read {name[:80]}: {_why_missing(name)}") from error
         raise _unreadable(name, error) from error
     with file:
         yield file
@@ -295,9 +415,32 @@ def _why_unidentified(beginning: bytes) -> str:
     return "it is in no image format known here, or its header is truncated or damaged"
 
 
+def _why_missing(name: str) -> str:
+    """Return why a name may name no file: how another system or a browser would write it."""
+    if is_address(name):
+        return (
+            "it is an address, and addresses are not fetched; download the photo and name its file"
+        )
+    reason = "there is no such file; "
+    if "\\" in name:
+        return f"{reason}it is written with backslashes, as on Windows: write / for them"
+    if re.match(r"[A-Za-z]:", name):
+        return f"{reason}it begins with a drive's letter, as on Windows: name its place here"
+    if name.startswith("~"):
+        return f"{reason}~ stands for a home folder in a shell alone: write the folder out"
+    if re.search(r"%[0-9A-Fa-f]{2}", name):
+        return f"{reason}%20 and its like stand for characters in addresses: write the characters"
+    return f"{reason}check the spelling and the folder"
+
+
 def _unreadable(name: str, error: Exception) -> PhotoError:
     reason = (error.strerror if isinstance(error, OSError) else None) or _one_line(error)
     return PhotoError(f"cannot read {name}: {reason}; check the name and the disk, or copy it")
+
+
+def _shown(path: str | os.PathLike[str]) -> str:
+    """Return the name as given, on one line whatever characters are in it."""
+    return on_one_line(os.fsdecode(path)) or "''"
 
 
 def _one_line(error: Exception) -> str:

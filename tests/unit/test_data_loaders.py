@@ -162,7 +162,7 @@ def test_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path\tname\n", "no column file"),
+        ("path\tname\n", "no column `file`"),
         ("file\tname\na.png\n", "line 2"),
         ("file\tname\na.png\tx\na.png\ty\n", "listed twice"),
         ("file\tname\n", "no photos"),

@@ -39,11 +39,14 @@ def reference(
     """
     import shutil
 
+    from molyneux.data.dataset import left_out_of
     from molyneux.data.open import open_dataset
     from molyneux.data.selection import select
 
     model.require_ready()
     selection = select(open_dataset(data, kind=kind), where or [], images, seed)
+    for line in left_out_of(selection.dataset):
+        note(f"left out of {data}: {line}")
     model.begin()
     from molyneux.explain.measure_reference import measure_reference
     from molyneux.neurons.ablation import ablation_grid

@@ -81,6 +81,7 @@ def study(
     as_json: AsJson = False,
 ) -> int:
     """Run the paper's experiments on a data set. Run it again to resume."""
+    from molyneux.data.dataset import left_out_of
     from molyneux.data.open import open_dataset
     from molyneux.data.selection import select
     from molyneux.processes import is_first_process
@@ -94,6 +95,9 @@ def study(
     if selectivity is not None:
         labelled = select(open_dataset(selectivity), selectivity_where or [], seed=seed)
     selection = select(open_dataset(data, kind=kind), where or [], images, seed)
+    if is_first_process():
+        for line in left_out_of(selection.dataset):
+            note(f"left out of {data}: {line}")
     model.begin()
     from molyneux.studies.settings import StudySettings
     from molyneux.studies.study import run_study

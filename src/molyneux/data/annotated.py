@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from molyneux.data.dataset import Item
+from molyneux.data.dataset import Item, LeftOut
 from molyneux.errors import UsageError
 from molyneux.weights.cache import sha256_of
 
@@ -22,14 +21,30 @@ class AnnotatedPhotos(ABC):
         place: what was opened.
         root: the folder that the photos' names start from.
         files: the annotation files that were read.
+        left_out: what the annotations or the folder have that is in no item.
     """
 
     name: str
     licence: str | None = None
 
-    def __init__(self, place: Path) -> None:
-        self.place = self.root = place
+    def __init__(self, place: str | Path, *, folder: bool = True) -> None:
+        """Name the place.
+
+        Args:
+            folder: whether it must be one.
+
+        Raises:
+            UsageError: it is not there, or no folder.
+        """
+        self.place = self.root = Path(place)
+        if not self.place.exists():
+            raise UsageError(
+                f"there is no {place}; name a data set's folder, or `hf:NAME` on the hub"
+            )
+        if folder and not self.place.is_dir():
+            raise UsageError(f"{place} is a file; a data set of the kind {self.name} is a folder")
         self.files: list[Path] = []
+        self.left_out = LeftOut()
 
     @abstractmethod
     def __len__(self) -> int:
@@ -52,6 +67,7 @@ class AnnotatedPhotos(ABC):
             "licence": self.licence,
             "photos": len(self),
             **self._lacking(),
+            **self.left_out.record(),
             "annotations": {
                 # Two folders may each have a captions.json; neither takes the other's place.
                 (n if names.count(n) == 1 else str(f.relative_to(self.root))): sha256_of(f)
@@ -62,31 +78,3 @@ class AnnotatedPhotos(ABC):
     def _lacking(self) -> dict[str, Any]:
         """Return what the annotations speak of and the set does not have, for the record."""
         return {}
-
-
-def read_json(file: Path) -> Any:
-    """Return what a JSON file holds.
-
-    Raises:
-        UsageError: it cannot be read or is no JSON.
-    """
-    try:
-        return json.loads(file.read_bytes())
-    except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}; check the name") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(
-            f"{file} is damaged: it is no JSON ({' '.join(str(error).split())}); download it again"
-        ) from error
-
-
-def inside(name: str) -> str:
-    """Return a photo's file name, which may not lead out of the data set.
-
-    Raises:
-        ValueError: it does.
-    """
-    for path in (PurePosixPath(name), Path(name)):  # as it is written, and as this system reads it
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError(f"the photo {name} lies outside the data set")
-    return name

@@ -183,5 +183,7 @@ def known_set(name: str) -> KnownSet:
         UsageError: there is none of this name.
     """
     if name.lower() not in CATALOGUE:
-        raise UsageError(f"no data set is called {name}; there are {', '.join(CATALOGUE)}")
+        raise UsageError(
+            f"no data set is called {name}, and no folder; there are {', '.join(CATALOGUE)}"
+        )
     return CATALOGUE[name.lower()]

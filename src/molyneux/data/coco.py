@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from molyneux.data.annotated import AnnotatedPhotos, inside, read_json
+from molyneux.data.annotated import AnnotatedPhotos
 from molyneux.data.dataset import Item
+from molyneux.data.files import matching
+from molyneux.data.loader import Loader, in_folder
 from molyneux.data.masks import Runs, Shapes, read_segmentation
-from molyneux.data.texts import read_texts, tidy
-from molyneux.errors import UsageError
+from molyneux.data.names import inside, photo_file
+from molyneux.data.text_files import read_json
+from molyneux.data.texts import read_id, read_name, read_texts, tidy
+from molyneux.errors import UsageError, quote
 
 LICENCE = "annotations CC BY 4.0; photos under their own Flickr licences"
 _SPLIT = re.compile(r"(?:train|val|test)\d{4}")
@@ -53,7 +57,7 @@ class Coco(AnnotatedPhotos):
     name = "coco"
     licence = LICENCE
 
-    def __init__(self, root: Path, captions: Path | None = None) -> None:
+    def __init__(self, root: str | Path, captions: Path | None = None) -> None:
         """Read the annotations below a folder.
 
         Args:
@@ -65,6 +69,7 @@ class Coco(AnnotatedPhotos):
                 theirs is there.
         """
         super().__init__(root)
+        root = self.root
         self._captions = captions
         self.files = annotation_files(root) if captions is None else _and_instances(captions)
         if not self.files:
@@ -92,7 +97,7 @@ class Coco(AnnotatedPhotos):
         photo = self._photos[self._ids[position]]
         return Item(
             id=self._ids[position],
-            source=self._folders[photo.split] / photo.file_name,
+            source=photo_file(self._folders[photo.split], photo.file_name),
             captions=tuple(photo.captions),
             categories=tuple(photo.categories),
             instances={
@@ -120,54 +125,68 @@ class Coco(AnnotatedPhotos):
         named = _SPLIT.search(file.stem)
         try:
             names = {
-                _number(category["id"]): " ".join(str(category["name"]).lower().split())
+                read_id(category["id"]): _category_name(category["name"])
                 for category in document.get("categories") or []
             }
             for entry in document["images"]:
-                self._add_photo(entry, named.group() if named else None)
+                self._add_photo(entry, named.group() if named else None, str(file))
             for annotation in document.get("annotations") or []:
                 self._add_annotation(annotation, names, file)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(
                 f"{file} is not written as COCO's files are ({type(error).__name__}: "
-                f"{' '.join(str(error).split())}); download it again"
+                f"{quote(error)}); download it again"
             ) from error
 
-    def _add_photo(self, entry: dict[str, Any], file_split: str | None) -> None:
-        file_name = inside(str(entry["file_name"]))
+    def _add_photo(self, entry: dict[str, Any], file_split: str | None, file: str) -> None:
+        identity, file_name = read_id(entry["id"]), inside(entry["file_name"])
         in_name = _SPLIT.search(file_name) or _SPLIT.search(str(entry.get("coco_url") or ""))
-        split = entry.get("split") or file_split or (in_name.group() if in_name else None)
-        width, height = _number(entry.get("width") or 0), _number(entry.get("height") or 0)
+        split = read_name(entry.get("split"), "split", f"{file}, photo {identity}") or file_split
+        width, height = (
+            int(read_id(entry.get("width") or 0)),
+            int(read_id(entry.get("height") or 0)),
+        )
         photo = _Photo(
             file_name,
-            None if split is None else str(split),
+            split or (in_name.group() if in_name else None),
             (width, height) if width > 0 and height > 0 else None,
         )
-        known = self._photos.setdefault(str(_number(entry["id"])), photo)
+        known = self._photos.setdefault(identity, photo)
         if known.file_name != file_name:
             raise ValueError(
-                f"two photos have the id {entry['id']}: {known.file_name} and {file_name}"
+                f"two photos have the id {identity}: {known.file_name} and {file_name}"
             )
 
-    def _add_annotation(self, entry: dict[str, Any], names: dict[int, str], file: Path) -> None:
-        photo = self._photos.get(str(_number(entry["image_id"])))
-        if photo is None:
-            return  # a subset often keeps the annotations of photos it left out
+    def _add_annotation(self, entry: dict[str, Any], names: dict[str, str], file: Path) -> None:
+        identity = read_id(entry["image_id"])
+        photo = self._photos.get(identity)
+        if photo is None:  # a subset often keeps the annotations of photos it left out
+            self.left_out.add(
+                "annotations of photos that are not listed", f"photo {identity} in {file.name}"
+            )
+            return
         where = f"{file}, annotation {entry.get('id')}"
         for caption in map(tidy, read_texts(entry.get("caption"), "caption", where)):
             if caption not in photo.captions:
                 photo.captions.append(caption)
         if entry.get("category_id") is None:
             return
-        number = _number(entry["category_id"])
+        number = read_id(entry["category_id"])
         if number not in names:
             raise ValueError(f"an annotation has the category {number}, which is not listed")
         category = photo.categories.setdefault(names[number], _Category())
-        if _number(entry.get("iscrowd") or 0):
+        if _is_crowd(entry.get("iscrowd")):
             category.crowd = True
             return
         category.instances += 1
-        polygons, runs = read_segmentation(entry.get("segmentation"))
+        try:
+            polygons, runs = read_segmentation(entry.get("segmentation"))
+        except (KeyError, TypeError, ValueError, OverflowError, UsageError) as error:
+            polygons, runs = [], []
+            self.left_out.add(
+                "outlines that cannot be drawn",
+                f"annotation {entry.get('id')} in {file.name}: {quote(error)}",
+            )
         category.polygons += polygons
         category.runs += runs
         category.boxes_only |= not polygons and not runs
@@ -182,7 +201,7 @@ class Coco(AnnotatedPhotos):
             if photo.split not in places:
                 places[photo.split] = [p for p in self._places(photo.split) if p.is_dir()]
             for place in places[photo.split]:
-                if (place / photo.file_name).is_file():
+                if photo_file(place, photo.file_name).is_file():
                     found[photo.split] = place
                     break
         return found
@@ -209,13 +228,8 @@ class Coco(AnnotatedPhotos):
 
 def annotation_files(root: Path) -> list[Path]:
     """Return the caption and instance files of a folder in COCO's layout, in order of name."""
-    found = [
-        path
-        for folder in (root, root / "annotations")
-        for pattern in ("captions*.json", "instances*.json")
-        for path in folder.glob(pattern)
-    ]
-    return sorted(path for path in found if path.is_file())
+    patterns = ("captions*.json", "instances*.json")
+    return sorted(path for f in (root, root / "annotations") for path in matching(f, *patterns))
 
 
 def _and_instances(captions: Path) -> list[Path]:
@@ -224,6 +238,20 @@ def _and_instances(captions: Path) -> list[Path]:
     return sorted({captions, beside} if beside.is_file() else {captions})
 
 
-def _number(written: Any) -> int:
-    """Return a whole number that may be written as text or with a fraction of zero."""
-    return written if type(written) is int else int(float(written))
+def _category_name(written: Any) -> str:
+    if not isinstance(written, str) or not written.strip():
+        raise ValueError(f"a category is called {written!r}, which is no text")
+    return tidy(written.lower())
+
+
+def _is_crowd(written: Any) -> bool:
+    """Return whether a crowd is said to be one: true, or a number other than 0, as text too."""
+    return written is True or (bool(written) and read_id(written) != "0")
+
+
+LOADER = Loader(
+    "coco",
+    "captions*.json or instances*.json, in the folder or its annotations/",
+    in_folder(lambda place: bool(annotation_files(place))),
+    Coco,
+)

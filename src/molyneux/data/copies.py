@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from molyneux.data.dataset import Item, Streamed
+from molyneux.data.dataset import Item, Streamed, left_out_of
 from molyneux.data.open import open_dataset
 
 
@@ -39,6 +39,7 @@ def check_copy(place: str | Path, kind: str | None = None) -> dict[str, Any]:
         "photos": counts["photos"],
         "missing": counts["missing"],
         "missing_first": missing,
+        "left_out": left_out_of(dataset),
         "with_captions": counts["with_captions"],
         "captions": counts["captions"],
         "with_categories": counts["with_categories"],

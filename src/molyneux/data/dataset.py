@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image, ImageOps
 
-from molyneux.errors import PhotoError
+from molyneux.errors import PhotoError, on_one_line
 from molyneux.vision.photo import photo_sha256, read_photo
 
 _ORIENTATION = 0x0112  # EXIF and TIFF share this tag number
@@ -67,6 +68,44 @@ class Span:
                 "download it again"
             )
         return data
+
+
+@dataclass
+class LeftOut:
+    """What a set has that nobody is given: how much of it, why, and which came first."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, why: str, name: str) -> None:
+        """Count one more."""
+        self.counts[why] += 1
+        self.first.setdefault(why, name)
+
+    def clear(self) -> None:
+        """Begin again, as a set that is read again does."""
+        self.counts.clear()
+        self.first.clear()
+
+    def record(self) -> dict[str, Any]:
+        """Return number and first of each as plain data, for manifests."""
+        return (
+            {
+                "left_out": {
+                    why: {"count": number, "first": self.first[why]}
+                    for why, number in sorted(self.counts.items())
+                }
+            }
+            if self.counts
+            else {}
+        )
+
+    def lines(self) -> list[str]:
+        """Return a line for each reason."""
+        return [
+            on_one_line(f"{why}: {number:,}, such as {self.first[why]}")
+            for why, number in sorted(self.counts.items())
+        ]
 
 
 @dataclass(frozen=True)
@@ -239,3 +278,12 @@ class Streamed(Protocol):
     def only(self, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Item]]:
         """Yield position and item of the wanted positions, reading only those photos."""
         ...
+
+
+def left_out_of(dataset: Dataset) -> list[str]:
+    """Return a line for each reason why something of a set is in no item.
+
+    A set that is read from front to back knows once it has been read, as `select` does.
+    """
+    left_out = getattr(dataset, "left_out", None)
+    return left_out.lines() if isinstance(left_out, LeftOut) else []

@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from molyneux.data.annotated import AnnotatedPhotos, inside, read_json
+from molyneux.data.annotated import AnnotatedPhotos
 from molyneux.data.dataset import Item
-from molyneux.errors import UsageError
+from molyneux.data.files import matching
+from molyneux.data.loader import Loader, in_folder
+from molyneux.data.names import inside, photo_file
+from molyneux.data.text_files import read_json, read_lines
+from molyneux.data.texts import read_name, read_texts, tidy
+from molyneux.errors import UsageError, quote
 
 LICENCE = "photos under Flickr's terms: non-commercial research and education"
 _FOLDERS = ("flickr30k-images", "flickr30k_images", "images", "")
@@ -29,15 +34,16 @@ class Flickr30k(AnnotatedPhotos):
     name = "flickr30k"
     licence = LICENCE
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: str | Path) -> None:
         """Read the captions.
 
         Raises:
             UsageError: neither file is there, it is damaged, or none of its photos is.
         """
         super().__init__(root)
+        root = self.root
         karpathy = root / "dataset_flickr30k.json"
-        tokens = sorted(root.glob("results*.token"))
+        tokens = matching(root, "results*.token")
         if karpathy.is_file():
             self.files = [karpathy]
             self._photos = _read_karpathy(karpathy)
@@ -53,7 +59,7 @@ class Flickr30k(AnnotatedPhotos):
         self._names = list(self._photos)
         places = [root / name for name in _FOLDERS if (root / name).is_dir()]
         found = next(
-            (place for name in self._names for place in places if (place / name).is_file()), None
+            (f for name in self._names for f in places if photo_file(f, name).is_file()), None
         )
         if found is None:
             first = f", such as {self._names[0]}," if self._names else ""
@@ -73,7 +79,7 @@ class Flickr30k(AnnotatedPhotos):
         photo = self._photos[name]
         return Item(
             id=name,
-            source=self._folder / name,
+            source=photo_file(self._folder, name),
             captions=tuple(photo.captions),
             split=photo.split,
         )
@@ -84,36 +90,50 @@ def _read_karpathy(file: Path) -> dict[str, _Photo]:
     photos: dict[str, _Photo] = {}
     try:
         for entry in document["images"]:
-            name = inside(str(entry["filename"]))
+            name = inside(entry["filename"])
             if name in photos:
                 raise ValueError(f"{name} is listed twice")
-            captions = [" ".join(str(s["raw"]).split()) for s in entry["sentences"]]
-            photos[name] = _Photo(entry.get("split"), list(dict.fromkeys(filter(None, captions))))
+            where = f"{file}, photo {name}"
+            captions = [
+                tidy(caption)
+                for sentence in entry["sentences"]
+                for caption in read_texts(sentence["raw"], "raw", where)
+            ]
+            split = read_name(entry.get("split"), "split", where)
+            photos[name] = _Photo(split, list(dict.fromkeys(captions)))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(
-            f"{file} is not written as Karpathy's file is ({type(error).__name__}: {error}); "
-            "download it again"
+            f"{file} is not written as Karpathy's file is ({type(error).__name__}: "
+            f"{quote(error)}); download it again"
         ) from error
     return photos
 
 
 def _read_tokens(file: Path) -> dict[str, _Photo]:
     photos: dict[str, _Photo] = {}
-    try:
-        with file.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                numbered, tab, caption = line.partition("\t")
-                name, hash_sign, _ = numbered.rpartition("#")
-                if not tab or not hash_sign:
-                    raise UsageError(
-                        f"{file}, line {number}: not `<photo>.jpg#<number>`, a tab and a caption"
-                    )
-                photo = photos.setdefault(inside(name), _Photo())
-                caption = " ".join(caption.split())
-                if caption and caption not in photo.captions:
-                    photo.captions.append(caption)
-    except (UnicodeDecodeError, ValueError) as error:
-        raise UsageError(f"{file} is damaged ({error}); download it again") from error
+    for number, line in read_lines(file):
+        numbered, tab, caption = line.partition("\t")
+        name, hash_sign, _ = numbered.rpartition("#")
+        if not tab or not hash_sign:
+            raise UsageError(
+                f"{file}, line {number}: not `<photo>.jpg#<number>`, a tab and a caption"
+            )
+        try:
+            photo = photos.setdefault(inside(name), _Photo())
+        except ValueError as error:
+            raise UsageError(f"{file}, line {number}: {error}") from error
+        if (caption := tidy(caption)) and caption not in photo.captions:
+            photo.captions.append(caption)
     return photos
+
+
+LOADER = Loader(
+    "flickr30k",
+    "dataset_flickr30k.json or results_20130124.token",
+    in_folder(
+        lambda place: (
+            (place / "dataset_flickr30k.json").is_file() or bool(matching(place, "results*.token"))
+        )
+    ),
+    Flickr30k,
+)

@@ -2,54 +2,63 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from molyneux.data.annotated import AnnotatedPhotos
+from molyneux.data.caption_files import caption_file, read_caption_file
 from molyneux.data.dataset import Item
-from molyneux.data.texts import read_texts, tidy
+from molyneux.data.files import is_photo, photos_below, pictures_not_read
+from molyneux.data.loader import Loader, Sure, in_folder
+from molyneux.data.names import as_it_is_here
+from molyneux.data.text_files import read_lines
 from molyneux.errors import UsageError
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+from molyneux.vision.photo import SUFFIXES, is_address
 
 
 def photos_in(place: Path) -> list[Path]:
     """Return the photos below a folder, or those a text file lists, one a line, in its order.
 
     A folder's are in the order of the hashes of their names, so that the first of them are a
-    fair sample of one that is sorted by class.
+    fair sample of one that is sorted by class. Hidden files and those of a system are none.
 
     Raises:
         UsageError: there is no such place, or no photo in it.
     """
-    if place.is_file() and place.suffix == ".txt":
-        try:
-            names = place.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError as error:
-            raise UsageError(
-                f"{place} is not UTF-8 text; it should list one photo a line"
-            ) from error
-        found = [place.parent / name.strip() for name in names if name.strip()]
+    if place.is_file() and place.suffix.lower() == ".txt":
+        found = [place.parent / _listed(place, number, line) for number, line in read_lines(place)]
     elif place.is_dir():
         found = sorted(
-            (path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES),
-            key=lambda path: hashlib.sha256(os.fsencode(path.name)).digest(),
+            photos_below(place),
+            key=lambda path: (hashlib.sha256(os.fsencode(path.name)).digest(), os.fsencode(path)),
         )
     else:
         raise UsageError(f"{place} is neither a folder of photos nor a .txt file that lists them")
     if not found:
-        raise UsageError(f"no photos in {place}; it needs files that end in .jpg, .png, ...")
+        raise UsageError(f"no photos in {place}{why_no_photos(place)}")
     return found
 
 
-CAPTION_FILES = ("captions.jsonl", "captions.csv")
-_FILE_KEYS = ("file", "file_name", "filename", "image")
+def why_no_photos(place: Path) -> str:
+    """Return what a folder without photos lacks: the suffixes, and pictures of others it has."""
+    if not place.is_dir():
+        return "; it lists one a line"
+    others = sorted({path.suffix.lower() for path in pictures_not_read(place)})
+    has = f"; it has files that end in {', '.join(others)}" if others else ""
+    return f"{has}; photos are files that end in {', '.join(SUFFIXES)}"
+
+
+def _listed(file: Path, number: int, line: str) -> str:
+    written = line.strip()
+    if is_address(written) and not written.lower().startswith("file:"):
+        raise UsageError(
+            f"{file}, line {number}: {written} is an address, and addresses are not fetched; "
+            "download the photos and list the files"
+        )
+    return as_it_is_here(written, lambda name: (file.parent / name).is_file())
 
 
 @dataclass(slots=True)
@@ -64,32 +73,36 @@ class _Said:
 class Folder(AnnotatedPhotos):
     """The photos below a folder, in order of name, or those a `.txt` file lists, in its order.
 
-    `captions.jsonl` or `captions.csv` in the folder may say more of them: `file` (below the
-    folder), `caption` or `captions`, and if it likes `categories` and `split`. Several lines of one
-    file add up.
+    `captions.jsonl`, `captions.csv` or `captions.tsv` in the folder may say more of them: `file`
+    (below the folder), `caption` or `captions`, and if it likes `categories` and `split`. Several
+    lines of one file add up.
     """
 
     name = "folder"
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: str | Path) -> None:
         """Find the photos and read the captions.
 
         Raises:
             UsageError: there are no photos, one is listed twice, or the captions are damaged.
         """
-        super().__init__(place)
+        super().__init__(place, folder=False)
+        place = self.place
         if place.is_file():
             self.root = place.parent
         paths = photos_in(place)
         if place.is_dir():
             paths.sort(key=os.fsencode)
+            for path in pictures_not_read(place):
+                why = f"pictures that end in {path.suffix.lower()}, which is not read"
+                self.left_out.add(why, str(path))
         self._files = [os.path.relpath(path, self.root).replace(os.sep, "/") for path in paths]
         if len(set(self._files)) != len(self._files):
             twice = next(name for name in self._files if self._files.count(name) > 1)
             raise UsageError(f"{place} lists {twice} twice; remove one of the lines")
-        self.captions = next((p for n in CAPTION_FILES if (p := self.root / n).is_file()), None)
+        self.captions = caption_file(self.root)
         self.files = [self.captions] if self.captions else []
-        said = read_captions(self.captions) if self.captions else {}
+        said = self._read_captions(self.captions) if self.captions else {}
         if place.is_file():
             self.files.append(place)
         known = set(self._files)
@@ -120,54 +133,42 @@ class Folder(AnnotatedPhotos):
     def _lacking(self) -> dict[str, Any]:
         return {"captions_without_photo": len(self.missing)}
 
+    def _read_captions(self, file: Path) -> dict[str, _Said]:
+        """Return what a caption file says, by the photo's name from the folder."""
+        known = set(self._files)
+        root = os.path.abspath(self.root)
 
-def read_captions(file: Path) -> dict[str, _Said]:
-    """Return what `captions.jsonl` or `captions.csv` says, by file name.
+        def here(name: str) -> str:
+            name = os.path.relpath(name, root) if os.path.isabs(name) else os.path.normpath(name)
+            return name.replace(os.sep, "/")
 
-    Raises:
-        UsageError: a line names no file, or the text is damaged; the line is named.
-    """
-    said: dict[str, _Said] = {}
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            for number, row in _rows(file, stream):
-                name = next((str(row[key]) for key in _FILE_KEYS if row.get(key)), None)
-                if name is None:
-                    raise UsageError(
-                        f"{file}, line {number}: no photo is named; a line has `file` and `caption`"
-                    )
-                what = said.setdefault(os.path.normpath(name).replace(os.sep, "/"), _Said())
-                where = f"{file}, line {number}"
-                for key in ("caption", "captions"):
-                    for caption in map(tidy, read_texts(row.get(key), key, where)):
-                        if caption not in what.captions:
-                            what.captions.append(caption)
-                for category in read_texts(row.get("categories"), "categories", where):
-                    if (known := tidy(category).lower()) not in what.categories:
-                        what.categories.append(known)
-                what.split = str(row["split"]) if row.get("split") else what.split
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{file} is not UTF-8 text; save it as UTF-8") from error
-    return said
+        found: dict[str, _Said] = {}
+        for line in read_caption_file(file):
+            name = here(as_it_is_here(line.file, lambda name: here(name) in known))
+            what = found.setdefault(name, _Said())
+            what.captions += [one for one in line.captions if one not in what.captions]
+            what.categories += [one for one in line.categories if one not in what.categories]
+            what.split = line.split or what.split
+        return found
 
 
-def _rows(file: Path, stream: Iterable[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    if file.suffix == ".csv":
-        table = csv.DictReader(stream)
-        if not set(table.fieldnames or ()) & set(_FILE_KEYS):
-            raise UsageError(
-                f"{file} has no column `file`; its first line names the columns: file,caption"
-            )
-        for record in table:
-            yield table.line_num, record
-        return
-    for number, line in enumerate(stream, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UsageError(f"{file}, line {number}: no JSON ({error})") from error
-        if not isinstance(row, dict):
-            raise UsageError(f"{file}, line {number}: not an object with `file` and `caption`")
-        yield number, row
+def _recognises(place: Path) -> Sure:
+    if caption_file(place) is not None:
+        return Sure.NAMED
+    if any(is_photo(path) for path in place.iterdir()):
+        return Sure.BESIDE
+    return Sure.BELOW if any(photos_below(place)) else Sure.NO
+
+
+def _recognises_list(spec: str | Path) -> Sure:
+    place = Path(spec)
+    return Sure.NAMED if place.suffix.lower() == ".txt" and place.is_file() else Sure.NO
+
+
+LOADER = Loader(
+    "folder",
+    "photos, and if you like captions.jsonl, captions.csv or captions.tsv",
+    in_folder(_recognises),
+    Folder,
+)
+LIST_LOADER = Loader("list", "a .txt file that lists photos", _recognises_list, Folder)

@@ -6,13 +6,18 @@ A parquet file is read here without the `datasets` package, which the other two 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from molyneux.data.dataset import Item
-from molyneux.errors import UsageError
+from molyneux.data.dataset import Item, LeftOut
+from molyneux.data.files import matching
+from molyneux.data.loader import Loader, Sure
+from molyneux.data.names import inside, photo_file
+from molyneux.data.texts import read_name, read_texts, tidy
+from molyneux.errors import UsageError, quote
 from molyneux.weights.cache import sha256_of
 
 _PHOTO_COLUMNS = ("image", "img", "photo", "jpg", "png")
@@ -26,9 +31,10 @@ _NEEDS_DATASETS = (
 class Hub:
     """`hf:NAME` or `hf:NAME#CONFIG` on the hub, a folder that `datasets` saved, or parquet files.
 
-    Photos are the image column; captions every column named `caption`, `captions`, `text`,
-    `sentences` and the like; `label`, `categories` and `split` are taken where they are there. An
-    item's id is its split (or file) and its row.
+    Photos are the image column: the bytes of files, or their names from where the parquet file
+    lies, which may not lead out of there. Captions are every column named `caption`,
+    `captions`, `text`, `sentences` and the like; `label`, `categories` and `split` are taken where
+    they are there. An item's id is its split (or file) and its row.
     """
 
     name = "hub"
@@ -40,13 +46,14 @@ class Hub:
             UsageError: the set cannot be had or has no image column.
         """
         self.spec = str(spec)
+        self.left_out = LeftOut()
         place = Path(spec)
         self._parts: list[_Saved | _Parquet | _Remote]
         if self.spec.startswith("hf:"):
             self._parts = _remote(self.spec.removeprefix("hf:"))
         elif place.is_file():
             self._parts = [_Parquet(place)]
-        elif parquet := sorted([*place.glob("*.parquet"), *place.glob("data/*.parquet")]):
+        elif parquet := parquet_files(place):
             self._parts = [_Parquet(file) for file in parquet]
         elif place.is_dir():
             self._parts = _saved(place)
@@ -59,9 +66,10 @@ class Hub:
 
     def entries(self) -> Iterator[Item]:
         """Yield every item with empty bytes for its photo."""
+        self.left_out.clear()
         for part in self._parts:
             for row, columns in enumerate(part.rows()):
-                yield part_item(part, row, columns)
+                yield part_item(part, row, columns, self.left_out)
 
     def only(self, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Item]]:
         """Yield position and item of the wanted positions.
@@ -85,27 +93,51 @@ class Hub:
         }
 
 
-def part_item(part: _Saved | _Parquet | _Remote, row: int, columns: Mapping[str, Any]) -> Item:
-    """Return the item of one row; without its photo where the row came without."""
+def parquet_files(folder: Path) -> list[Path]:
+    """Return the parquet files of a folder and of its `data/`, in order of name."""
+    return sorted(f for place in (folder, folder / "data") for f in matching(place, "*.parquet"))
+
+
+def part_item(
+    part: _Saved | _Parquet | _Remote,
+    row: int,
+    columns: Mapping[str, Any],
+    left_out: LeftOut | None = None,
+) -> Item:
+    """Return the item of one row; without its photo where the row came without.
+
+    Args:
+        left_out: told of categories that are numbers, which name nothing.
+
+    Raises:
+        UsageError: a number stands where a text belongs, or the photo's file lies outside the
+            data set.
+    """
+    where = f"{part.where}, row {row}"
     captions: list[str] = []
     for name, value in columns.items():
         if _CAPTION_COLUMN.fullmatch(name.lower()):
-            captions += _texts(value)
+            captions += _texts(value, name, where)
     label = columns.get("label")
+    if isinstance(label, float) and math.isnan(label):  # how a table says that there is none
+        label = None
     if isinstance(label, int) and part.labels and 0 <= label < len(part.labels):
         label = part.labels[label]
+    label = read_name(label, "label", where)
     said = columns.get("categories")
-    categories = [one.lower() for one in _texts(said) if not one.isdigit()]
+    numbers = [one for one in said if isinstance(one, int)] if isinstance(said, list) else []
+    if numbers and left_out is not None:
+        left_out.add("rows whose categories are numbers and name nothing", where)
+    categories = [one.lower() for one in _texts(None if numbers else said, "categories", where)]
     if not categories and label is not None:
-        categories = [str(label).lower()]
-    split = columns.get("split") or part.split
+        categories = [label.lower()]
     return Item(
         id=f"{part.name}/{row}",
-        source=_source(columns.get(part.photo)),
+        source=_source(part, columns.get(part.photo), where),
         captions=tuple(dict.fromkeys(captions)),
         categories=tuple(dict.fromkeys(categories)),
-        split=None if split is None else str(split),
-        label=None if label is None else str(label),
+        split=read_name(columns.get("split"), "split", where) or part.split,
+        label=label,
     )
 
 
@@ -116,6 +148,8 @@ class _Parquet:
         import pyarrow.parquet as pq
 
         self.file = file
+        self.where = str(file)
+        self.folder: Path | None = file.parent
         self.name = file.name
         # The hub names its files <split>-00000-of-00001.parquet.
         named = re.match(r"(train|validation|val|test)\b", file.name)
@@ -123,12 +157,9 @@ class _Parquet:
         try:
             self._table = pq.ParquetFile(file)
         except Exception as error:  # pyarrow has several for a broken file
-            raise UsageError(
-                f"cannot read {file}: {' '.join(str(error).split())}; download it again"
-            ) from error
+            raise UsageError(f"cannot read {file}: {quote(error)}; download it again") from error
         schema = self._table.schema_arrow
-        written = (schema.metadata or {}).get(b"huggingface", b"{}")
-        features = (json.loads(written).get("info") or {}).get("features") or {}
+        features = _features_written(schema.metadata or {})
         self.labels = list((features.get("label") or {}).get("names") or ())
         images = [
             n for n, f in features.items() if isinstance(f, dict) and f.get("_type") == "Image"
@@ -169,6 +200,8 @@ class _Saved:
     def __init__(self, rows: Any, split: str | None, where: str) -> None:
         self.split = split
         self.name = split or "rows"
+        self.where = where
+        self.folder: Path | None = Path(where)
         self.photo, self.labels = _features(rows.features, where)
         self._rows = _undecoded(rows, self.photo)
 
@@ -198,6 +231,7 @@ class _Remote:
         self.split = split
         self.name = split or "rows"
         self.where = where
+        self.folder: Path | None = None  # `datasets` itself says where it put a file
         features = rows.features or rows._resolve_features().features
         self.photo, self.labels = _features(features, where)
         self._rows = _undecoded(rows, self.photo)
@@ -227,8 +261,7 @@ class _Remote:
             yield from self._rows
         except (OSError, ValueError, RuntimeError) as error:
             raise UsageError(
-                f"cannot read {self.where}: {' '.join(str(error).split())}; "
-                "check the connection and run it again"
+                f"cannot read {self.where}: {quote(error)}; check the connection and run it again"
             ) from error
 
 
@@ -239,8 +272,7 @@ def _remote(name: str) -> list[_Saved | _Parquet | _Remote]:
         found = datasets.load_dataset(name, config or None, streaming=True)
     except Exception as error:  # the hub's client raises many kinds for what is one: not to be had
         raise UsageError(
-            f"cannot get hf:{name} from the hub: {' '.join(str(error).split())[:300]}; "
-            "check the name and the connection"
+            f"cannot get hf:{name} from the hub: {quote(error)}; check the name and the connection"
         ) from error
     return [_Remote(rows, str(split), f"hf:{name}") for split, rows in found.items()]
 
@@ -251,8 +283,7 @@ def _saved(place: Path) -> list[_Saved | _Parquet | _Remote]:
         found = datasets.load_from_disk(str(place))
     except Exception as error:
         raise UsageError(
-            f"cannot read {place}: {' '.join(str(error).split())}; it should be a folder that "
-            "`save_to_disk` wrote"
+            f"cannot read {place}: {quote(error)}; it should be a folder that `save_to_disk` wrote"
         ) from error
     if isinstance(found, Mapping):
         return [_Saved(rows, str(split), str(place)) for split, rows in found.items()]
@@ -289,23 +320,52 @@ def _undecoded(rows: Any, column: str) -> Any:
     return rows.cast_column(column, datasets.Image(decode=False))
 
 
-def _source(value: Any) -> Path | bytes:
-    if isinstance(value, Mapping):
-        data, path = value.get("bytes"), value.get("path")
-        return bytes(data) if data else Path(path) if path else b""
-    if isinstance(value, str):
-        return Path(value)
-    return bytes(value) if value else b""
+def _features_written(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """Return what `datasets` wrote of a parquet file's columns; nothing where it did not."""
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return features if isinstance(features, dict) else {}
 
 
-def _texts(value: Any) -> list[str]:
-    """Return the sentences in a text, a list of texts, or a list of records with `raw`."""
-    if value is None:
-        return []
+def _source(part: _Saved | _Parquet | _Remote, value: Any, where: str) -> Path | bytes:
+    """Return a photo's bytes, or its file; nothing where the row came without."""
+    path: Any = None
     if isinstance(value, Mapping):
-        value = value.get("raw") or value.get("caption") or value.get("text")
-        return _texts(value)
-    if isinstance(value, (list, tuple)):
-        return [text for one in value for text in _texts(one)]
-    text = " ".join(str(value).split())
-    return [text] if text else []
+        path, value = value.get("path"), value.get("bytes")
+    if isinstance(value, bytes | bytearray | memoryview) and value:
+        return bytes(value)
+    path = value if isinstance(value, str) else path
+    if (value is None and path is None) or (isinstance(value, bytes) and not path):
+        return b""
+    try:
+        return Path(path) if part.folder is None else photo_file(part.folder, inside(path))
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{where}: {quote(error)}; a photo is the bytes of a file, or its name from "
+            f"{part.folder}"
+        ) from error
+
+
+def _texts(value: Any, name: str, where: str) -> list[str]:
+    """Return the sentences in a text, a list of texts, or records of texts with `raw`."""
+    if isinstance(value, Mapping):  # of lists, where a column holds a list of records
+        held = [value[key] for key in ("raw", "caption", "text") if value.get(key) is not None]
+        return _texts(held[0], name, where) if held else read_texts(value, name, where)
+    if isinstance(value, list | tuple):
+        return [text for one in value for text in _texts(one, name, where)]
+    return [tidy(text) for text in read_texts(value, name, where)]
+
+
+def _recognises(spec: str | Path) -> Sure:
+    place = Path(spec)
+    if str(spec).startswith("hf:"):
+        return Sure.NAMED
+    if place.suffix.lower() == ".parquet" and place.is_file():
+        return Sure.NAMED
+    saved = any((place / name).is_file() for name in ("dataset_info.json", "dataset_dict.json"))
+    return Sure.NAMED if saved or parquet_files(place) else Sure.NO
+
+
+LOADER = Loader("hub", "hf:NAME, *.parquet, or a folder that `datasets` saved", _recognises, Hub)

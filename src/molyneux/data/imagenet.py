@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from molyneux.data.annotated import AnnotatedPhotos
 from molyneux.data.dataset import Item
-from molyneux.data.folder import SUFFIXES
+from molyneux.data.files import is_hidden, photos_below
+from molyneux.data.folder import why_no_photos
+from molyneux.data.loader import Loader, Sure, in_folder
+from molyneux.data.names import inside, photo_file
+from molyneux.data.tables import read_table
+from molyneux.data.text_files import read_lines
 from molyneux.errors import UsageError
 
 LICENCE = "ImageNet terms: non-commercial research; other sets have their own"
@@ -34,19 +38,21 @@ class ClassFolders(AnnotatedPhotos):
     name = "imagenet"
     licence = LICENCE
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: str | Path) -> None:
         """Read the list of photos.
 
         Raises:
             UsageError: there are no photos, or the list is damaged.
         """
         super().__init__(root)
+        root = self.root
         self.labels = root / "labels.tsv"
         self.files = [self.labels] if self.labels.is_file() else []
         self._photos = self._listed() if self.files else self._found()
         if not self._photos:
             raise UsageError(
-                f"no photos in {root}; class folders are `{root / '<class>' / '<photo>.jpg'}`, or "
+                f"no photos in {root}{why_no_photos(root)}; class folders are "
+                f"`{root / '<class>' / '<photo>.jpg'}`, or "
                 "a labels.tsv with the columns file and name beside images/"
             )
 
@@ -59,7 +65,7 @@ class ClassFolders(AnnotatedPhotos):
         photo = self._photos[position]
         return Item(
             id=photo.file,
-            source=self._base / photo.file,
+            source=photo_file(self._base, photo.file),
             categories=(photo.label.lower(),),
             split=photo.split,
             label=photo.label,
@@ -67,33 +73,22 @@ class ClassFolders(AnnotatedPhotos):
 
     def _listed(self) -> list[_Photo]:
         photos: dict[str, _Photo] = {}
-        try:
-            with self.labels.open(encoding="utf-8-sig", newline="") as file:
-                rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-                missing = {"file", "name"} - set(rows.fieldnames or ())
-                if missing:
-                    raise UsageError(
-                        f"{self.labels} has no column {' and no column '.join(sorted(missing))}; "
-                        "its first line names the columns: file, name, and if you like wnid, split"
-                    )
-                for row in rows:
-                    name, label = (row["file"] or "").strip(), (row["name"] or "").strip()
-                    if not name or not label:
-                        raise UsageError(
-                            f"{self.labels}, line {rows.line_num}: a file or a name is missing"
-                        )
-                    if name in photos:
-                        raise UsageError(
-                            f"{self.labels}, line {rows.line_num}: {name} is listed twice; "
-                            "remove one of the lines"
-                        )
-                    photos[name] = _Photo(name, label, (row.get("split") or "").strip() or None)
-        except UnicodeDecodeError as error:
-            raise UsageError(f"{self.labels} is not UTF-8 text; save it as UTF-8") from error
+        rows = read_table(self.labels, {"file": ["file"], "name": ["name"]}, quotes=False)
+        for number, row in rows:
+            where = f"{self.labels}, line {number}"
+            name, label = row["file"].strip(), row["name"].strip()
+            if not name or not label:
+                raise UsageError(f"{where}: a file or a name is missing")
+            if name in photos:
+                raise UsageError(f"{where}: {name} is listed twice; remove one of the lines")
+            try:
+                photos[name] = _Photo(inside(name), label, row.get("split", "").strip() or None)
+            except ValueError as error:
+                raise UsageError(f"{where}: {error}") from error
         images = self.root / "images"
         first = next(iter(photos), "")
-        inside = images.is_dir() and not (self.root / first).is_file()
-        self._base = images if inside else self.root
+        below = images.is_dir() and not photo_file(self.root, first).is_file()
+        self._base = images if below else self.root
         return list(photos.values())
 
     def _found(self) -> list[_Photo]:
@@ -106,20 +101,18 @@ class ClassFolders(AnnotatedPhotos):
             for folder in class_folders(top):
                 if split is None and folder.name in ("train", "val", "validation", "test"):
                     continue
-                for path in sorted(folder.rglob("*"), key=os.fsencode):
-                    if path.suffix.lower() in SUFFIXES:
-                        file = path.relative_to(self._base).as_posix()
-                        label = names.get(folder.name, folder.name.replace("_", " "))
-                        photos.append(_Photo(file, label, split))
+                label = names.get(folder.name, folder.name.replace("_", " "))
+                for path in sorted(photos_below(folder), key=os.fsencode):
+                    file = path.relative_to(self._base).as_posix()
+                    photos.append(_Photo(file, label, split))
         return photos
 
     def _names(self) -> dict[str, str]:
         """Return the name of each WordNet id; of several synonyms, the first."""
         for file in (self.root / "LOC_synset_mapping.txt", self.root / "words.txt"):
             if file.is_file():
-                lines = file.read_text(encoding="utf-8").splitlines()
-                pairs = (line.split(None, 1) for line in lines if len(line.split(None, 1)) == 2)
-                return {wnid: names.split(",")[0].strip() for wnid, names in pairs}
+                pairs = (line.split(None, 1) for _, line in read_lines(file))
+                return {pair[0]: pair[1].split(",")[0].strip() for pair in pairs if pair[1:]}
         return {}
 
 
@@ -130,5 +123,17 @@ def class_folders(folder: Path) -> list[Path]:
     return [
         path
         for path in sorted(folder.iterdir(), key=os.fsencode)
-        if path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in path.rglob("*"))
+        if path.is_dir() and not is_hidden(path.name) and any(photos_below(path))
     ]
+
+
+def _recognises(place: Path) -> Sure | bool:
+    if (place / "labels.tsv").is_file():
+        return Sure.NAMED
+    folders = (place, place / "images")
+    return Sure.BELOW if any(len(class_folders(f)) >= 2 for f in folders) else Sure.NO
+
+
+LOADER = Loader(
+    "imagenet", "labels.tsv, or a subfolder per class", in_folder(_recognises), ClassFolders
+)

@@ -17,9 +17,12 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image, ImageDraw
 
+from molyneux.data.texts import read_id
 from molyneux.errors import UsageError
+from molyneux.vision.photo import MAX_PIXELS
 
 _SUPERSAMPLE = 4
+_FARTHEST = 1e6  # pixels from the corner: no photo is as wide, and what is drawn stays exact
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,11 @@ class Runs:
     height: int
     width: int
 
-    def draw(self) -> Bool[np.ndarray, "height width"]:
-        """Return the mask in its own size.
+    def lengths(self) -> list[int]:
+        """Return the run lengths, in pixels, the first of what is outside.
 
         Raises:
-            UsageError: the counts do not fill the size.
+            UsageError: they do not fill the size, or are damaged.
         """
         counts = unpack_counts(self.counts) if isinstance(self.counts, str) else list(self.counts)
         if min(counts, default=0) < 0 or sum(counts) != self.height * self.width:
@@ -42,6 +45,15 @@ class Runs:
                 f"a mask's run lengths fill {sum(counts)} pixels and not its {self.width} x "
                 f"{self.height}; the annotation file is damaged, so download it again"
             )
+        return counts
+
+    def draw(self) -> Bool[np.ndarray, "height width"]:
+        """Return the mask in its own size.
+
+        Raises:
+            UsageError: the counts do not fill the size.
+        """
+        counts = self.lengths()
         inside = np.arange(len(counts)) % 2 == 1
         return np.repeat(inside, counts).reshape(self.width, self.height).T
 
@@ -140,11 +152,14 @@ def unpack_counts(packed: str) -> list[int]:
 def read_segmentation(written: Any) -> tuple[list[array[float]], list[Runs]]:
     """Return polygons and runs of one instance, however its segmentation is written.
 
-    `written` is a list of polygons, one flat polygon, run lengths packed or not, any of these as
-    JSON text, or None. Polygons of fewer than three corners have no inside and are left out.
+    `written` is polygons, one or a list of them, each flat (x0, y0, x1, y1, ...) or a list of
+    points; run lengths packed or not; any of these as JSON text; or None. Polygons of fewer than
+    three corners have no inside and are left out.
 
     Raises:
-        ValueError, TypeError, KeyError: it is none of these.
+        ValueError, TypeError, KeyError: it is none of these, or a corner is not finite or lies
+            far outside any photo.
+        UsageError: run lengths are damaged, or do not fill their size.
     """
     if isinstance(written, str):
         import json
@@ -153,16 +168,43 @@ def read_segmentation(written: Any) -> tuple[list[array[float]], list[Runs]]:
     if not written:
         return [], []
     if isinstance(written, dict):
-        counts = written["counts"]
-        height, width = (int(float(n)) for n in written["size"])
-        if isinstance(counts, bytes):
-            counts = counts.decode("ascii")
-        if not isinstance(counts, str):
-            counts = tuple(int(float(n)) for n in counts)
-        return [], [Runs(counts, height, width)]
+        return [], [_read_runs(written["counts"], written["size"])]
     if not isinstance(written, list):
         raise TypeError(f"a segmentation cannot be a {type(written).__name__}")
-    if not isinstance(written[0], list):
-        written = [written]
-    polygons = [array("f", [float(n) for n in polygon]) for polygon in written]
-    return [p for p in polygons if len(p) >= 6 and len(p) % 2 == 0], []
+    return [p for p in map(_flat, _apart(written)) if len(p) >= 6], []
+
+
+def _apart(written: list[Any]) -> list[list[Any]]:
+    """Return polygons: of one that is flat or a list of points, a list of it."""
+    if not all(isinstance(one, list) for one in written):
+        return [written]
+    # No polygon has one corner: lists of two numbers are the corners of one polygon.
+    of_points = all(len(one) == 2 and not isinstance(one[0], list) for one in written)
+    return [written] if of_points else written
+
+
+def _flat(polygon: list[Any]) -> array[float]:
+    """Return a polygon's corners as x0, y0, x1, y1, ...; they are finite."""
+    if polygon and all(isinstance(corner, list) and len(corner) == 2 for corner in polygon):
+        polygon = [number for corner in polygon for number in corner]
+    if any(isinstance(number, bool) for number in polygon):
+        raise TypeError("a corner is true or false, and no number")
+    corners = array("f", [float(number) for number in polygon])
+    if len(corners) % 2:
+        raise ValueError(f"a polygon has {len(corners)} numbers, which are no pairs")
+    if outside := [number for number in corners if not abs(number) <= _FARTHEST]:
+        raise ValueError(f"a corner lies at {outside[0]:g}")
+    return corners
+
+
+def _read_runs(counts: Any, size: Any) -> Runs:
+    height, width = (int(read_id(number)) for number in size)
+    if not (height > 0 and width > 0 and height * width <= MAX_PIXELS):
+        raise ValueError(f"a mask is {width} x {height} pixels")
+    if isinstance(counts, bytes):
+        counts = counts.decode("ascii")
+    if not isinstance(counts, str):
+        counts = tuple(int(read_id(number)) for number in counts)
+    runs = Runs(counts, height, width)
+    runs.lengths()
+    return runs

@@ -1,23 +1,67 @@
-"""Which loader reads a data set: recognised by what lies in its folder."""
+"""Which loader reads a data set, the surest of what lies there; `register_dataset` adds one."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from molyneux.data import coco, flickr30k, folder, hub, imagenet, open_images, webdataset
 from molyneux.data.dataset import Dataset
-from molyneux.errors import UsageError
+from molyneux.data.loader import Loader, Sure
+from molyneux.errors import MolyneuxError, UsageError, quote
+from molyneux.plugins import load_plugins
+from molyneux.vision.photo import is_address
 
-KINDS = {
-    "coco": "captions*.json or instances*.json, in the folder or its annotations/",
-    "flickr30k": "dataset_flickr30k.json or results_20130124.token",
-    "open-images": "validation-annotations-object-segmentation.csv and its like",
-    "imagenet": "labels.tsv, or a subfolder per class",
-    "webdataset": "shards *.tar, or a name with * or {000..012}",
-    "hub": "hf:NAME, *.parquet, or a folder that `datasets` saved",
-    "folder": "photos, and if you like captions.jsonl or captions.csv",
-    "list": "a .txt file that lists photos",
+# Of two that are equally sure the first reads the place.
+BUILT_IN = {
+    loader.kind: loader
+    for loader in (
+        coco.LOADER,
+        flickr30k.LOADER,
+        imagenet.LOADER,
+        hub.LOADER,
+        open_images.LOADER,
+        webdataset.LOADER,
+        folder.LOADER,
+        folder.LIST_LOADER,
+    )
 }
-"""What a data set of each kind has, by which it is known."""
+
+_ADDED: dict[str, Loader] = {}
+
+
+def register_dataset(loader: Loader) -> Loader:
+    """Add a loader, for `open_dataset` and for every command; return it.
+
+    Of loaders that are equally sure of a place, those added come before those of the package, in
+    the order in which they were added. A package that is installed adds its own by an entry point
+    of the group `molyneux`: see `molyneux.plugins`.
+
+    Raises:
+        UsageError: it is no loader, or one of its kind is there.
+    """
+    if not isinstance(loader, Loader):
+        raise UsageError(
+            f"register_dataset takes a Loader, not {type(loader).__name__}; make one of its kind, "
+            "what it is known by, what recognises it and what opens it"
+        )
+    if not loader.kind.strip() or loader.kind in {**_ADDED, **BUILT_IN}:
+        raise UsageError(
+            f"a loader of the kind {loader.kind!r} is there already, or cannot be asked for; give "
+            "the new one another name"
+        )
+    _ADDED[loader.kind] = loader
+    return loader
+
+
+def loaders() -> dict[str, Loader]:
+    """Return every loader by kind: those that were added, then those of the package.
+
+    Raises:
+        UsageError: an installed package that would add one cannot be loaded.
+    """
+    load_plugins()
+    return {**_ADDED, **BUILT_IN}
 
 
 def open_dataset(spec: str | Path, *, kind: str | None = None) -> Dataset:
@@ -26,112 +70,71 @@ def open_dataset(spec: str | Path, *, kind: str | None = None) -> Dataset:
     Args:
         spec: a folder, a `.txt` list, a shard or a pattern of shards, a parquet file, or
             `hf:NAME` for one on the Hugging Face hub.
-        kind: one of `KINDS`, where the layout could be read in two ways.
+        kind: one of `loaders()`, where the layout could be read in two ways.
 
     Raises:
         UsageError: there is no such place, no such kind, or what the kind needs is missing; the
             message says what is missing and where it is had from.
     """
-    if kind is not None and kind not in KINDS:
-        raise UsageError(f"no kind of data set is called {kind}; there are {', '.join(KINDS)}")
-    if kind is None:
-        kind = kind_of(spec)
-    place = Path(spec)
-    if kind == "hub":
-        from molyneux.data.hub import Hub
+    if not isinstance(spec, str | os.PathLike):
+        raise UsageError(f"a data set is named by a path or a text, not {type(spec).__name__}")
+    known = loaders()
+    if kind is not None and kind not in known:
+        raise UsageError(f"no kind of data set is called {kind}; there are {', '.join(known)}")
+    return known[kind or kind_of(spec)].open(spec)
 
-        return Hub(spec)
-    if kind == "webdataset":
-        from molyneux.data.webdataset import Shards
 
-        return Shards(spec)
-    if not place.exists():
-        raise _no_place(spec)
-    if kind in ("folder", "list"):
-        from molyneux.data.folder import Folder
-
-        return Folder(place)
-    if not place.is_dir():
-        raise UsageError(f"{place} is a file; a data set of the kind {kind} is a folder")
-    if kind == "coco":
-        from molyneux.data.coco import Coco
-
-        return Coco(place)
-    if kind == "flickr30k":
-        from molyneux.data.flickr30k import Flickr30k
-
-        return Flickr30k(place)
-    if kind == "open-images":
-        from molyneux.data.open_images import OpenImages
-
-        return OpenImages(place)
-    from molyneux.data.imagenet import ClassFolders
-
-    return ClassFolders(place)
+def is_place(spec: str) -> bool:
+    """Whether it looks like a data set's place, there or not, rather than like a set's name."""
+    return any(c in spec for c in "/\\.*{:") or os.path.exists(spec)
 
 
 def kind_of(spec: str | Path) -> str:
-    """Return which of `KINDS` a place looks like.
+    """Return which kind of data set a place looks like.
 
     Raises:
-        UsageError: there is no such place, or nothing in it is known.
+        UsageError: there is no such place, nothing in it is known, or a loader that was added
+            failed to look at it.
     """
-    text, place = str(spec), Path(spec)
-    if text.startswith("hf:"):
-        return "hub"
-    if place.is_dir():
-        return _kind_of_folder(place)
-    if text.endswith((".tar", ".tar.gz", ".tgz")):
-        return "webdataset"
-    if not place.exists():
-        raise _no_place(spec)
-    if place.suffix == ".parquet":
-        return "hub"
-    if place.suffix == ".txt":
-        return "list"
-    raise UsageError(f"{place} is no data set; give {_what_there_is()}")
+    surest, found = Sure.NO, None
+    for loader in loaders().values():
+        try:
+            sure = Sure(loader.recognises(spec))
+        except MolyneuxError:
+            raise
+        except OSError as error:
+            raise UsageError(
+                f"cannot read {spec}: {error.strerror or quote(error)}; check the name"
+            ) from error
+        except Exception as error:
+            raise UsageError(
+                f"the loader of the kind {loader.kind} failed to look at {spec} "
+                f"({type(error).__name__}: {quote(error)}); name another with --kind"
+            ) from error
+        if sure > surest:
+            surest, found = sure, loader.kind
+    if found is None:
+        raise UsageError(_why_unknown(spec))
+    return found
 
 
-def _kind_of_folder(place: Path) -> str:
-    from molyneux.data.coco import annotation_files
-    from molyneux.data.folder import CAPTION_FILES, SUFFIXES
-    from molyneux.data.imagenet import class_folders
-
-    if annotation_files(place):
-        return "coco"
-    if (place / "dataset_flickr30k.json").is_file() or any(place.glob("results*.token")):
-        return "flickr30k"
-    if (place / "labels.tsv").is_file():
-        return "imagenet"
-    if (place / "dataset_info.json").is_file() or (place / "dataset_dict.json").is_file():
-        return "hub"
-    if any(place.glob("*-annotations-*.csv")) or any(place.glob("class-descriptions*.csv")):
-        return "open-images"
-    if any(place.glob("*.tar")) or any(place.glob("*.tar.gz")) or any(place.glob("*.tgz")):
-        return "webdataset"
-    if any(place.glob("*.parquet")) or any(place.glob("data/*.parquet")):
-        return "hub"
-    if any((place / name).is_file() for name in CAPTION_FILES):
-        return "folder"
-    if any(path.suffix.lower() in SUFFIXES for path in place.iterdir()):
-        return "folder"
-    if len(class_folders(place)) >= 2 or len(class_folders(place / "images")) >= 2:
-        return "imagenet"
-    if any(path.suffix.lower() in SUFFIXES for path in place.rglob("*")):
-        return "folder"
-    raise UsageError(f"nothing in {place} is known; a data set has {_what_there_is()}")
-
-
-def _no_place(spec: str | Path) -> UsageError:
+def _why_unknown(spec: str | Path) -> str:
     from molyneux.data.catalogue import CATALOGUE
 
-    if str(spec).lower() in CATALOGUE:
-        return UsageError(
-            f"there is no folder {spec}; `molyneux data {str(spec).lower()}` says how to get that "
+    name, place = str(spec), Path(spec)
+    what_there_is = "; or ".join(f"{one.known_by} ({one.kind})" for one in loaders().values())
+    if place.is_dir():
+        why = folder.why_no_photos(place)
+        return f"nothing in {place} is known{why}; a data set has {what_there_is}"
+    if place.exists():
+        return f"{place} is no data set; give {what_there_is}"
+    if name.lower() in CATALOGUE:
+        return (
+            f"there is no folder {name}; `molyneux data {name.lower()}` says how to get that "
             "set, and then name its folder"
         )
-    return UsageError(f"there is no {spec}; name a data set's folder, or `hf:NAME` on the hub")
-
-
-def _what_there_is() -> str:
-    return "; or ".join(f"{what} ({kind})" for kind, what in KINDS.items())
+    if is_address(name):
+        return (
+            f"{name} is an address, and addresses are not fetched; download the set, or `hf:NAME`"
+        )
+    return f"there is no {name}; name a data set's folder, or `hf:NAME` on the hub"

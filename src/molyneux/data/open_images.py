@@ -7,7 +7,6 @@ white pictures of the whole photo, one an instance, at a size of their own.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,13 @@ from PIL import Image
 
 from molyneux.data.annotated import AnnotatedPhotos
 from molyneux.data.dataset import Item
-from molyneux.errors import UsageError
+from molyneux.data.files import matching
+from molyneux.data.loader import Loader, in_folder
+from molyneux.data.names import inside, photo_file
+from molyneux.data.tables import read_table
+from molyneux.data.text_files import open_text, read_json_lines
+from molyneux.data.texts import read_texts, tidy
+from molyneux.errors import UsageError, quote
 
 LICENCE = "annotations CC BY 4.0; photos listed as CC BY 2.0"
 _STORE = "https://storage.googleapis.com/openimages"
@@ -77,13 +82,14 @@ class OpenImages(AnnotatedPhotos):
     name = "open-images"
     licence = LICENCE
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: str | Path) -> None:
         """Read the annotation files.
 
         Raises:
             UsageError: a needed file is missing or damaged, or no photo is there.
         """
         super().__init__(root)
+        root = self.root
         self._photos: dict[str, _Photo] = {}
         names = self._class_names()
         for split in _SPLITS:
@@ -136,7 +142,7 @@ class OpenImages(AnnotatedPhotos):
                 if not category.group
             },
             outlines={
-                name: MaskFiles(tuple(masks / mask for mask in category.masks))
+                name: MaskFiles(tuple(photo_file(masks, m) for m in category.masks))
                 for name, category in photo.categories.items()
                 if masks is not None and category.masks and category.boxes <= len(category.masks)
             },
@@ -151,15 +157,21 @@ class OpenImages(AnnotatedPhotos):
         }
 
     def _class_names(self) -> dict[str, str]:
-        found = sorted(self.root.glob("*class-descriptions*.csv"))
+        found = matching(self.root, "*class-descriptions*.csv")
         if not found:
             raise UsageError(
                 f"no class-descriptions-boxable.csv in {self.root}; without it classes have no "
                 f"names; it is at {_STORE}/v5/class-descriptions-boxable.csv"
             )
         self.files.append(found[0])
-        with found[0].open(encoding="utf-8", newline="") as file:
-            return {row[0]: row[1].lower() for row in csv.reader(file) if len(row) >= 2}
+        with open_text(found[0]) as lines:  # its first line is a class already
+            rows = csv.reader(lines, strict=True)
+            try:
+                return {row[0]: row[1].lower() for row in rows if len(row) >= 2}
+            except csv.Error as error:
+                raise UsageError(
+                    f"{found[0]}, line {rows.line_num}: {quote(error)}; download it again"
+                ) from error
 
     def _rows(self, name: str, *columns: str) -> Iterator[dict[str, str]]:
         """Yield the rows of a CSV file that may not be there, one after another."""
@@ -167,14 +179,12 @@ class OpenImages(AnnotatedPhotos):
         if not path.is_file():
             return
         self.files.append(path)
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file)
-            missing = set(columns) - set(rows.fieldnames or ())
-            if missing:
-                raise UsageError(
-                    f"{path} has no column {', '.join(sorted(missing))}; download it again"
-                )
-            yield from rows
+        for number, row in read_table(path, {column: [column] for column in columns}):
+            try:
+                inside(row["ImageID"])
+            except ValueError as error:
+                raise UsageError(f"{path}, line {number}: {error}") from error
+            yield row
 
     def _category(self, split: str, row: dict[str, str], names: dict[str, str]) -> _Category:
         photo = self._photos.setdefault(row["ImageID"], _Photo(split))
@@ -192,24 +202,24 @@ class OpenImages(AnnotatedPhotos):
     def _read_masks(self, split: str, names: dict[str, str]) -> None:
         file = f"{split}-annotations-object-segmentation.csv"
         for row in self._rows(file, "ImageID", "LabelName", "MaskPath"):
-            path = Path(row["MaskPath"])
-            if path.is_absolute() or ".." in path.parts:
-                raise UsageError(f"{self.root / file}: the mask {path} lies outside the data set")
-            self._category(split, row, names).masks.append(row["MaskPath"])
+            try:
+                mask = inside(row["MaskPath"])
+            except ValueError as error:
+                raise UsageError(f"{self.root / file}: {error}") from error
+            self._category(split, row, names).masks.append(mask)
 
     def _read_narratives(self, split: str) -> None:
-        for path in sorted(self.root.glob(f"open_images_{split}_localized_narratives*.jsonl")):
+        for path in matching(self.root, f"open_images_{split}_localized_narratives*.jsonl"):
             self.files.append(path)
-            with path.open(encoding="utf-8") as lines:
-                for number, line in enumerate(lines, 1):
-                    try:
-                        row = json.loads(line)
-                        identity, caption = row["image_id"], " ".join(row["caption"].split())
-                    except (ValueError, KeyError, TypeError, AttributeError) as error:
-                        raise UsageError(
-                            f"{path}, line {number}: not a narrative; download it again"
-                        ) from error
-                    self._photos.setdefault(identity, _Photo(split)).captions.append(caption)
+            for number, row in read_json_lines(path):
+                where = f"{path}, line {number}"
+                captions = read_texts(row.get("caption"), "caption", where)
+                try:
+                    identity = inside(row.get("image_id"))
+                except ValueError as error:
+                    raise UsageError(f"{where}: {error}; download it again") from error
+                photo = self._photos.setdefault(identity, _Photo(split))
+                photo.captions += map(tidy, captions)
 
     def _find(self, what: str, files: list[tuple[str, str]]) -> dict[str, Path]:
         """Return the folder of each split that at least one of its files lies in."""
@@ -223,7 +233,7 @@ class OpenImages(AnnotatedPhotos):
                 else ["masks", f"{split}-masks", f"masks/{split}", ""]
             )
             for place in places:
-                if (self.root / place / file).is_file():
+                if photo_file(self.root / place, file).is_file():
                     found[split] = self.root / place
                     break
         return found
@@ -238,3 +248,13 @@ def _read_mask(file: Path) -> Image.Image:
             f"cannot read the mask {file} ({' '.join(str(error).split())}); it is in one of "
             f"{_STORE}/v5/validation-masks/validation-masks-0.zip to -f.zip"
         ) from error
+
+
+LOADER = Loader(
+    "open-images",
+    "validation-annotations-object-segmentation.csv and its like",
+    in_folder(
+        lambda place: bool(matching(place, "*-annotations-*.csv", "class-descriptions*.csv"))
+    ),
+    OpenImages,
+)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from molyneux.data.dataset import Dataset, Indexed, Item, Streamed
+from molyneux.data.names import spellings
+from molyneux.data.text_files import read_lines
 from molyneux.errors import UsageError
 
 CONDITIONS = {
@@ -36,6 +38,7 @@ class Selection:
         where: the conditions they met.
         images: how many were asked for, or None for all.
         seed: of the sample.
+        left_out: what a set that is read from front to back has and gives nobody, by reason.
         unmatched: lines of `listed` and `not-listed` files that named no photo of the set.
         has: what some photo that met the conditions has: `captions`, `masks`, `label`.
     """
@@ -47,6 +50,7 @@ class Selection:
     seed: int = 0
     unmatched: int = 0
     has: frozenset[str] = frozenset()
+    left_out: dict[str, Any] = field(default_factory=dict)
     _positions: list[int] = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
@@ -97,6 +101,7 @@ class Selection:
             "chosen": len(self),
             "ids_sha256": hashlib.sha256(joined).hexdigest(),
             "list_lines_unmatched": self.unmatched,
+            **self.left_out,
         }
 
 
@@ -137,6 +142,7 @@ def select(
     if images is not None:
         chosen.sort(key=lambda one: _draw(seed, one[0]))
         chosen = chosen[:images]
+    left_out = getattr(dataset, "left_out", None) if isinstance(dataset, Streamed) else None
     return Selection(
         dataset,
         [one for one, _ in chosen],
@@ -145,6 +151,7 @@ def select(
         seed,
         conditions.unmatched(),
         frozenset(has),
+        left_out.record() if left_out else {},
         [position for _, position in chosen],
     )
 
@@ -235,38 +242,32 @@ class _PhotoList:
     """The photos a text file names: by id, by path, or by the last parts of the path."""
 
     def __init__(self, file: Path) -> None:
-        try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise UsageError(
-                f"{file} is not UTF-8 text; it should list one photo a line"
-            ) from error
-        except OSError as error:
-            raise UsageError(f"cannot read {file}: {error.strerror}; check the name") from error
-        names = [line.strip() for line in lines if line.strip()]
         # A line is a photo's id or the end of its path; as a path it starts at the list's folder.
-        self.paths = {os.path.realpath(file.parent / name): name for name in names}
-        self.ends = {name.replace("\\", "/").removeprefix("./") for name in names}
-        self.left = set(names)
+        self.left = {line.strip() for _, line in read_lines(file)}
+        self.paths: dict[str, set[str]] = {}
+        self.ends: dict[str, set[str]] = {}
+        for line in self.left:
+            for name in spellings(line):
+                self.ends.setdefault(name.removeprefix("./"), set()).add(line)
+                if "\0" not in name:
+                    path = os.path.realpath(file.parent / name)
+                    self.paths.setdefault(path, set()).add(line)
 
     def names(self, item: Item) -> bool:
         """Whether a line names this photo."""
         if item.id in self.ends:
-            self._found(item.id)
+            self.left -= self.ends[item.id]
             return True
         if not isinstance(item.source, Path):
             return False
         path = os.path.realpath(item.source)
         if path in self.paths:
-            self.left.discard(self.paths[path])
+            self.left -= self.paths[path]
             return True
         parts = item.source.as_posix().split("/")
         for first in range(len(parts) - 1, -1, -1):
             end = "/".join(parts[first:])
             if end in self.ends:
-                self._found(end)
+                self.left -= self.ends[end]
                 return True
         return False
-
-    def _found(self, name: str) -> None:
-        self.left -= {name, f"./{name}"}

@@ -7,21 +7,24 @@ it likes `categories`, `label`, `split`) is one item. Shards are read from front
 from __future__ import annotations
 
 import glob
-import io
 import json
 import re
-import tarfile
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from molyneux.data.dataset import Item, Span
-from molyneux.data.folder import SUFFIXES
-from molyneux.data.texts import read_texts, tidy
-from molyneux.errors import UsageError
+from molyneux.data.archives import Member, are_together, members
+from molyneux.data.dataset import Item, LeftOut, Span
+from molyneux.data.files import is_hidden, matching
+from molyneux.data.loader import Loader, Sure
+from molyneux.data.text_files import decode_text, split_lines
+from molyneux.data.texts import read_name, read_texts, tidy
+from molyneux.errors import UsageError, quote
+from molyneux.vision.photo import SUFFIXES
 
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_ENDINGS = (".tar", ".tar.gz", ".tgz")
 _TEXTS = {"txt", "caption", "json"}
 
 
@@ -38,6 +41,8 @@ class Shards:
         """
         self.where = str(spec)
         self.shards = find_shards(spec)
+        self.left_out = LeftOut()
+        self._together: dict[Path, bool] = {}
 
     def __iter__(self) -> Iterator[Item]:
         """Yield every item, photos included, shard by shard."""
@@ -54,7 +59,10 @@ class Shards:
     def origin(self, identity: str) -> str:
         """Return where an item lies, whatever else was opened with its shard."""
         shard, _, key = identity.partition("/")
-        return f"{self._resolved[shard]}/{key}"
+        if shard in self._resolved:
+            return f"{self._resolved[shard]}/{key}"
+        name, _, part = shard.rpartition("#")
+        return f"{self._resolved[name]}#{part}/{key}"
 
     @cached_property
     def _resolved(self) -> dict[str, Path]:
@@ -74,21 +82,87 @@ class Shards:
 
     def _pass(self, wanted: Callable[[int], bool], every: bool) -> Iterator[tuple[int, Item]]:
         position = 0
+        if every:
+            self.left_out.clear()
+        left_out = self.left_out if every else LeftOut()
         for shard in self.shards:
-            for key, members, tar in _groups(shard):
-                photo = next((m for e, m in members.items() if f".{e}" in SUFFIXES), None)
-                if photo is None:
+            for group in self._groups(shard, lambda: wanted(position), left_out):  # noqa: B023
+                if group.photo is None:
                     continue
-                take = wanted(position)
-                if take or every:
-                    texts = {e: _bytes(tar, members[e], shard) for e in members if e in _TEXTS}
-                    source = _bytes(tar, photo, shard) if take else _span(tar, photo, shard)
-                    yield position, _item(f"{shard.name}/{key}", source, texts)
+                if every or wanted(position):
+                    yield position, _item(group, left_out)
                 position += 1
         if position == 0:
             raise UsageError(
-                f"no photo in {self.where}; a shard holds files such as 000123.jpg and 000123.txt"
+                f"no photo in {self.where}; a shard holds files such as 000123.jpg and 000123.txt, "
+                f"and photos end in {', '.join(SUFFIXES)}"
             )
+
+    def _groups(self, shard: Path, take: Callable[[], bool], left_out: LeftOut) -> Iterator[_Group]:
+        """Yield what belongs together, in the order of the photos.
+
+        Args:
+            take: whether the bytes of the next photo are wanted.
+        """
+        if shard not in self._together:
+            self._together[shard] = are_together(shard)
+        if self._together[shard]:
+            group = None
+            for member in members(shard):
+                if group is None or group.place != (member.part, member.key):
+                    if group is not None:
+                        yield group.closed(left_out)
+                    group = _Group(shard, member)
+                group.add(member, take, left_out)
+            if group is not None:
+                yield group.closed(left_out)
+            return
+        # The shard was not sorted: its texts are read first, and then its photos in their order.
+        groups: dict[tuple[int, str], _Group] = {}
+        for member in members(shard):
+            group = groups.setdefault((member.part, member.key), _Group(shard, member))
+            if not member.is_photo:
+                group.add(member, take, left_out)
+        for member in members(shard):
+            if member.is_photo:
+                group = groups[member.part, member.key]
+                is_first = group.photo is None
+                group.add(member, take, left_out)
+                if is_first:
+                    yield group
+        for group in groups.values():
+            group.closed(left_out)
+
+
+class _Group:
+    """Members that belong together: a photo and what is said of it."""
+
+    def __init__(self, shard: Path, member: Member) -> None:
+        self.place = (member.part, member.key)
+        part = "" if member.part == 1 else f"#{member.part}"
+        self.identity = f"{shard.name}{part}/{member.key}"
+        self.photo: bytes | Span | None = None
+        self.texts: dict[str, bytes] = {}
+
+    def add(self, member: Member, take: Callable[[], bool], left_out: LeftOut) -> None:
+        """Add a member, or count it where nothing can be made of it."""
+        name = f"{self.identity}.{member.extension}"
+        if member.is_link:
+            left_out.add("links, which no shard's reader follows", name)
+        elif member.is_photo and self.photo is None:
+            self.photo = member.read() if take() else member.span()
+        elif member.is_photo:
+            left_out.add("second photos of one name", name)
+        elif member.extension in _TEXTS:
+            self.texts[member.extension] = member.read()
+        else:
+            left_out.add("files that are neither photos nor their texts", name)
+
+    def closed(self, left_out: LeftOut) -> _Group:
+        """Return the group, which has all its members; texts without a photo are counted."""
+        if self.photo is None and self.texts:
+            left_out.add("texts without a photo", f"{self.identity}.{next(iter(self.texts))}")
+        return self
 
 
 def find_shards(spec: str | Path) -> list[Path]:
@@ -99,14 +173,14 @@ def find_shards(spec: str | Path) -> list[Path]:
     """
     place = Path(spec)
     if place.is_dir():
-        found = [p for e in ("*.tar", "*.tar.gz", "*.tgz") for p in place.glob(e)]
+        found = matching(place, *(f"*{ending}" for ending in _ENDINGS))
     else:
         found = []
         for name in _expand(str(spec)):
             if Path(name).is_file():
                 found.append(Path(name))
                 continue
-            matches = [Path(path) for path in glob.glob(name)]
+            matches = [Path(p) for p in glob.glob(name) if not is_hidden(Path(p).name)]
             if not matches:
                 raise UsageError(f"there is no shard {name}; check the name and the range")
             found += matches
@@ -130,80 +204,56 @@ def _expand(pattern: str) -> list[str]:
     ]
 
 
-def _groups(
-    shard: Path,
-) -> Iterator[tuple[str, dict[str, tarfile.TarInfo], tarfile.TarFile]]:
-    """Yield each run of members that share a name up to its first dot, by extension."""
-    try:
-        with tarfile.open(shard) as tar:
-            key: str | None = None
-            members: dict[str, tarfile.TarInfo] = {}
-            while (member := tar.next()) is not None:
-                if not member.isfile():
-                    continue
-                folder, slash, file = member.name.removeprefix("./").rpartition("/")
-                stem, _, extension = file.partition(".")
-                if folder + slash + stem != key:
-                    if key is not None:
-                        yield key, members, tar
-                    key, members = folder + slash + stem, {}
-                members[extension.lower()] = member
-                tar.members = []  # type: ignore[attr-defined, unused-ignore] # it would keep all
-            if key is not None:
-                yield key, members, tar
-            # A header that is damaged looks like the end to tarfile; the end is all zeros.
-            file_object = tar.fileobj
-            assert file_object is not None
-            file_object.seek(tar.offset)
-            if any(file_object.read(512)):
-                raise tarfile.ReadError(f"the header at byte {tar.offset} is damaged")
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise UsageError(
-            f"cannot read the shard {shard}: {' '.join(str(error).split())}; download it again"
-        ) from error
-
-
-def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo, shard: Path) -> bytes:
-    file = tar.extractfile(member)
-    assert file is not None  # only regular files are grouped
-    data = file.read()
-    if len(data) != member.size:
-        raise UsageError(f"the shard {shard} ends within {member.name}; download it again")
-    return data
-
-
-def _span(tar: tarfile.TarFile, member: tarfile.TarInfo, shard: Path) -> Span | bytes:
-    """Return where a member's bytes are, or nothing where they are compressed or in pieces."""
-    if isinstance(tar.fileobj, io.BufferedReader) and not member.issparse():
-        return Span(shard, member.offset_data, member.size)
-    return b""
-
-
-def _item(identity: str, source: bytes | Span, texts: dict[str, bytes]) -> Item:
+def _item(group: _Group, left_out: LeftOut) -> Item:
     captions: list[str] = []
     said: dict[str, Any] = {}
-    for extension, data in texts.items():
-        if extension != "json":
-            captions += data.decode("utf-8", "replace").splitlines()
+    where = f"{group.identity}.json"
+    for extension, data in group.texts.items():
+        if extension == "json":
+            said = _read_said(data, where, left_out)
+            for name in ("caption", "captions", "text"):
+                captions += read_texts(said.get(name), name, where)
             continue
         try:
-            found = json.loads(data)
+            captions += split_lines(decode_text(data))
         except ValueError as error:
-            raise UsageError(
-                f"{identity}.json is no JSON ({error}); download the shard again"
-            ) from error
-        said = found if isinstance(found, dict) else {}
-        for name in ("caption", "captions", "text"):
-            captions += read_texts(said.get(name), name, f"{identity}.json")
-    named = read_texts(said.get("categories"), "categories", f"{identity}.json")
-    categories = (tidy(category).lower() for category in named)
-    label, split = said.get("label"), said.get("split")
-    single = () if label is None else (str(label).lower(),)
+            left_out.add(
+                "captions that are not UTF-8 text", f"{group.identity}.{extension} ({error})"
+            )
+    named = read_texts(said.get("categories"), "categories", where)
+    label = read_name(said.get("label"), "label", where)
+    categories = [tidy(category).lower() for category in named]
+    if not categories and label is not None:
+        categories = [label.lower()]
+    assert group.photo is not None
     return Item(
-        id=identity,
-        source=source,
+        id=group.identity,
+        source=group.photo,
         captions=tuple(dict.fromkeys(filter(None, map(tidy, captions)))),
-        categories=tuple(dict.fromkeys(categories)) or single,
-        split=None if split is None else str(split),
-        label=None if label is None else str(label),
+        categories=tuple(dict.fromkeys(categories)),
+        split=read_name(said.get("split"), "split", where),
+        label=label,
     )
+
+
+def _read_said(data: bytes, where: str, left_out: LeftOut) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{where} is no JSON ({quote(error)}); download the shard again"
+        ) from error
+    if isinstance(found, dict):
+        return found
+    left_out.add("JSON files that hold no object", where)
+    return {}
+
+
+def _recognises(spec: str | Path) -> Sure:
+    place = Path(spec)
+    if place.is_dir():
+        return Sure.NAMED if matching(place, *(f"*{e}" for e in _ENDINGS)) else Sure.NO
+    return Sure.NAMED if str(spec).lower().endswith(_ENDINGS) else Sure.NO
+
+
+LOADER = Loader("webdataset", "shards *.tar, or a name with * or {000..012}", _recognises, Shards)

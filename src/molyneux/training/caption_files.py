@@ -1,14 +1,22 @@
-"""Caption lists and COCO's caption files, read as examples."""
+"""Caption files, read by `molyneux.data`, and COCO's, as examples with crops and weights."""
 
 from __future__ import annotations
 
 import json
-import math
+import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from molyneux.data.caption_files import (
+    CAPTION_FILES,
+    CaptionLine,
+    caption_file,
+    is_caption_file,
+    read_caption_file,
+)
 from molyneux.data.coco import Coco
-from molyneux.data.texts import read_texts
+from molyneux.data.names import photo_file
+from molyneux.data.texts import read_name
 from molyneux.errors import UsageError
 from molyneux.training.examples import Example, some_photos, split_by_hash
 
@@ -33,23 +41,20 @@ def _load(data: Path) -> tuple[list[Example], list[Example]]:
         named = data
         data = data.parent
     else:
-        named = next(
-            (data / n for n in ("captions.jsonl", "captions.csv") if (data / n).exists()),
-            data / "captions.json",
-        )
+        named = caption_file(data) or data / "captions.json"
         if not named.exists():
             official = sorted((data / "annotations").glob("captions_train*.json"))
             if not official:
                 raise UsageError(
-                    f"no captions in {data}: it needs captions.jsonl, captions.csv (file,caption), "
+                    f"no captions in {data}: it needs {', '.join(CAPTION_FILES)} (file,caption), "
                     "COCO's captions.json, or annotations/captions_train*.json"
                 )
             return [e for path in official for e in _coco(path)], []
-    if named.suffix == ".jsonl":
-        held_out = data / "held_out.jsonl"
-        aside = held_out.exists() and held_out != named
-        return _jsonl(named), _jsonl(held_out) if aside else []
-    return _csv(named) if named.suffix == ".csv" else _coco(named), []
+    if not is_caption_file(named):
+        return _coco(named), []
+    held_out = data / "held_out.jsonl"
+    aside = named.suffix.lower() == ".jsonl" and held_out.exists() and held_out != named
+    return _listed(named), _listed(held_out) if aside else []
 
 
 def coco_root(captions: Path) -> Path:
@@ -66,27 +71,22 @@ def training_splits(dataset: Coco) -> list[str]:
     return sorted({i.split for i in dataset if i.split and i.split.startswith("train")})
 
 
-def _example(row: dict[str, Any], folder: Path, where: str) -> Example:
-    captions = read_texts(row.get("captions"), "captions", where)
-    captions = captions or read_texts(row.get("caption"), "caption", where)
-    file = row.get("file") or row.get("file_name")
-    if not file or not captions:
-        raise UsageError(f"{where} names no photo or no caption; give `file` and `captions`")
+def _example(line: CaptionLine, folder: Path) -> Example:
+    if not line.captions:
+        raise UsageError(f"{line.where} names no caption; give `file` and `captions`")
     return Example(
-        file=folder / file,
-        captions=tuple(captions),
-        crop=_crop(row.get("crop"), where),
-        weight=_weight(row.get("weight", 1.0), where),
-        source=str(row.get("source", "")),
-        categories=tuple(
-            category.lower() for category in read_texts(row.get("categories"), "categories", where)
-        ),
+        file=photo_file(folder, line.file),
+        captions=line.captions,
+        crop=_crop(line.said.get("crop"), line.where),
+        weight=_weight(line.said.get("weight", 1.0), line.where),
+        source=read_name(line.said.get("source"), "source", line.where) or "",
+        categories=line.categories,
     )
 
 
 def _weight(given: object, where: str) -> float:
     number = isinstance(given, (int, float)) and not isinstance(given, bool)
-    if number and 0 < given < math.inf:  # type: ignore[operator]
+    if number and 0 < given <= sys.float_info.max:  # type: ignore[operator]
         return float(given)  # type: ignore[arg-type]
     raise UsageError(
         f"{where}: the weight {json.dumps(given)[:60]} is not a number above 0; mend it, or leave "
@@ -110,29 +110,18 @@ def _crop(given: object, where: str) -> tuple[int, int, int, int] | None:
     )
 
 
-def _jsonl(path: Path) -> list[Example]:
-    examples = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UsageError(f"{path} line {number} is not JSON ({error}); mend it") from error
-            examples.append(_example(row, path.parent, f"{path} line {number}"))
-    return examples
-
-
-def _csv(path: Path) -> list[Example]:
-    import csv
-
-    grouped: dict[str, list[str]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            name, caption = row.get("file") or row.get("image"), row.get("caption")
-            if not name or not caption:
-                raise UsageError(f"{path} line {number} needs the columns `file` and `caption`")
-            grouped.setdefault(name, []).append(caption)
-    return [Example(path.parent / name, tuple(texts)) for name, texts in grouped.items()]
+def _listed(path: Path) -> list[Example]:
+    """Return an example a line; in a table, a line has one caption, and a photo's are together."""
+    examples = [_example(line, path.parent) for line in read_caption_file(path)]
+    if path.suffix.lower() == ".jsonl":
+        return examples
+    together: dict[Example, list[str]] = {}
+    for example in examples:
+        together.setdefault(replace(example, captions=()), []).extend(example.captions)
+    return [
+        replace(example, captions=tuple(dict.fromkeys(captions)))
+        for example, captions in together.items()
+    ]
 
 
 def _coco(path: Path) -> list[Example]:

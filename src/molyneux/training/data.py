@@ -9,16 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from molyneux.data.caption_files import caption_file, is_caption_file
 from molyneux.data.coco import Coco
-from molyneux.data.dataset import Dataset, Indexed, Item, Span, Streamed
+from molyneux.data.dataset import Dataset, Indexed, Item, Span, Streamed, left_out_of
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import Selection, select
 from molyneux.errors import UsageError
 from molyneux.training.caption_files import coco_root, load_examples, read_examples, training_splits
 from molyneux.training.examples import Example, Examples, held_out_of, some_photos
 
-LISTS = ("captions.jsonl", "captions.csv")
-_LIST_SUFFIXES = (".jsonl", ".csv")
 Note = Callable[[str], None]
 
 
@@ -43,8 +42,8 @@ class Wanted:
         """Whether it is a caption list, which is read with its crops and weights."""
         place = Path(self.spec)
         if place.is_file():
-            return place.suffix in _LIST_SUFFIXES
-        return not self.where and any((place / name).is_file() for name in LISTS)
+            return is_caption_file(place)
+        return not self.where and caption_file(place) is not None
 
     @property
     def root(self) -> Path:
@@ -107,12 +106,14 @@ def _examples(wanted: Wanted, note: Note, training: bool) -> tuple[Examples, dic
         return Examples.of(rows), about
     _require_plain(wanted.spec)
     place = Path(wanted.spec)
-    named = place.is_file() and place.suffix == ".json"
+    named = place.is_file() and place.suffix.lower() == ".json"
     dataset = Coco(coco_root(place), place) if named else open_dataset(wanted.spec)
     where = wanted.where
     if training and not any(condition.startswith("split=") for condition in where):
         where = (*where, *_training_splits(dataset, note))
     selection = select(dataset, where, wanted.images, wanted.seed)
+    for line in left_out_of(dataset):
+        note(f"left out of {wanted.spec}: {line}")
     examples = examples_of(selection)
     if not len(examples):
         raise UsageError(
@@ -135,8 +136,8 @@ def _require_no_conditions(wanted: Wanted) -> None:
 
 def _require_plain(spec: str) -> None:
     """Refuse to choose from a caption list whose crops and weights would be dropped in silence."""
-    file = Path(spec) / LISTS[0]
-    if file.is_file():
+    file = caption_file(Path(spec))
+    if file is not None:
         rows, _ = read_examples(file)
         if any(example.crop or example.weight != 1 for example in rows):
             raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from molyneux.data import coco, flickr30k, folder, hub, imagenet, open_images, webdataset
 from molyneux.data.dataset import Dataset
@@ -11,6 +12,11 @@ from molyneux.data.loader import Loader, Sure
 from molyneux.errors import MolyneuxError, UsageError, quote
 from molyneux.plugins import load_plugins
 from molyneux.vision.photo import is_address
+
+if TYPE_CHECKING:
+    Place = str | os.PathLike[str]
+else:  # what names no place gets a line of its own
+    Place = object
 
 # Of two that are equally sure the first reads the place.
 BUILT_IN = {
@@ -64,7 +70,7 @@ def loaders() -> dict[str, Loader]:
     return {**_ADDED, **BUILT_IN}
 
 
-def open_dataset(spec: str | Path, *, kind: str | None = None) -> Dataset:
+def open_dataset(spec: Place, *, kind: str | None = None) -> Dataset:
     """Return the data set at a place, read by the loader that its layout asks for.
 
     Args:
@@ -76,12 +82,11 @@ def open_dataset(spec: str | Path, *, kind: str | None = None) -> Dataset:
         UsageError: there is no such place, no such kind, or what the kind needs is missing; the
             message says what is missing and where it is had from.
     """
-    if not isinstance(spec, str | os.PathLike):
-        raise UsageError(f"a data set is named by a path or a text, not {type(spec).__name__}")
+    place = _as_place(spec)
     known = loaders()
     if kind is not None and kind not in known:
         raise UsageError(f"no kind of data set is called {kind}; there are {', '.join(known)}")
-    return known[kind or kind_of(spec)].open(spec)
+    return known[kind or kind_of(place)].open(place)
 
 
 def is_place(spec: str) -> bool:
@@ -89,13 +94,14 @@ def is_place(spec: str) -> bool:
     return any(c in spec for c in "/\\.*{:") or os.path.exists(spec)
 
 
-def kind_of(spec: str | Path) -> str:
+def kind_of(spec: Place) -> str:
     """Return which kind of data set a place looks like.
 
     Raises:
         UsageError: there is no such place, nothing in it is known, or a loader that was added
             failed to look at it.
     """
+    spec = _as_place(spec)
     surest, found = Sure.NO, None
     for loader in loaders().values():
         try:
@@ -116,6 +122,16 @@ def kind_of(spec: str | Path) -> str:
     if found is None:
         raise UsageError(_why_unknown(spec))
     return found
+
+
+def _as_place(spec: Place) -> str | Path:
+    if isinstance(spec, os.PathLike):
+        spec = Path(os.fsdecode(spec))
+    if not isinstance(spec, str | Path) or not str(spec):
+        raise UsageError(
+            f"a data set is named by a path or a text, not {spec!r:.40}; name its folder"
+        )
+    return spec
 
 
 def _why_unknown(spec: str | Path) -> str:

@@ -6,7 +6,7 @@ Such a package names, in its own `pyproject.toml`, what registers its parts:
     whatever = "its_package.its_module"
 
 The module is imported the first time that something is looked up which a package may have added;
-what it calls, such as `molyneux.data.loader.register_dataset`, is the door. Where the entry point
+what it calls, such as `molyneux.data.open.register_dataset`, is the door. Where the entry point
 names a function (`"its_package.its_module:register"`), that is called, without arguments.
 """
 

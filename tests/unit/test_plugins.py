@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -137,13 +138,19 @@ def test_the_command_line_finds_it(installed: Path, diary: Path) -> None:
     assert (found["data"]["name"], found["photos"], found["captions"]) == ("diary", 2, 2)
 
 
-def test_a_module_that_registers_when_it_is_imported(
+def test_the_page_s_loader_registers_when_it_is_imported(
     tmp_path: Path, diary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = f"{MODULE}\nregister()\n"
+    page = Path(__file__).parents[2] / "docs" / "data.md"
+    code = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)[0]
+    lines = [line for line in code.splitlines() if line.strip() and "import" not in line]
+    assert len(lines) < 20
     site = install(tmp_path / "site", "molyneux_diary", "d = molyneux_diary", code)
     monkeypatch.syspath_prepend(str(site))
     assert kind_of(diary) == kind_of(diary) == "diary"
+    chosen = select(open_dataset(diary), ["captions"])
+    assert [item.captions for _, item in chosen.items()] == [("a dog on a beach.",), ("a boat.",)]
+    assert list(chosen.dataset.record()["annotations"]) == ["diary.txt"]
 
 
 BROKEN = {

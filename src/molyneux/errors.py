@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 import sys
+import unicodedata
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LONGEST_QUOTE = 160
+_NO_CHARACTER = ("Cc", "Zl", "Zp", "Cs", "Cn", "Co")  # controls, line ends, halves of characters
+_TURNING = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def quote(error: BaseException | str) -> str:
@@ -20,15 +23,17 @@ def quote(error: BaseException | str) -> str:
 
 
 def on_one_line(text: str) -> str:
-    """Return a text whose line breaks and other characters that do not print are escapes.
+    """Return a text with escapes for what would end a line, colour a terminal or turn its order.
 
     Names of files, words and captions come from others: what prints one takes care that it cannot
-    make a second line of output, or colour a terminal.
+    make a second line of output.
     """
     if text.isprintable():
         return text
     return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
+        c.encode("unicode_escape", "surrogatepass").decode("ascii")
+        if unicodedata.category(c) in _NO_CHARACTER or c in _TURNING
+        else c
         for c in text
     )
 

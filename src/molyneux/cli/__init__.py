@@ -9,7 +9,12 @@ from collections.abc import Sequence
 
 from molyneux.cli.interrupts import INTERRUPTED, Ended, like_ctrl_c
 from molyneux.cli.output import abandon_stdout, complain, finish, heard_afresh, prepare_streams
-from molyneux.errors import MolyneuxError, UsageError, is_out_of_memory, require_docstrings
+from molyneux.errors import (
+    MolyneuxError,
+    UsageError,
+    is_out_of_memory,
+    require_docstrings,
+)
 
 FAILED, WRONG_CALL = 1, 2
 READER_LEFT = 128 + getattr(signal, "SIGPIPE", 13)

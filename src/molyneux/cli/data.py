@@ -10,7 +10,7 @@ import typer
 
 from molyneux.cli.options import AsJson
 from molyneux.cli.output import show, show_json
-from molyneux.errors import UsageError, on_one_line
+from molyneux.errors import UsageError
 
 if TYPE_CHECKING:
     from molyneux.data.catalogue import KnownSet
@@ -65,7 +65,7 @@ def data(
         if as_json:
             show_json({**found, "full": None, "lacks": []})
         else:
-            show(on_one_line(f"{found['data']['name']} at {found['data']['where']}"))
+            show(f"{found['data']['name']} at {found['data']['where']}")
             show(f"  photos: {found['photos']:,}; without a file: {found['missing']:,}")
             _show_contents(found, {})
         return int(bool(found["missing"]))
@@ -100,7 +100,7 @@ def _missing(has: tuple[str, ...], found: dict[str, Any]) -> list[str]:
 
 
 def _show_copy(known: KnownSet, found: dict[str, Any], lacks: list[str]) -> None:
-    show(on_one_line(f"{found['set']} at {found['data']['where']}"))
+    show(f"{found['set']} at {found['data']['where']}")
     show(f"  photos: {found['photos']:,}; the full set has {known.size}")
     show(f"  without a file: {found['missing']:,} of the {found['photos']:,}")
     _show_contents(found, known.photos)
@@ -111,17 +111,17 @@ def _show_copy(known: KnownSet, found: dict[str, Any], lacks: list[str]) -> None
 def _show_contents(found: dict[str, Any], full: Mapping[str, int]) -> None:
     for split, number in found["splits"].items():
         of = f" of {full[split]:,}" if split in full else ""
-        show(on_one_line(f"  {split}: {number:,}{of} photos"))
+        show(f"  {split}: {number:,}{of} photos")
     show(f"  captions: {found['captions']}, on {found['with_captions']} photos")
     show(f"  categories: {found['categories']}, on {found['with_categories']} photos")
     show(f"  masks (a category in a photo): {found['masks']}, on {found['with_masks']} photos")
     if found["labels"]:
         show(f"  classes: {found['labels']}")
     for split in found["data"].get("splits_without_photos", ()):
-        show(on_one_line(f"  annotated but without a folder of photos: {split}"))
+        show(f"  annotated but without a folder of photos: {split}")
     if lines := found["data"].get("captions_without_photo"):
         show(f"  captioned but not there: {lines} photos")
     for line in found["left_out"]:
         show(f"  left out: {line}")
     for file in found["missing_first"]:
-        show(on_one_line(f"  missing: {file}"))
+        show(f"  missing: {file}")

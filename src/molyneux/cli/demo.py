@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from molyneux.cli.model_choice import ModelChoice, takes_model
 from molyneux.cli.options import AsJson, Out
-from molyneux.cli.output import note, show, show_json
+from molyneux.cli.output import note, show_json, show_text
 
 
 @takes_model("preset")
@@ -30,5 +30,5 @@ def demo(model: ModelChoice, out: Out = None, as_json: AsJson = False) -> int:
     else:
         for image in document.images:
             show_summary(image)
-        show(f"\nOpen {(Path(document.run) / 'report.html').resolve()} in a browser.")
+        show_text(f"\nOpen {(Path(document.run) / 'report.html').resolve()} in a browser.")
     return int(any(image.error for image in document.images))

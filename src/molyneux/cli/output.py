@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from molyneux.errors import RunError
+from molyneux.errors import RunError, on_one_line
 
 
 class _Voice:
@@ -45,10 +45,10 @@ def note(line: str) -> None:
 
 
 def complain(line: str) -> None:
-    """Say on stderr what went wrong, `--quiet` or not."""
+    """Say a line on stderr, `--quiet` or not; names in it cannot make it two."""
     # A reader of stderr who left (`2>&1 | head`) is no reason to end hours of work.
     with suppress(BrokenPipeError):
-        print(line, file=sys.stderr, flush=True)  # noqa: T201
+        print(on_one_line(line), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def shows_bars() -> bool:
@@ -56,11 +56,16 @@ def shows_bars() -> bool:
     return sys.stderr.isatty() and not is_quiet()
 
 
-def show(text: str) -> None:
-    """Print a line of data on stdout.
+def show(line: str) -> None:
+    """Print a line of data on stdout, as `show_text`; names in it cannot make it two."""
+    show_text(on_one_line(line))
+
+
+def show_text(text: str) -> None:
+    """Print lines of data on stdout as they are.
 
     Raises:
-        RunError: it cannot be written, other than because its reader left.
+        RunError: they cannot be written, other than because their reader left.
     """
     with _writing():
         print(text)  # noqa: T201
@@ -87,7 +92,7 @@ def _writing() -> Iterator[None]:
 
 def show_json(document: Any) -> None:
     """Print a document on stdout."""
-    show(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+    show_text(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def prepare_streams() -> None:

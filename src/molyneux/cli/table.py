@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from molyneux.cli.options import AsJson, StudyFolder
-from molyneux.cli.output import show, show_json
+from molyneux.cli.output import show_json, show_text
 
 
 def table(
@@ -31,5 +31,5 @@ def table(
     if as_json:
         show_json({"tables": [table.document() for table in tables]})
     else:
-        show(as_text(tables, form))
+        show_text(as_text(tables, form))
     return 0

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from molyneux.cli.options import AsJson, StudyFolder
-from molyneux.cli.output import show, show_json
+from molyneux.cli.output import show, show_json, show_text
 
 Passing = Literal[
     "all", "top", "interpretable", "specific", "selective", "above_other", "multimodal"
@@ -33,8 +33,8 @@ def units(
     if as_json:
         show_json({"run": str(run), "passing": passing, "total": total, "units": rows})
         return 0
-    show(as_text(counts, "md"))
-    show(f"\n{total} units pass {passing!r}; {len(rows)} shown")
+    show_text(as_text(counts, "md"))
+    show_text(f"\n{total} units pass {passing!r}; {len(rows)} shown")
     for row in rows:
         show("  ".join(f"{name} {_said(v)}" for name, v in row.items() if v is not None))
     return 0

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from molyneux.cli import main
-from molyneux.cli.options import note, show, show_text
+from molyneux.cli.output import note, show, show_text
 from molyneux.errors import on_one_line
 
 NASTY = ["a\nb", "a\rb", "a\u2028b", "a\x85b", "a\x0bb", "a\x1b[31mb", "a\u202eb"]

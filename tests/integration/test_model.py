@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ from tiny_models import count_hooks, tiny_captioner, tiny_photos
 import molyneux as mx
 from molyneux import MolyneuxError, Unit
 from molyneux.model import Changed, Model
+
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -72,29 +77,22 @@ def test_units_are_decoded_in_the_direction_asked_for(model: Model) -> None:
 
 
 def test_what_finds_a_word_writes_it(model: Model) -> None:
-    best = model.find("river", top=2)[0]
-    assert best.tokens[0].strip() == "river"
+    best = model.find("water", top=2)[0]
+    assert best.tokens[0].strip() == "water"
 
 
 WRONG: list[Any] = [
     lambda m: m.without([]),
     lambda m: m.without("L99.u0"),
     lambda m: m.without(Unit(-1, 5)),
-    lambda m: m.without(7),
-    lambda m: m.without("L1.u7", "median"),
-    lambda m: m.without("L1.u7", positions="patch"),
     lambda m: m.decode("unit 7"),
     lambda m: m.decode("L1.u7", top=0),
-    lambda m: m.decode(None),
     lambda m: m.find(""),
-    lambda m: m.find(7),
     lambda m: m.find("river", top=-1),
     lambda m: m.caption("no-such.jpg"),
-    lambda m: m.caption_all("photo.jpg"),
     lambda m: m.explain("no-such.jpg"),
     lambda m: m.explain("no-such.jpg", tops=3),
     lambda m: mx.load("no-such-preset"),
-    lambda m: mx.load(7),
     lambda m: mx.load(vlm="a", preset="smollm2-effnet"),
     lambda m: mx.load(language_model="a"),
     lambda m: mx.load(prompt="a photo of"),
@@ -107,6 +105,51 @@ def test_what_goes_wrong_is_one_line(wrong: Any, model: Model) -> None:
     with pytest.raises(MolyneuxError) as raised:
         wrong(model)
     assert "\n" not in str(raised.value)
+
+
+# Of another type than annotated, which the checks that tests run under would refuse first.
+MISTYPED = """
+import molyneux as mx
+from molyneux.model import Model
+from tiny_models import tiny_captioner
+
+m = Model(tiny_captioner())
+calls = [
+    lambda: m.without(7),
+    lambda: m.without("L1.u7", "median"),
+    lambda: m.without("L1.u7", positions="patch"),
+    lambda: m.decode(None),
+    lambda: m.decode([None]),
+    lambda: m.decode("L1.u7", top="3"),
+    lambda: m.find(7),
+    lambda: m.find("mountain", top=True),
+    lambda: m.caption(7),
+    lambda: m.caption_all("photo.jpg"),
+    lambda: m.caption_all(7),
+    lambda: m.explain(None),
+    lambda: mx.load(7),
+    lambda: mx.load(reference=7),
+]
+for number, call in enumerate(calls):
+    try:
+        call()
+    except mx.MolyneuxError as error:
+        assert "\\n" not in str(error), number
+    except Exception as error:
+        print(number, type(error).__name__, error)
+    else:
+        print(number, "nothing was raised")
+"""
+
+
+def test_arguments_of_another_type_are_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MISTYPED],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
+    )
+    assert (done.stdout, done.returncode) == ("", 0), done.stderr
 
 
 def test_messages_call_arguments_by_their_names() -> None:

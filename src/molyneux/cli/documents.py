@@ -590,6 +590,7 @@ class CheckedCopy:
         photos: how many are listed.
         missing: how many of them have no file.
         missing_first: up to ten of those.
+        left_out: what is in no photo's entry, a line for each reason.
         with_captions: photos with captions.
         captions: captions in all.
         with_categories: photos with categories.
@@ -607,6 +608,7 @@ class CheckedCopy:
     photos: int
     missing: int
     missing_first: tuple[str, ...]
+    left_out: tuple[str, ...]
     with_captions: int
     captions: int
     with_categories: int

@@ -42,7 +42,7 @@ def test_a_text_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_command_line_s_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("no\nsuch\nset", "no/such\nfolder", "\x1b[31mred"):
-        assert main(["data", name]) == 1
+        assert main(["data", name]) == 2
         captured = capsys.readouterr()
         assert captured.out == ""
         assert len(captured.err.splitlines()) == 1

@@ -34,6 +34,7 @@ def part(monkeypatch: pytest.MonkeyPatch) -> Any:
             del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_it_runs_and_says_what_it_measured(tmp_path: Path) -> None:
     out = tmp_path / "found.json"
     small = ["--width", "64", "--layers", "2", "--photos", "1", "--repeats", "1", "--rows", "6"]

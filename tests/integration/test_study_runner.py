@@ -273,6 +273,7 @@ def test_nothing_but_bad_photos_is_an_error(seeing: Any, tmp_path: Path) -> None
         run(seeing, folder, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_two_processes_one_of_them_killed_and_restarted(photos: Path, tmp_path: Path) -> None:
     out, alone = tmp_path / "shared", tmp_path / "alone"
     environment = os.environ | {

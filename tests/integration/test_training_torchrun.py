@@ -17,6 +17,7 @@ from molyneux.cli import main
 CAPTIONS = ("a dog.", "a man riding a small red horse on the beach.", "a cat and a dog.")
 
 
+@pytest.mark.slow
 def test_torchrun_trains_what_one_process_trains(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,9 +16,9 @@ People are named by human captions alone: what boxes and stamps say of them is l
 
 Written: `captions.jsonl` (to train on), `held_out.jsonl` (never trained on; the part `choice`), a
 list of each other part of the photos set aside (`set_aside.py`) with every human caption as it was
-written, `sets.json` (counts and file names) and `stamps/*.png`. Which photos are set aside, and
-every choice a template makes, follows from SHA-256 digests, so two runs write the same files.
-Photos are referenced by path, never copied.
+written, the same photos without captions (`.txt`), `sets.json` (counts and file names) and
+`stamps/*.png`. Which photos are set aside, and every choice a template makes, follows from SHA-256
+digests, so two runs write the same files. Photos are referenced by path, never copied.
 
     python recipes/smollm2_effnet/build_data.py --coco DIR --coco-1cap DIR --coco-tiny DIR \
         --flickr8k DIR --imagenet DIR --tiny DIR --stamps DIR --out DIR
@@ -156,6 +156,7 @@ def build(folders: dict[str, Path], out: Path) -> dict[str, Any]:
         for row in aside:
             row["weight"] = 1.0
         write_rows(out / ("held_out.jsonl" if part == "choice" else f"{part}.jsonl"), aside)
+        (out / f"{part}.txt").write_text("".join(f"{row['file']}\n" for row in aside), "utf-8")
     sets = {
         "rows": dict(Counter(row["source"] for row in rows)),
         "photos": len({row["file"] for row in rows}),

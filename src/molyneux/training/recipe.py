@@ -133,6 +133,7 @@ _LIMBER = Recipe(
 # What the default preset is trained with (docs/training.md): as long as the held-out loss falls.
 _LONG = Recipe(
     steps=3000,
+    learning_rate=5e-3,
     warmup_steps=50,
     schedule="plateau",
     whole=0.15,

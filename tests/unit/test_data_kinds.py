@@ -946,3 +946,76 @@ def test_lists_may_be_marked_and_hold_every_character(tmp_path: Path) -> None:
     chosen = select(open_dataset(tmp_path), [f"listed={listed}"])
     assert sorted(chosen.ids) == sorted(names)
     assert chosen.unmatched == 0
+
+
+# Names of files that no system has, and other odds and ends.
+
+
+def test_a_name_that_is_too_long_names_no_photo(two: Path) -> None:
+    name = "x" * 300 + ".png"
+    (two / "captions.jsonl").write_text(
+        json.dumps({"file": name, "caption": "x"}) + '\n{"file": "a.png", "caption": "y"}'
+    )
+    assert by_open(two) == {"a.png": ("y",)}
+    images = [{"id": 1, "file_name": name}, {"id": 2, "file_name": "a.png"}]
+    (two / "captions.json").write_text(json.dumps({"images": images}))
+    assert check_copy(two, "coco")["missing"] == 1
+    assert select(Coco(two), ["present"]).ids == ["2"]
+    (two / "some.txt").write_text(f"{name}\na.png\n{'é' * 200}.png")
+    assert len(select(open_dataset(two / "some.txt"), ["present"])) == 1
+    for place in (two / name, "x" * 5000, "a\0b", str(two / name / "y")):
+        said = refused(lambda place=place: open_dataset(place))  # type: ignore[misc]
+        assert "check the name" in said or "name a data set's folder" in said
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("~/photos", "~ stands for a home folder"),
+        (r"photos\coco", "backslashes"),
+        ("C:/photos", "a drive's letter"),
+        ("my%20photos", "%20"),
+        ("https://example.org/photos", "addresses are not fetched"),
+        (Path("https://example.org/photos"), "addresses are not fetched"),
+        ("https://example.org/{000..999}.tar", "addresses are not fetched"),
+        ("s3://photos/0.tar", "addresses are not fetched"),
+        ("{0..99999999999}.tar", "there is no shard 0.tar"),
+    ],
+)
+def test_why_a_place_is_not_there(place: Any, said: str) -> None:
+    assert said in refused(lambda: open_dataset(place))
+
+
+def test_white_space_around_a_name(tmp_path: Path) -> None:
+    photo(tmp_path / "a.png")
+    photo(tmp_path / " b.png")
+    (tmp_path / "captions.csv").write_text('file, caption\n a.png , "one, two"\n" b.png", "x"\n')
+    assert by_open(tmp_path)["a.png"] == ("one, two",)
+    (tmp_path / "captions.csv").unlink()
+    lines = [{"file": " a.png ", "caption": "x"}, {"file": " b.png", "caption": "y"}]
+    (tmp_path / "captions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert by_open(tmp_path) == by_train(tmp_path) == {"a.png": ("x",), " b.png": ("y",)}
+    (tmp_path / "some.txt").write_text(" a.png \n b.png\n")
+    assert [item.id for item in open_dataset(tmp_path / "some.txt")] == ["a.png", " b.png"]
+
+
+def test_photos_outside_class_folders_are_counted(tmp_path: Path) -> None:
+    for name in ("train/cat/1.png", "train/dog/2.png", "stray.png", "train/stray.png"):
+        photo(tmp_path / name)
+    dataset = open_dataset(tmp_path, kind="imagenet")
+    assert len(list(dataset)) == 2
+    (line,) = left_out_of(dataset)
+    assert line.startswith("photos in no folder of a class: 2, such as ")
+
+
+def test_two_categories_of_one_id_are_refused(two: Path) -> None:
+    names = '[{"id": 1, "name": "cat"}, {"id": "1", "name": "dog"}]'
+    text = f'{{"images": [{{"id": 1, "file_name": "a.png"}}], "categories": {names}}}'
+    assert "two categories have the id 1" in refused(lambda: coco(two, text))
+    assert "which is no text" in refused(lambda: coco(two, text.replace('"cat"', "5")))
+
+
+def test_one_condition_is_not_its_letters(two: Path) -> None:
+    assert select(open_dataset(two), "present").where == ("present",)
+    with pytest.raises(UsageError, match="not among the 2 chosen"):
+        select(open_dataset(two)).only(["gone.png"])

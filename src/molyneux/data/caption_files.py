@@ -68,7 +68,7 @@ def read_caption_file(file: Path) -> Iterator[CaptionLine]:
         categories = read_texts(said.get("categories"), "categories", where)
         yield CaptionLine(
             where,
-            name.strip(),
+            name,
             tuple(dict.fromkeys(map(tidy, captions))),
             tuple(dict.fromkeys(tidy(category).lower() for category in categories)),
             read_name(said.get("split"), "split", where),

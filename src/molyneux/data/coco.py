@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from array import array
 from dataclasses import dataclass, field
@@ -124,10 +125,11 @@ class Coco(AnnotatedPhotos):
             )
         named = _SPLIT.search(file.stem)
         try:
-            names = {
-                read_id(category["id"]): _category_name(category["name"])
-                for category in document.get("categories") or []
-            }
+            names: dict[str, str] = {}
+            for category in document.get("categories") or []:
+                name = _category_name(category["name"])
+                if names.setdefault(number := read_id(category["id"]), name) != name:
+                    raise ValueError(f"two categories have the id {number}")
             for entry in document["images"]:
                 self._add_photo(entry, named.group() if named else None, str(file))
             for annotation in document.get("annotations") or []:
@@ -201,7 +203,7 @@ class Coco(AnnotatedPhotos):
             if photo.split not in places:
                 places[photo.split] = [p for p in self._places(photo.split) if p.is_dir()]
             for place in places[photo.split]:
-                if photo_file(place, photo.file_name).is_file():
+                if os.path.isfile(photo_file(place, photo.file_name)):
                     found[photo.split] = place
                     break
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def check_copy(place: str | Path, kind: str | None = None) -> dict[str, Any]:
     missing: list[str] = []
     items = dataset.entries() if isinstance(dataset, Streamed) else iter(dataset)
     for item in items:
-        gone = isinstance(item.source, Path) and not item.source.is_file()
+        gone = isinstance(item.source, Path) and not os.path.isfile(item.source)
         counts.update(_counted(item, gone))
         splits[item.split or ""] += 1
         categories.update(item.categories)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,7 +60,7 @@ class Flickr30k(AnnotatedPhotos):
         self._names = list(self._photos)
         places = [root / name for name in _FOLDERS if (root / name).is_dir()]
         found = next(
-            (f for name in self._names for f in places if photo_file(f, name).is_file()), None
+            (f for name in self._names for f in places if os.path.isfile(photo_file(f, name))), None
         )
         if found is None:
             first = f", such as {self._names[0]}," if self._names else ""

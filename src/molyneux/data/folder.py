@@ -58,7 +58,7 @@ def _listed(file: Path, number: int, line: str) -> str:
             f"{file}, line {number}: {written} is an address, and addresses are not fetched; "
             "download the photos and list the files"
         )
-    return as_it_is_here(written, lambda name: (file.parent / name).is_file())
+    return as_it_is_here(line, lambda name: os.path.isfile(file.parent / name))
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from molyneux.data.annotated import AnnotatedPhotos
 from molyneux.data.dataset import Item
-from molyneux.data.files import is_hidden, photos_below
+from molyneux.data.files import is_hidden, is_photo, photos_below
 from molyneux.data.folder import why_no_photos
 from molyneux.data.loader import Loader, Sure, in_folder
 from molyneux.data.names import inside, photo_file
@@ -87,7 +87,7 @@ class ClassFolders(AnnotatedPhotos):
                 raise UsageError(f"{where}: {error}") from error
         images = self.root / "images"
         first = next(iter(photos), "")
-        below = images.is_dir() and not photo_file(self.root, first).is_file()
+        below = images.is_dir() and not os.path.isfile(photo_file(self.root, first))
         self._base = images if below else self.root
         return list(photos.values())
 
@@ -98,6 +98,9 @@ class ClassFolders(AnnotatedPhotos):
         photos = []
         for split in ("train", "val", "validation", "test", None):
             top = self._base / split if split else self._base
+            for path in top.iterdir() if top.is_dir() else ():
+                if is_photo(path) and path.is_file():
+                    self.left_out.add("photos in no folder of a class", str(path))
             for folder in class_folders(top):
                 if split is None and folder.name in ("train", "val", "validation", "test"):
                     continue

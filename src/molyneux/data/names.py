@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -30,10 +31,14 @@ def spellings(written: str) -> Iterator[str]:
 
 
 def as_it_is_here(written: str, there: Callable[[str], bool]) -> str:
-    """Return the first spelling of a name that is there; with slashes, if none is."""
-    if written.isascii() and not {"\\", "%", ":"} & {*written}:
+    """Return the first spelling of a name that is there; with slashes, if none is.
+
+    White space around it is none of it, unless a file is called so.
+    """
+    written, spaced = written.strip(), written
+    if written == spaced and written.isascii() and not {"\\", "%", ":"} & {*written}:
         return written  # there is one spelling: nothing needs to be looked up
-    found = (name for name in spellings(written) if "\0" not in name and there(name))
+    found = (name for name in (spaced, *spellings(written)) if there(name))
     return next(found, written.replace("\\", "/"))
 
 
@@ -59,4 +64,4 @@ def inside(written: object) -> str:
 
 def photo_file(folder: Path, written: str) -> Path:
     """Return the file that a name means in a folder, whether or not it is there."""
-    return folder / as_it_is_here(written, lambda name: (folder / name).is_file())
+    return folder / as_it_is_here(written, lambda name: os.path.isfile(folder / name))

@@ -11,7 +11,7 @@ from molyneux.data.dataset import Dataset
 from molyneux.data.loader import Loader, Sure
 from molyneux.errors import MolyneuxError, UsageError, quote
 from molyneux.plugins import load_plugins
-from molyneux.vision.photo import is_address
+from molyneux.vision.photo import is_address, why_odd
 
 if TYPE_CHECKING:
     Place = str | os.PathLike[str]
@@ -131,6 +131,15 @@ def _as_place(spec: Place) -> str | Path:
         raise UsageError(
             f"a data set is named by a path or a text, not {spec!r:.40}; name its folder"
         )
+    try:
+        os.stat(spec)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # it may be a pattern or an address
+    except (OSError, ValueError) as error:  # a name that is too long, or that no file can have
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise UsageError(
+            f"cannot read {str(spec)[:200]}: {reason or quote(error)}; check the name"
+        ) from error
     return spec
 
 
@@ -153,4 +162,8 @@ def _why_unknown(spec: str | Path) -> str:
         return (
             f"{name} is an address, and addresses are not fetched; download the set, or `hf:NAME`"
         )
-    return f"there is no {name}; name a data set's folder, or `hf:NAME` on the hub"
+    odd = why_odd(name)
+    return (
+        f"there is no {name}; {odd + '; ' if odd else ''}name a data set's folder, or `hf:NAME` on "
+        "the hub"
+    )

@@ -7,6 +7,7 @@ white pictures of the whole photo, one an instance, at a size of their own.
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -233,7 +234,7 @@ class OpenImages(AnnotatedPhotos):
                 else ["masks", f"{split}-masks", f"masks/{split}", ""]
             )
             for place in places:
-                if photo_file(self.root / place, file).is_file():
+                if os.path.isfile(photo_file(self.root / place, file)):
                     found[split] = self.root / place
                     break
         return found

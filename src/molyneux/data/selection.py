@@ -86,9 +86,14 @@ class Selection:
         """Return the selection of some of its photos, in the order given.
 
         Raises:
-            KeyError: an id is not among the selection's.
+            UsageError: an id is not among the selection's.
         """
         position = dict(zip(self.ids, self._positions, strict=True))
+        unknown = [one for one in ids if one not in position]
+        if unknown:
+            raise UsageError(
+                f"the photo {unknown[0]} is not among the {len(self)} chosen; name some of those"
+            )
         return replace(self, ids=list(ids), _positions=[position[one] for one in ids])
 
     def record(self) -> dict[str, Any]:
@@ -119,6 +124,8 @@ def select(
         UsageError: a condition is unknown or its file cannot be read, no photo meets them all, two
             photos share an id, or `images` is not positive.
     """
+    if isinstance(where, str):  # one condition, and not its letters
+        where = (where,)
     if images is not None and images < 1:
         raise UsageError(
             f"cannot choose {images} photos; ask for 1 or more, or leave it out for all"
@@ -214,7 +221,9 @@ class _Conditions:
         if "masks" in self.flags and not item.has_masks:
             return False
         return not (
-            "present" in self.flags and isinstance(item.source, Path) and not item.source.is_file()
+            "present" in self.flags
+            and isinstance(item.source, Path)
+            and not os.path.isfile(item.source)
         )
 
     def unmatched(self) -> int:

@@ -101,5 +101,5 @@ def _not_as_many(
 
 def _reader(lines: Iterable[str], separator: str, quotes: bool) -> Reader:
     if quotes:
-        return csv.reader(lines, delimiter=separator, strict=True)
+        return csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
     return csv.reader(lines, delimiter=separator, strict=True, quoting=csv.QUOTE_NONE)

@@ -21,7 +21,7 @@ from molyneux.data.loader import Loader, Sure
 from molyneux.data.text_files import decode_text, split_lines
 from molyneux.data.texts import read_name, read_texts, tidy
 from molyneux.errors import UsageError, quote
-from molyneux.vision.photo import SUFFIXES
+from molyneux.vision.photo import SUFFIXES, is_address
 
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _ENDINGS = (".tar", ".tar.gz", ".tgz")
@@ -172,6 +172,11 @@ def find_shards(spec: str | Path) -> list[Path]:
         UsageError: there is none, or one of those named is missing.
     """
     place = Path(spec)
+    if is_address(str(spec)):
+        raise UsageError(
+            f"{spec} is an address, and addresses are not fetched; download the shards and name "
+            "the files"
+        )
     if place.is_dir():
         found = matching(place, *(f"*{ending}" for ending in _ENDINGS))
     else:
@@ -189,19 +194,16 @@ def find_shards(spec: str | Path) -> list[Path]:
     return sorted(set(found))
 
 
-def _expand(pattern: str) -> list[str]:
-    """Return the names a pattern with ranges such as `{000..012}` stands for."""
+def _expand(pattern: str) -> Iterator[str]:
+    """Yield the names a pattern with ranges such as `{000..012}` stands for."""
     braces = _BRACES.search(pattern)
     if braces is None:
-        return [pattern]
+        yield pattern
+        return
     first, last = braces.groups()
-    return [
-        name
-        for number in range(int(first), int(last) + 1)
-        for name in _expand(
-            f"{pattern[: braces.start()]}{number:0{len(first)}}{pattern[braces.end() :]}"
-        )
-    ]
+    before, after = pattern[: braces.start()], pattern[braces.end() :]
+    for number in range(int(first), int(last) + 1):
+        yield from _expand(f"{before}{number:0{len(first)}}{after}")
 
 
 def _item(group: _Group, left_out: LeftOut) -> Item:

@@ -166,6 +166,30 @@ def is_address(name: str) -> bool:
     return _ADDRESS.match(name) is not None
 
 
+def why_odd(name: str) -> str | None:
+    """Return how a name that names nothing is another system's or a browser's, and what to do."""
+    if "\\" in name:
+        return "it is written with backslashes, as on Windows: write / for them"
+    if re.match(r"[A-Za-z]:", name):
+        return "it begins with a drive's letter, as on Windows: name its place here"
+    if name.startswith("~"):
+        return "~ stands for a home folder in a shell alone: write the folder out"
+    if re.search(r"%[0-9A-Fa-f]{2}", name):
+        return "%20 and its like stand for characters in addresses: write the characters"
+    return None
+
+
+def require_photo_file(path: str | os.PathLike[str]) -> None:
+    """Check, without decoding it, that a name is a file's that can be read and is not empty.
+
+    Raises:
+        PhotoError: as `read_photo`, of a file that is missing, unreadable, no regular file or
+            empty, and of an address.
+    """
+    with _open_file(path):
+        pass
+
+
 def _is_tensor(value: object) -> bool:
     """Whether it is a tensor; torch is not imported to find out that it is not."""
     torch = sys.modules.get("torch")
@@ -416,21 +440,12 @@ def _why_unidentified(beginning: bytes) -> str:
 
 
 def _why_missing(name: str) -> str:
-    """Return why a name may name no file: how another system or a browser would write it."""
+    """Return why a name names no file, and what to do."""
     if is_address(name):
         return (
             "it is an address, and addresses are not fetched; download the photo and name its file"
         )
-    reason = "there is no such file; "
-    if "\\" in name:
-        return f"{reason}it is written with backslashes, as on Windows: write / for them"
-    if re.match(r"[A-Za-z]:", name):
-        return f"{reason}it begins with a drive's letter, as on Windows: name its place here"
-    if name.startswith("~"):
-        return f"{reason}~ stands for a home folder in a shell alone: write the folder out"
-    if re.search(r"%[0-9A-Fa-f]{2}", name):
-        return f"{reason}%20 and its like stand for characters in addresses: write the characters"
-    return f"{reason}check the spelling and the folder"
+    return f"there is no such file; {why_odd(name) or 'check the spelling and the folder'}"
 
 
 def _unreadable(name: str, error: Exception) -> PhotoError:

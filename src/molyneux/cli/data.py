@@ -63,7 +63,7 @@ def data(
     if path is None and name.lower() not in CATALOGUE and is_place(name):
         found = {"set": None, **check_copy(name, kind)}
         if as_json:
-            show_json({**found, "full": None, "lacks": []})
+            show_json({**found, "full": {}, "lacks": []})
         else:
             show(f"{found['data']['name']} at {found['data']['where']}")
             show(f"  photos: {found['photos']:,}; without a file: {found['missing']:,}")

@@ -416,7 +416,6 @@ class NumberCell:
         high: its upper end.
         n: how many photos are behind it.
         why: why there is no number.
-        few: whether the interval is over fewer than 20 photos, which makes it too narrow.
     """
 
     value: float | None
@@ -424,7 +423,6 @@ class NumberCell:
     high: float | None
     n: int | None
     why: str | None
-    few: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -582,15 +580,15 @@ class KnownSetRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedCopy:
-    """A local copy of a data set.
+    """A folder, list or shard that holds a data set.
 
     Attributes:
-        set: which one.
+        set: which known one it was said to be; null of any other.
         data: the record of the copy, as manifests hold it.
         photos: how many are listed.
         missing: how many of them have no file.
         missing_first: up to ten of those.
-        left_out: what is in no photo's entry, a line for each reason.
+        left_out: what is there and in no photo's item, a line for each reason.
         with_captions: photos with captions.
         captions: captions in all.
         with_categories: photos with categories.
@@ -599,11 +597,11 @@ class CheckedCopy:
         masks: masks in all, one for each category in a photo.
         labels: classes.
         splits: photos by split.
-        full: photos of the full set by split.
+        full: photos of the full set by split; empty of a set that is not known.
         lacks: what the full set has and the copy has nothing of.
     """
 
-    set: str
+    set: str | None
     data: dict[str, Any]
     photos: int
     missing: int

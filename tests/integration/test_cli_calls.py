@@ -15,6 +15,8 @@ from molyneux.models.parts import Parts
 WRONG: list[tuple[str, str]] = [
     ("calibrate-bertscore ./nowhere", "there is no nowhere"),
     ("calibrate-bertscore --layer -1", "--layer"),
+    ("cache clear gone --yes", "the cache has no gone"),
+    ("cache sell", "invalid value"),
     ("caption", "missing argument"),
     ("caption gone.png", "there is no gone.png"),
     ("caption 0.png gone.png", "there is no gone.png"),
@@ -62,6 +64,7 @@ WRONG: list[tuple[str, str]] = [
     ("report gone", "gone is not there"),
     ("report 0.png", "is not a folder"),
     ("runs gone", "gone is not a folder"),
+    ("size ./gone", "there is no gone"),
     ("study gone", "there is no gone"),
     ("study . --experiments E9", "there is no experiment"),
     ("study . --reference gone", "gone (--reference)"),

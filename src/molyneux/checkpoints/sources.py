@@ -33,11 +33,11 @@ def find_checkpoint(
         WeightsError: there is none, or it cannot be fetched.
     """
     path_of("a model", source)
-    if not _is_local(source):
+    if not is_local(source):
         folder = _from_hub(str(source), note, known, with_weights)
         require_no_adapter(folder)
         return folder, None, str(source)
-    folder, gguf = _local(Path(source).expanduser())
+    folder, gguf = local_model(source)
     return folder, gguf, (gguf or folder.resolve()).name
 
 
@@ -59,21 +59,27 @@ def require_there(source: str | Path, *, what: str = "language model") -> None:
                 f"there is no folder {source}; give one that transformers' save_pretrained wrote, "
                 "or a hub name such as facebook/dinov2-base"
             )
-    elif _is_local(source):
+    elif is_local(source):
         try:
-            _local(Path(source).expanduser())
+            local_model(source)
         except WeightsError as error:
             raise UsageError(str(error)) from error
 
 
-def _is_local(source: str | Path) -> bool:
+def is_local(source: str | Path) -> bool:
+    """Return whether a source is meant to be on this machine, whether or not it is there."""
     path = Path(source).expanduser()
     looks_local = isinstance(source, Path) or str(source).startswith((".", "/", "~", os.sep))
     return looks_local or path.exists() or path.suffix == ".gguf" or len(path.parts) > 2
 
 
-def _local(path: Path) -> tuple[Path, Path | None]:
-    """Return a local model's folder, and its GGUF file where it is one."""
+def local_model(source: str | Path) -> tuple[Path, Path | None]:
+    """Return a local model's folder, and its GGUF file where it is one.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    path = Path(source).expanduser()
     if path.is_file():
         if path.suffix != ".gguf":
             raise WeightsError(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from molyneux.cli.cache import cache
 from molyneux.cli.calibrate_bertscore import calibrate_bertscore
 from molyneux.cli.caption import caption
 from molyneux.cli.data import data
@@ -22,6 +23,7 @@ from molyneux.cli.prompts import prompts
 from molyneux.cli.reference import reference
 from molyneux.cli.report import report
 from molyneux.cli.runs import runs
+from molyneux.cli.size import size
 from molyneux.cli.study import study
 from molyneux.cli.table import table
 from molyneux.cli.train import train
@@ -88,6 +90,7 @@ def _can_be_quiet(verb: Callable[..., int]) -> Callable[..., int]:
 
 for verb in (
     calibrate_bertscore,
+    cache,
     caption,
     data,
     decode,
@@ -99,6 +102,7 @@ for verb in (
     reference,
     report,
     runs,
+    size,
     study,
     table,
     train,

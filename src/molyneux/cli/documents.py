@@ -511,6 +511,80 @@ class StudiedUnits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CachedFolderRecord:
+    """A folder of the cache.
+
+    Attributes:
+        name: what it is called there.
+        made_of: the package and version whose weights it holds.
+        bytes: its size.
+    """
+
+    name: str
+    made_of: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheContents:
+    """What the cache holds, or held.
+
+    Attributes:
+        cache: where it lies.
+        bytes: the size of these folders.
+        removed: whether they were removed just now.
+        folders: each of them.
+    """
+
+    cache: str
+    bytes: int
+    removed: bool
+    folders: tuple[CachedFolderRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartSize:
+    """How large the weights of a model or of a preset's part are.
+
+    Attributes:
+        part: which one; `model` where no preset was named.
+        where: what was looked at.
+        here: whether the weights are on this machine.
+        parameters: how many; null if they could not be counted.
+        stored: how many by the type in which they are stored.
+        disk_bytes: size of the weight files.
+        memory_bytes: of the weights alone, by the dtype they are loaded in.
+        error: null, or one line that says why it could not be known.
+    """
+
+    part: str
+    where: str
+    here: bool
+    parameters: int | None
+    stored: dict[str, int]
+    disk_bytes: int | None
+    memory_bytes: dict[str, int]
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSize:
+    """What a model needs.
+
+    Attributes:
+        model: as named.
+        download_mb: what a preset fetches at most, in MB; null for any other model.
+        cache_mb: what a preset keeps in the cache, in MB; null for any other model.
+        parts: each with weights.
+    """
+
+    model: str
+    download_mb: int | None
+    cache_mb: int | None
+    parts: tuple[PartSize, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """A run folder.
 
@@ -686,6 +760,8 @@ DOCUMENTS: dict[str, Any] = {
     "table": Tables,
     "units": StudiedUnits,
     "runs": Runs,
+    "cache": CacheContents,
+    "size": ModelSize,
     "data": list[KnownSetRecord] | KnownSetRecord,
     "data NAME FOLDER": CheckedCopy,
     "calibrate-bertscore": Calibration,

@@ -258,6 +258,60 @@ def verify_folder(folder: Path, *, full: bool = False) -> dict[str, Any]:
     return record
 
 
+@dataclass(frozen=True)
+class CachedFolder:
+    """A folder of the cache.
+
+    Attributes:
+        source: the distribution and version that it was made of, or what it is otherwise.
+        size: bytes of its files.
+    """
+
+    path: Path
+    source: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.path.name
+
+
+def cached_folders() -> list[CachedFolder]:
+    """Return the folders of the cache directory that this package made, by name."""
+    found = []
+    for path in sorted(cache_dir().iterdir()) if cache_dir().is_dir() else ():
+        if path.is_dir() and (path.name.startswith(PARTIAL) or (path / RECORD).is_file()):
+            files = (file for file in path.rglob("*") if file.is_file())
+            found.append(CachedFolder(path, _made_of(path), sum(f.stat().st_size for f in files)))
+    return found
+
+
+def _made_of(path: Path) -> str:
+    if path.name.startswith(PARTIAL):
+        return "an unfinished download"
+    try:
+        source = read_record(path)["source"]
+        return f"{source['distribution']} {source['version']}"
+    except (WeightsError, KeyError, TypeError):
+        return "a damaged folder"
+
+
+def remove_folder(folder: CachedFolder) -> None:
+    """Remove a folder of the cache; its record first, so that what is left of it is never used.
+
+    Raises:
+        WeightsError: it cannot be removed.
+    """
+    try:
+        (folder.path / RECORD).unlink(missing_ok=True)
+        shutil.rmtree(folder.path)
+    except OSError as error:
+        raise WeightsError(
+            f"cannot remove {folder.path} ({error.strerror}); check its permissions"
+        ) from error
+
+
 def _delete(folder: Path) -> str:
     return f"delete the folder {folder} and run again to have it made anew"
 

@@ -177,7 +177,7 @@ def test_units_of_an_unfinished_study_and_of_one_without_e2(
         (["--selectivity", "CLASSES", "--classes", "7"], 2, "classes of this data set have"),
         (["--selectivity", "CLASSES", "--classes", "1"], 2, "classes is 1; give 2 or more"),
         (["--selectivity", "nowhere"], 2, "nowhere"),
-        (["--out", "SOMETHING"], 1, "already holds something"),
+        (["--out", "SOMETHING"], 2, "already holds something"),
     ],
 )
 def test_what_needs_no_model_is_checked_without_one(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from molyneux.errors import RunError, UsageError
 from molyneux.processes import Share
 from molyneux.studies import experiment, study, texts
 from molyneux.studies.folder import Study
+from molyneux.studies.forecast import duration
 from molyneux.studies.parts import finished_parts, part_path
 from molyneux.studies.plan import plan_study
 from molyneux.studies.settings import StudySettings
@@ -302,3 +304,100 @@ def test_two_processes_one_of_them_killed_and_restarted(photos: Path, tmp_path: 
             assert done.returncode == 0, said.read_text()
     assert hashes(out) == hashes(alone)
     assert len(pq.read_table(out / "tables/photos.parquet")) == N
+
+
+def test_names_and_captions_that_are_no_text_do_not_end_a_study(
+    seeing: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    study_toy.save_photos(folder, 3)
+    bad = os.fsdecode(b"caf\xe9.png")
+    try:
+        (folder / "001.png").rename(folder / bad)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    (folder / "captions.jsonl").write_text(
+        '{"file": "000.png", "caption": "a dog \\ud83d on it"}\n'
+    )
+    done = run(seeing, folder, tmp_path / "run")
+    assert (done.good, done.bad) == (3, [])
+    photos = done.table("photos").to_pylist()
+    assert "caf\\udce9.png" in {row["id"] for row in photos}
+    assert ["a dog \\ud83d on it"] in [row["captions"] for row in photos]
+
+
+def test_what_was_not_foreseen_ends_the_study_and_names_the_photo(
+    seeing: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = study_toy.Toy.measure
+    failing = [True]
+
+    def fails(self: Any, subject: Any) -> Any:
+        if failing and subject.item.id == "002.png":
+            raise KeyError("no such thing")
+        return measure(self, subject)
+
+    monkeypatch.setattr(study_toy.Toy, "measure", fails)
+    with pytest.raises(RunError, match=r"002\.png could not be measured.*KeyError") as found:
+        run(seeing, photos, tmp_path / "run")
+    assert "\n" not in str(found.value)
+    failing.clear()
+    assert run(seeing, photos, tmp_path / "run").good == N
+
+
+def test_time_and_memory_are_said_before_the_start_and_after_the_first_photo(
+    seeing: Any, photos: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    told = study.run_study(
+        seeing, photos, "E3,TOY", out=tmp_path / "run", settings=SETTINGS, note=said.append,
+        on_photo=lambda progress: said.append(f"photo {progress.done}"),
+    )  # fmt: skip
+    assert told.good == N
+    first = said.index("photo 1")
+    before = next(line for line in said[:first] if line.startswith("expected: "))
+    assert "scaled from the default preset's seconds" in before
+    assert "TOY not counted" in before
+    assert re.search(r"about \d+\.\d GB of memory", before)
+    assert said[first + 1].startswith("expected, from the first photo: ")
+    assert f"{N - 1} photos left in the phase photos" in said[first + 1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (60, "60 s"), (600, "10 min"), (5400, "1.5 h"), (7200 * 11, "22.0 h")],
+)
+def test_a_time_is_said_as_people_say_it(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_sigterm_leaves_nothing_half_written_and_the_same_command_goes_on(
+    seeing: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    undisturbed: dict[str, str], capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """At the moment a photo is measured, and while the manifest is all that is there."""
+    from molyneux.cli import main
+    from molyneux.cli.model_choice import ModelChoice
+
+    monkeypatch.setattr(ModelChoice, "load", lambda choice: seeing)
+    out = tmp_path / "run"
+    command = ["study", str(photos), "--out", str(out), "--experiments", "TOY"]
+    command += ["--subsets", "0", "--threads", "1"]
+
+    def ended(*args: Any, **options: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+        raise AssertionError("nobody heard")
+
+    for place, name in (
+        (study, "write_model_tables"),
+        (study_toy.Toy, "measure"),
+        (study, "conclude"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, ended)
+            assert main(command) == 128 + signal.SIGTERM
+        assert "interrupted by SIGTERM" in capsys.readouterr().err
+        assert not [p for p in out.rglob("*") if p.name.endswith(".part") or p.name.startswith(".")]
+    assert main(command) == 0, capsys.readouterr().err
+    assert hashes(out) == undisturbed

@@ -157,6 +157,13 @@ class Experiment(ABC):
         """Return the numbers that a replication repeats on subsets of the photos."""
         return {}
 
+    def seconds(self, settings: StudySettings, photos: int) -> float | None:
+        """Return what so many photos take with the default preset on one CPU thread.
+
+        Measured, not guessed: docs/study.md has the figures. None: it is not known.
+        """
+        return 0.0 if self.derived else None
+
     @property
     def sees_photos(self) -> bool:
         """Whether it asks anything of the study's own photos."""

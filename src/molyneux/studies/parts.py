@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molyneux.data.dataset import Item
-from molyneux.errors import PhotoError, RunError
+from molyneux.errors import MolyneuxError, PhotoError, RunError, is_out_of_memory, quote
 from molyneux.parquet import parquet_bytes, read_parquet
 from molyneux.store import Run
 
@@ -73,7 +73,7 @@ def write_part(run: Path, phase: str, row: Mapping[str, Any], schema: pa.Schema)
     """
     path = part_path(run, phase, row["index"])
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    contents = parquet_bytes(pa.Table.from_pylist([dict(row)], schema=schema))
+    contents = parquet_bytes(pa.Table.from_pylist([_writable(dict(row))], schema=schema))
     with Run.writing():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,6 +84,20 @@ def write_part(run: Path, phase: str, row: Mapping[str, Any], schema: pa.Schema)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _writable(value: Any) -> Any:
+    """Return a value whose texts Parquet can hold: half a surrogate pair is written as its escape.
+
+    File names that are not UTF-8 come as such halves, and so do captions that were cut.
+    """
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {name: _writable(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_writable(one) for one in value]
+    return value
 
 
 def finished_parts(run: Path, phase: str) -> list[int]:
@@ -215,10 +229,12 @@ def run_phase(
 ) -> None:
     """Measure this process's photos that have no part yet; then wait for the other processes.
 
-    A photo that cannot be read gets a part with its `error`; the others go on.
+    A photo that cannot be read gets a part with its `error`; the others go on. So does one that
+    holds what no photo can (`PhotoError`). Any other error is one of the program, a setting or the
+    machine, which would meet the next photo too: it ends the phase, and names the photo.
 
     Raises:
-        RunError: a part cannot be written.
+        RunError: a part cannot be written, or an error that was not foreseen.
     """
     own = range(share.rank, len(selection), share.world)
     finished = set(finished_parts(folder, phase.name)) & set(own)
@@ -239,6 +255,15 @@ def run_phase(
             said = str(row.get("caption") or "")
         except PhotoError as error:
             row["error"] = said = str(error)
+        except Exception as error:
+            if isinstance(error, MolyneuxError) or is_out_of_memory(error):
+                raise
+            raise RunError(
+                f"{item.id} could not be measured in the phase {phase.name}: "
+                f"{type(error).__name__}: {quote(error)}; this was not foreseen: please report it "
+                "with the traceback that --debug shows. The other photos are kept, and the same "
+                "command goes on with them where this one is left out of the data set"
+            ) from error
         write_part(folder, phase.name, row, phase.schema)
         done += 1
         on_photo(Progress(phase.name, done, total, before, item.id, said, share))

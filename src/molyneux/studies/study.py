@@ -28,6 +28,7 @@ from molyneux.studies.finished import (
     write_tables,
 )
 from molyneux.studies.folder import RESULTS, Study
+from molyneux.studies.forecast import expected, measured_first
 from molyneux.studies.manifest import begin_folder
 from molyneux.studies.parts import MEASURED, SCORERS, Phase, Progress, Underway, run_phase
 from molyneux.studies.plan import Data, Note, Plan, plan_study
@@ -95,7 +96,8 @@ def run_study(
             share.wait()
         names = " ".join(plan.settings.experiments)
         speak(f"{len(plan.selection)} photos, experiments {names}, into {run.folder}")
-        measure(captioner, plan, run, share, scorers, on_photo)
+        speak(expected(plan, captioner, run.folder, share.world))
+        measure(captioner, plan, run, share, scorers, measured_first(speak, on_photo))
         if share.is_first:
             speak("summarising (intervals are bootstraps over photos)")
             conclude(run)

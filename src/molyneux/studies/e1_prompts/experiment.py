@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from molyneux.studies.finished import Finished
     from molyneux.studies.results import Result
+    from molyneux.studies.settings import StudySettings
     from molyneux.studies.subject import Subject
 
 
@@ -121,3 +122,7 @@ class Prompts(Experiment):
         from molyneux.studies.e1_prompts.summary import summarise
 
         return summarise(self, study)
+
+    def seconds(self, settings: StudySettings, photos: int) -> float:
+        """Return 4 s a photo."""
+        return 4.0 * photos

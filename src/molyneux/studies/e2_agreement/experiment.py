@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from molyneux.studies.finished import Finished
     from molyneux.studies.results import Result
+    from molyneux.studies.settings import StudySettings
     from molyneux.studies.subject import Subject
 
 
@@ -127,3 +128,7 @@ class Agreement(Experiment):
         from molyneux.studies.e2_agreement.summary import headline
 
         return headline(study)
+
+    def seconds(self, settings: StudySettings, photos: int) -> float:
+        """Return 2 s a photo, and 5 s for its texts."""
+        return 7.0 * photos

@@ -13,6 +13,7 @@ from molyneux.studies.e3_layers.summary import summarise
 from molyneux.studies.experiment import Experiment, Rows
 from molyneux.studies.finished import Finished
 from molyneux.studies.results import Result
+from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import Subject
 
 
@@ -53,3 +54,7 @@ class Layers(Experiment):
     def summarise(self, study: Finished) -> Result:
         """Return where the units are and how many are interpretable."""
         return summarise(self, study)
+
+    def seconds(self, settings: StudySettings, photos: int) -> float:
+        """Return 0.1 s a photo."""
+        return 0.1 * photos

@@ -20,6 +20,7 @@ from molyneux.studies.e4_fields.summary import summarise
 from molyneux.studies.experiment import Experiment, Needs, Rows
 from molyneux.studies.finished import Finished
 from molyneux.studies.results import Result
+from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import Subject
 
 
@@ -55,3 +56,7 @@ class Fields(Experiment):
     def summarise(self, study: Finished) -> Result:
         """Return how well fields and masks agree, beside every control."""
         return summarise(self, study)
+
+    def seconds(self, settings: StudySettings, photos: int) -> float:
+        """Return 1 to 3 s a photo."""
+        return 2.0 * photos

@@ -108,7 +108,8 @@ def _seen_mask(subject: Subject, category: str) -> tuple[Bool[np.ndarray, "size 
     """Return a category's mask on the encoder's input, or None and why there is none."""
     try:
         mask = subject.item.mask(category)
-    except UsageError:
+    except (UsageError, ArithmeticError, LookupError, TypeError, ValueError):
+        # What people drew is at fault, not the photo, nor the program: only this word is left out.
         return None, "the mask cannot be drawn"
     if mask is None:
         return None, "the category has no mask"

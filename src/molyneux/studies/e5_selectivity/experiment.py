@@ -111,6 +111,12 @@ class Selectivity(Experiment):
         study.keep("e5_units", units)
         return result
 
+    def seconds(self, settings: StudySettings, photos: int) -> float:
+        """Return 1.5 s for each photo that finds units, 0.4 s for each that confirms them."""
+        given = settings.classes
+        classes = given if isinstance(given, int) else len(given)
+        return classes * (settings.per_class // 2) * (1.5 + 0.4)
+
 
 def selected_units(folder: Path, settings: StudySettings) -> list[SelectedUnit]:
     """Return the sets that the discovery photos give."""

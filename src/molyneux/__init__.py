@@ -13,17 +13,31 @@ if TYPE_CHECKING:
     __version__: str
 
     from molyneux.adapters import (
+        EncoderFamily,
         Family,
         LanguageModel,
         VisionFamily,
         adapt,
+        register_encoder_family,
         register_family,
         register_vision_family,
     )
-    from molyneux.data.open import open_dataset
+    from molyneux.adapters.proof.prove import prove
+    from molyneux.checkpoints.encoders import load_encoder
+    from molyneux.checkpoints.language_models import load_language_model
+    from molyneux.data.annotated import AnnotatedPhotos
+    from molyneux.data.dataset import Item
+    from molyneux.data.loader import Loader, in_folder
+    from molyneux.data.open import open_dataset, register_dataset
+    from molyneux.data.selection import select
     from molyneux.errors import MolyneuxError
+    from molyneux.explain.document import read_document
+    from molyneux.explain.measure_reference import measure_reference
+    from molyneux.explain.photo import Settings, explain_photo
+    from molyneux.explain.run import explain_photos
     from molyneux.model import Model, load
     from molyneux.models.captioner import Captioner
+    from molyneux.models.parts import Parts
     from molyneux.models.vlm import VisionLanguageModel
     from molyneux.models.vlm_loading import load_vlm
     from molyneux.neurons.ablation import Intervention, Scaled, ablate_units
@@ -31,17 +45,34 @@ if TYPE_CHECKING:
     from molyneux.neurons.decoding import decode_units, find_writers
     from molyneux.neurons.decoding_rule import Decoding
     from molyneux.neurons.receptive_fields import receptive_fields
+    from molyneux.neurons.reference import load_reference
+    from molyneux.neurons.targets import read_sentence
     from molyneux.neurons.unit import Unit, top_units
+    from molyneux.studies.study import run_study
+    from molyneux.training.caption_files import load_examples
+    from molyneux.training.recipe import Recipe
+    from molyneux.training.run import train_projection
+    from molyneux.training.run_folder import open_training_run
+    from molyneux.vision.layout import Layout
+    from molyneux.vision.projection import load_projection, save_projection
 
 _PLACES = {
+    "AnnotatedPhotos": "data.annotated",
     "Captioner": "models.captioner",
     "Decoding": "neurons.decoding_rule",
+    "EncoderFamily": "adapters",
     "Family": "adapters",
     "Intervention": "neurons.ablation",
+    "Item": "data.dataset",
     "LanguageModel": "adapters",
+    "Layout": "vision.layout",
+    "Loader": "data.loader",
     "Model": "model",
     "MolyneuxError": "errors",
+    "Parts": "models.parts",
+    "Recipe": "training.recipe",
     "Scaled": "neurons.ablation",
+    "Settings": "explain.photo",
     "Target": "neurons.attribution",
     "Unit": "neurons.unit",
     "VisionFamily": "adapters",
@@ -50,25 +81,52 @@ _PLACES = {
     "adapt": "adapters",
     "attribute_units": "neurons.attribution",
     "decode_units": "neurons.decoding",
+    "explain_photo": "explain.photo",
+    "explain_photos": "explain.run",
     "find_writers": "neurons.decoding",
+    "in_folder": "data.loader",
     "load": "model",
+    "load_encoder": "checkpoints.encoders",
+    "load_examples": "training.caption_files",
+    "load_language_model": "checkpoints.language_models",
+    "load_projection": "vision.projection",
+    "load_reference": "neurons.reference",
     "load_vlm": "models.vlm_loading",
+    "measure_reference": "explain.measure_reference",
     "open_dataset": "data.open",
+    "open_training_run": "training.run_folder",
+    "prove": "adapters.proof.prove",
+    "read_document": "explain.document",
+    "read_sentence": "neurons.targets",
     "receptive_fields": "neurons.receptive_fields",
+    "register_dataset": "data.open",
+    "register_encoder_family": "adapters",
     "register_family": "adapters",
     "register_vision_family": "adapters",
+    "run_study": "studies.study",
+    "save_projection": "vision.projection",
+    "select": "data.selection",
     "top_units": "neurons.unit",
+    "train_projection": "training.run",
 }
 
 __all__ = [
+    "AnnotatedPhotos",
     "Captioner",
     "Decoding",
+    "EncoderFamily",
     "Family",
     "Intervention",
+    "Item",
     "LanguageModel",
+    "Layout",
+    "Loader",
     "Model",
     "MolyneuxError",
+    "Parts",
+    "Recipe",
     "Scaled",
+    "Settings",
     "Target",
     "Unit",
     "VisionFamily",
@@ -77,14 +135,33 @@ __all__ = [
     "adapt",
     "attribute_units",
     "decode_units",
+    "explain_photo",
+    "explain_photos",
     "find_writers",
+    "in_folder",
     "load",
+    "load_encoder",
+    "load_examples",
+    "load_language_model",
+    "load_projection",
+    "load_reference",
     "load_vlm",
+    "measure_reference",
     "open_dataset",
+    "open_training_run",
+    "prove",
+    "read_document",
+    "read_sentence",
     "receptive_fields",
+    "register_dataset",
+    "register_encoder_family",
     "register_family",
     "register_vision_family",
+    "run_study",
+    "save_projection",
+    "select",
     "top_units",
+    "train_projection",
 ]
 
 

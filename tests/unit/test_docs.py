@@ -120,6 +120,45 @@ def test_python_code_compiles_and_its_names_exist(page: Path) -> None:
                 assert not missing, f"{node.module} has no {missing}"
 
 
+def private_imports(page: Path) -> list[str]:
+    """What a page's code imports of the package, but for the names that are public."""
+    import molyneux
+
+    found = []
+    for code in blocks(page, "python", "py"):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("molyneux."):
+                found.append(ast.unparse(node))
+            elif isinstance(node, ast.ImportFrom) and node.module == "molyneux":
+                names = [alias.name for alias in node.names]
+                found += [name for name in names if name not in molyneux.__all__]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+                found += [name for name in names if name.startswith("molyneux.")]
+    return found
+
+
+@every_page
+def test_python_code_imports_public_names_alone(page: Path) -> None:
+    assert not private_imports(page)
+
+
+def test_a_private_import_would_be_noticed(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    code = ("from molyneux.vision.layout import Layout", "from molyneux import _PLACES")
+    lines = "\n".join((*code, "import molyneux.hooks", "import molyneux as mx"))
+    page.write_text(f"```python\n{lines}\n```\n", encoding="utf-8")
+    assert private_imports(page) == [code[0], "_PLACES", "molyneux.hooks"]
+
+
+def test_every_public_name_is_there_once() -> None:
+    import molyneux
+
+    assert sorted(molyneux.__all__) == sorted(molyneux._PLACES) == dir(molyneux)
+    for name in molyneux.__all__:
+        assert getattr(molyneux, name).__doc__, name
+
+
 def test_the_example_on_one_screen_runs(
     make_captioner: Callable[..., Any],
     photos: list[Image.Image],

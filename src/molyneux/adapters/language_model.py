@@ -75,6 +75,12 @@ class LanguageModel:
     tokenizer: PreTrainedTokenizerBase
     family: Family
 
+    def __repr__(self) -> str:
+        size = f"{self.n_layers} layers x {self.d_mlp} units"
+        dtype = str(self.dtype).removeprefix("torch.")
+        name = type(self.model).__name__
+        return f"LanguageModel({name}, family {self.family.name!r}: {size}, {dtype})"
+
     @property
     def n_layers(self) -> int:
         """Number of layers."""

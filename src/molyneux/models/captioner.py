@@ -21,6 +21,7 @@ from molyneux.models.compatibility import require_patches, require_room, require
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.parts import Parts, require_encoder
 from molyneux.models.presets import decoding_of, find_preset, published_with
+from molyneux.models.seeing_model import shown_model
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.reference import Reference, load_reference
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels
@@ -62,6 +63,9 @@ class Captioner:
     preset: str | None = None
     reference: Reference | None = None
     decoding: Decoding = DEFAULT_DECODING
+
+    def __repr__(self) -> str:
+        return shown_model(self)
 
     @classmethod
     def load(

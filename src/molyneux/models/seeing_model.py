@@ -131,6 +131,15 @@ class SeeingModel(Protocol):
         ...
 
 
+def shown_model(model: SeeingModel) -> str:
+    """Return a seeing model in one short line: what its parts are called, and how many units."""
+    language = model.language_model
+    parts = ", ".join(f"{part.replace('_', ' ')} {name!r}" for part, name in model.names.items())
+    preset = "" if model.preset is None else f"{model.preset!r}: "
+    units = f"{language.n_layers} layers x {language.d_mlp} units"
+    return f"{type(model).__name__}({preset}{parts}; {units})"
+
+
 def describe_model(captioner: SeeingModel) -> dict[str, Any]:
     """Return the document's `model`: what produced the numbers."""
     model, reference = captioner.language_model, captioner.reference

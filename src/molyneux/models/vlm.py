@@ -22,6 +22,7 @@ from molyneux.checks import is_a
 from molyneux.errors import AdapterError, MolyneuxError, UsageError, is_out_of_memory, quote
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.prompt_text import require_image
+from molyneux.models.seeing_model import shown_model
 from molyneux.models.vlm_images import OwnEye
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.reference import Reference
@@ -105,6 +106,9 @@ class VisionLanguageModel:
     preset: str | None = None
     reference: Reference | None = None
     decoding: Decoding = DEFAULT_DECODING
+
+    def __repr__(self) -> str:
+        return shown_model(self)
 
     @classmethod
     def from_parts(

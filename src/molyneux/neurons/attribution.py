@@ -72,6 +72,10 @@ class UnitScores:
     sign: Int[Tensor, "targets layers d_mlp"]
     peak_patch: Int[Tensor, "targets layers d_mlp"]
 
+    def __repr__(self) -> str:
+        targets, layers, d_mlp = self.score.shape
+        return f"UnitScores({targets} targets, {layers} layers x {d_mlp} units)"
+
 
 @dataclass(frozen=True)
 class Attribution:
@@ -94,8 +98,24 @@ class Attribution:
     activation_last: Float[Tensor, "targets layers d_mlp"]
     without_sinks: UnitScores | None = None
 
+    def __repr__(self) -> str:
+        layers, patches, d_mlp = self.activation.shape
+        targets = ", ".join(
+            f"token {target.token_id} at position {target.position} (p={probability:.3g})"
+            for target, probability in zip(
+                self.targets[:3], self.probability.tolist(), strict=False
+            )
+        )
+        more = ", ..." if len(self.targets) > 3 else ""
+        return f"Attribution({targets}{more}; {layers} layers x {d_mlp} units, {patches} patches)"
+
     def view(self, view: View) -> UnitScores:
-        """Return the scores of one view."""
+        """Return the scores of one view.
+
+        Raises:
+            UsageError: there is no such view.
+        """
+        one_of("view", view, VIEWS)
         return self.patches if view == "patches" else self.last
 
     def magnitude(self, view: View, target: int) -> Float[Tensor, "layers d_mlp"]:

@@ -62,6 +62,11 @@ class Reference:
     interpretable: Bool[Tensor, "2 layers d_mlp"]
     others: list[OtherPhoto]
 
+    def __repr__(self) -> str:
+        _, layers, d_mlp = self.interpretable.shape
+        photos, data = self.provenance.get("photos"), self.provenance.get("data")
+        return f"Reference({photos} photos of {data}, {layers} layers x {d_mlp} units)"
+
     @property
     def n_photos(self) -> int:
         """Number of reference photos."""

@@ -85,6 +85,11 @@ class ImagePrompt:
     patches: slice
     beside: Mapping[str, Beside] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        photos, positions, _ = self.embeddings.shape
+        at = f"patches at {self.patches.start} to {self.patches.stop - 1}"
+        return f"ImagePrompt({photos} photos, {positions} positions, {at})"
+
     def __post_init__(self) -> None:
         embeddings = is_a("embeddings", self.embeddings, Tensor, "photos x positions x width")
         if embeddings.dim() != 3:

@@ -18,6 +18,7 @@ from molyneux.explain.run import explain_photos
 from molyneux.neurons import targets
 from molyneux.neurons.ablation import ablate_units, ablation_grid, exact_effects
 from molyneux.neurons.attribution import attribute_units
+from molyneux.neurons.scorers import GradientActivation
 from molyneux.neurons.targets import ask_for, read_sentence, unrelated_nouns
 from molyneux.neurons.unit import Unit
 from molyneux.records import to_json
@@ -308,7 +309,7 @@ def test_a_table_of_another_kind_of_score_is_not_used(
     seeing: Any, photo_files: list[Path], tmp_path: Path
 ) -> None:
     run = Run.create(tmp_path / "run", "explain")
-    settings = Settings(grid=GRID, top=3, of="logprob")
+    settings = Settings(grid=GRID, top=3, scorer=GradientActivation(of="logprob"))
     document = explain_photos(seeing, photo_files[:1], settings, run)
     assert document.model.reference is None
     assert "reference table" in str(document.settings.note)

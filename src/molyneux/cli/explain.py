@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from molyneux.cli.model_choice import COMPARES, ModelChoice, takes_model
-from molyneux.cli.options import AsJson, Out, Photos
+from molyneux.cli.options import AsJson, Out, Photos, ScorerName
 from molyneux.cli.output import complain, note, show, show_json
 from molyneux.cli.photos import gather_photos
 from molyneux.errors import printable
@@ -56,13 +56,18 @@ def explain(
         int | None, typer.Option("--seeds", min=1, help="Random controls; 3, full grid 5.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the random controls.")] = 0,
+    scorer: ScorerName = None,
     of: Annotated[
-        Literal["logit", "logprob"], typer.Option("--of", help="What is attributed.")
-    ] = "logit",
+        Literal["logit", "logprob"] | None,
+        typer.Option("--of", help="What gradient-activation attributes; logit if not given."),
+    ] = None,
     site: Annotated[
-        Literal["activation", "preactivation"],
-        typer.Option("--site", help="Where; preactivation is the paper's."),
-    ] = "activation",
+        Literal["activation", "preactivation"] | None,
+        typer.Option(
+            "--site",
+            help="Where it does; preactivation is the paper's; activation if not given.",
+        ),
+    ] = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> int:
@@ -79,9 +84,11 @@ def explain(
     model.begin()
     from molyneux.explain.photo import Settings
     from molyneux.neurons.ablation import ablation_grid
-    from molyneux.neurons.scorers import GradientActivation
+    from molyneux.neurons.scorers import DEFAULT_SCORER, find_scorer, restore_scorer, scorer_text
     from molyneux.records import to_plain
 
+    record = find_scorer(scorer or DEFAULT_SCORER.name).record()
+    chosen = restore_scorer(record | {k: v for k, v in (("of", of), ("site", site)) if v})
     captioner = model.load()
     settings = Settings(
         grid=ablation_grid(grid, captioner.language_model.n_units),
@@ -91,13 +98,13 @@ def explain(
         positions=positions,
         seeds=seeds or (5 if grid == "full" else 3),
         seed=seed,
-        of=of,
-        site=site,
+        scorer=chosen,
     )
-    if captioner.reference is None or not captioner.reference.fits(GradientActivation(of, site)):
+    if captioner.reference is None or not captioner.reference.fits(chosen):
         note(
-            "molyneux: no reference table for this model, target and site, so no specific "
-            "ranking and no other photo as control; `molyneux reference` measures one"
+            "molyneux: no reference table for this model and scorer, so no specific ranking and no "
+            "other photo as control; `molyneux reference DATA --scorer "
+            f"{scorer_text(chosen.record())}` measures one"
         )
     document = run_explanation(captioner, paths, settings, out)
     if as_json:

@@ -35,6 +35,14 @@ Out = Annotated[
         callback=_require_free,
     ),
 ]
+ScorerName = Annotated[
+    str | None,
+    typer.Option(
+        "--scorer",
+        help="What says how much each unit contributes, perhaps with choices, as in "
+        "gradient-activation:site=preactivation; gradient-activation if not given.",
+    ),
+]
 
 
 def _require_folder(path: Path) -> Path:

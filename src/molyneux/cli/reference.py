@@ -9,7 +9,7 @@ import typer
 
 from molyneux.cli.data import Kind, Where
 from molyneux.cli.model_choice import SEES, ModelChoice, takes_model
-from molyneux.cli.options import AsJson, Out
+from molyneux.cli.options import AsJson, Out, ScorerName
 from molyneux.cli.output import complain, note, show, show_json
 from molyneux.cli.progress import Bar
 
@@ -29,6 +29,7 @@ def reference(
     ] = 200,
     seed: Annotated[int, typer.Option("--seed", help="Of the draw.")] = 0,
     kind: Kind = None,
+    scorer: ScorerName = None,
     name: Annotated[str | None, typer.Option("--name", help="What the photos are.")] = None,
     out: Out = None,
     as_json: AsJson = False,
@@ -51,8 +52,10 @@ def reference(
     from molyneux.explain.measure_reference import measure_reference
     from molyneux.neurons.ablation import ablation_grid
     from molyneux.neurons.reference import MIN_PHOTOS, save_reference
+    from molyneux.neurons.scorers import DEFAULT_SCORER, find_scorer
     from molyneux.store import Run
 
+    chosen = find_scorer(scorer or DEFAULT_SCORER.name)
     captioner = model.load()
     if len(selection) < MIN_PHOTOS:
         note(f"molyneux: {len(selection)} photos; {MIN_PHOTOS} or more make a steadier table")
@@ -68,6 +71,7 @@ def reference(
                 *ablation_grid("full", captioner.language_model.n_units),
                 *ablation_grid("short", captioner.language_model.n_units),
             ),
+            scorer=chosen,
             on_photo=lambda number, said: bar.reach(number + 1),
         )
         bar.close()

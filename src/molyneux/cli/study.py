@@ -10,7 +10,7 @@ import typer
 
 from molyneux.cli.data import Kind, Where
 from molyneux.cli.model_choice import COMPARES, ModelChoice, takes_model
-from molyneux.cli.options import AsJson
+from molyneux.cli.options import AsJson, ScorerName
 from molyneux.cli.output import complain, note, show, show_json
 from molyneux.cli.progress import clock
 from molyneux.errors import printable
@@ -54,6 +54,7 @@ def study(
     ] = 5,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Random controls of E6.")] = 5,
     seed: Annotated[int, typer.Option("--seed", help="Of every random draw.")] = 0,
+    scorer: ScorerName = None,
     bertscore: Annotated[
         str | None,
         typer.Option(
@@ -99,7 +100,7 @@ def study(
         for line in left_out_of(selection.dataset):
             note(f"left out of {data}: {line}")
     model.begin()
-    from molyneux.studies.settings import StudySettings
+    from molyneux.studies.settings import DEFAULT_SCORER, StudySettings
     from molyneux.studies.study import run_study
 
     settings = StudySettings(
@@ -109,6 +110,7 @@ def study(
         threads=threads,
         classes=_classes(classes),
         per_class=per_class,
+        scorer=scorer or DEFAULT_SCORER,
         bertscore=bertscore,
         clip=clip,
     )

@@ -32,8 +32,8 @@ class UnitRow:
     Attributes:
         layer: its layer, from 0.
         unit: its place among the layer's units, from 0.
-        score: gradient x activation, in logits (nats for `of="logprob"`): the largest over the
-            patches, or at the last position.
+        score: gradient x activation, in logits (nats for `of="logprob"`), or another scorer's: the
+            largest over the patches, or at the last position.
         total: its sum over the patches, in the same unit.
         share: `total` over the sum of all units' |total|.
         specific: how far the score exceeds what it is on reference photos, in standard deviations;
@@ -319,8 +319,10 @@ class SettingsRecord:
         positions: where units were switched off: at `all` positions, or the `patches`.
         seeds: how many random draws.
         seed: of the random draws.
-        of: what was attributed, `logit` or `logprob`.
-        site: where, `activation` or `preactivation`.
+        of: what was attributed, `logit` or `logprob`; null with another scorer.
+        site: where, `activation` or `preactivation`; null with another scorer.
+        scorer: the record of another scorer than gradient x activation: its `name`, and what was
+            chosen; absent with that one.
         note: only where the reference table was left aside: why.
     """
 
@@ -331,8 +333,9 @@ class SettingsRecord:
     positions: Literal["all", "patches"]
     seeds: int
     seed: int
-    of: Literal["logit", "logprob"]
-    site: Literal["activation", "preactivation"]
+    of: Literal["logit", "logprob"] | None
+    site: Literal["activation", "preactivation"] | None
+    scorer: Annotated[dict[str, Any] | None, ABSENT] = None
     note: Annotated[str | None, ABSENT] = None
 
 

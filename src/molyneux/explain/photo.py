@@ -19,15 +19,13 @@ from molyneux.neurons.ablation import Positions, silenced
 from molyneux.neurons.attribution import (
     VIEWS,
     Attribution,
-    Objective,
-    Site,
     View,
-    attribute_units,
 )
 from molyneux.neurons.decoding import decode_units
 from molyneux.neurons.rankings import Ranked, complete_prefix, row_norms
 from molyneux.neurons.receptive_fields import NO_GRID, receptive_fields, set_field
 from molyneux.neurons.reference import OtherPhoto
+from molyneux.neurons.scorers import DEFAULT_SCORER, Context, Scorer
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import Sentence, Word, ask_for, read_sentence, unrelated_nouns
 from molyneux.neurons.unit import Unit, unit_mask
@@ -53,6 +51,7 @@ class Settings:
             of all words, or of none.
         grid: how many units are switched off at each step.
         seeds: random controls.
+        scorer: what says how much each unit contributes.
     """
 
     grid: Sequence[int]
@@ -62,8 +61,7 @@ class Settings:
     positions: Positions = "all"
     seeds: int = 3
     seed: int = 0
-    of: Objective = "logit"
-    site: Site = "activation"
+    scorer: Scorer = DEFAULT_SCORER
 
 
 @dataclass(frozen=True)
@@ -137,12 +135,11 @@ def explain_photo(captioner: SeeingModel, path: Photo, settings: Settings) -> Ex
         settings,
         prompt,
         sentence,
-        attribute_units(
+        settings.scorer.score(
             model,
             sentence.up_to(model, prompt, max(word.target.position for word in words)),
             [word.target for word in words],
-            of=settings.of,
-            site=settings.site,
+            context=Context(captioner.reference),
         ),
         captioner.reference.others_than(lemmas, digest) if captioner.reference else [],
         unrelated_nouns(

@@ -16,7 +16,7 @@ from molyneux.explain.document import Document, Image, ModelRecord, SettingsReco
 from molyneux.explain.photo import Explanation, Settings, explain_photo
 from molyneux.explain.tables import units_table
 from molyneux.models.seeing_model import SeeingModel, describe_model
-from molyneux.neurons.scorers import GradientActivation
+from molyneux.neurons.scorers import GradientActivation, scorer_text
 from molyneux.records import from_plain, to_plain
 from molyneux.store import SCHEMA, Run
 from molyneux.vision.photo import read_photo
@@ -58,13 +58,13 @@ def explain_photos(
         on_photo: told after each photo, with its number and its part of the document.
     """
     note = None
-    scorer = GradientActivation(settings.of, settings.site)
-    if captioner.reference and not captioner.reference.fits(scorer):
+    if captioner.reference and not captioner.reference.fits(settings.scorer):
         # A score of another kind has another scale: it cannot be compared with the table's.
+        table = captioner.reference.scorer
         captioner = replace(captioner, reference=None)  # type: ignore[type-var]
         note = (
             "no specific scores, sinks or other photos: the reference table was measured with "
-            "of=logit at the activation"
+            f"the scorer {scorer_text(table)}"
         )
     document = Document(
         schema=SCHEMA,
@@ -91,6 +91,8 @@ def explain_photos(
 
 def record_settings(settings: Settings, note: str | None = None) -> SettingsRecord:
     """Return what the document says of settings."""
+    record = settings.scorer.record()
+    gradient = isinstance(settings.scorer, GradientActivation)
     return SettingsRecord(
         grid=tuple(settings.grid),
         top=settings.top,
@@ -99,7 +101,8 @@ def record_settings(settings: Settings, note: str | None = None) -> SettingsReco
         positions=settings.positions,
         seeds=settings.seeds,
         seed=settings.seed,
-        of=settings.of,
-        site=settings.site,
+        of=record["of"] if gradient else None,
+        site=record["site"] if gradient else None,
+        scorer=None if gradient else record,
         note=note,
     )

@@ -95,7 +95,8 @@ class Reference:
         if not self.fits(scorer):
             raise WeightsError(
                 f"the reference table was measured with the scorer {scorer_text(self.scorer)}; "
-                f"make one with `molyneux reference DATA --scorer {scorer_text(scorer.record())}`"
+                f"make one with `molyneux reference DATA --scorer {scorer_text(scorer.record())}` "
+                "and give it with --reference"
             )
 
     def specific(self, score: Float[Tensor, "layers d_mlp"], view: View) -> Tensor:

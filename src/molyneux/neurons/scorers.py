@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, get_args, runtime_checkable
 
@@ -207,6 +207,8 @@ def find_scorer(name: str) -> Scorer:
     Raises:
         UsageError: there is none, or it has no such choice.
     """
+    if not isinstance(name, str):
+        raise UsageError(f"a scorer is asked for by its name, not by {name!r}; register it first")
     name, _, rest = name.strip().partition(":")
     chosen = {}
     for part in filter(None, rest.split(",")):
@@ -218,13 +220,15 @@ def find_scorer(name: str) -> Scorer:
     return restore_scorer({"name": name, **chosen})
 
 
-def scorer_text(record: dict[str, Any]) -> str:
-    """Return a record as `find_scorer` takes it, with every choice."""
-    chosen = ",".join(f"{key}={value}" for key, value in record.items() if key != "name")
-    return f"{record['name']}:{chosen}" if chosen else str(record["name"])
+def scorer_text(record: Mapping[str, Any]) -> str:
+    """Return a record as `find_scorer` takes it: its name, and what differs from what that has."""
+    known = _SCORERS.get(record["name"])
+    usual = {"name": record["name"]} if known is None else known.record()
+    chosen = [f"{key}={value}" for key, value in record.items() if value != usual.get(key)]
+    return f"{record['name']}:{','.join(chosen)}" if chosen else str(record["name"])
 
 
-def restore_scorer(record: dict[str, Any]) -> Scorer:
+def restore_scorer(record: Mapping[str, Any]) -> Scorer:
     """Return the scorer of a record (`Scorer.record`).
 
     Raises:

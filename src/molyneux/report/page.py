@@ -16,7 +16,15 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from molyneux.errors import RunError
-from molyneux.explain.document import LISTS, VIEWS, Document, Image, Word, read_document
+from molyneux.explain.document import (
+    LISTS,
+    VIEWS,
+    Document,
+    Image,
+    SettingsRecord,
+    Word,
+    read_document,
+)
 from molyneux.records import to_plain
 from molyneux.report.claims import claim_of, curve_table, percent, probability
 from molyneux.report.files import PAGE, packaged, write_page
@@ -165,11 +173,18 @@ def _word(word: Word) -> dict[str, Any]:
     }
 
 
+def score_words(settings: SettingsRecord) -> str:
+    """Say what a score is, and in what."""
+    if settings.scorer is not None:
+        return str(settings.scorer["name"])
+    return f"gradient × activation in {'logits' if settings.of == 'logit' else 'nats'}"
+
+
 def _data(document: Document, fields: Fields) -> dict[str, Any]:
     """Return what the page's script draws from: unit lists, fields and curves."""
     return {
         "top": document.settings.top,
-        "of": document.settings.of,
+        "score": score_words(document.settings),
         "compared": document.model.reference is not None,
         "photos": [
             {

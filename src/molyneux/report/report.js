@@ -293,9 +293,8 @@ function explains(ranking, view) {
     : "at the position where the word is written";
   const order = ranking === "specific"
     ? "Ordered by “specific”: how far the score exceeds what the unit scores on the reference photos, in standard deviations."
-    : "Ordered by score: gradient × activation alone, so units that any photo drives come first.";
-  const measure = DATA.of === "logit" ? "logits" : "nats";
-  return `${order} Score: gradient × activation in ${measure}, ${where}. ` +
+    : "Ordered by score alone, so units that any photo drives come first.";
+  return `${order} Score: ${DATA.score}, ${where}. ` +
     "Share: its summed score, of the summed magnitudes of all units. " +
     "Writes: the tokens its output favours in the direction in which it acted.";
 }

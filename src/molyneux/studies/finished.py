@@ -126,7 +126,7 @@ def settings_of(manifest: Mapping[str, Any]) -> StudySettings:
     """Return the settings a study was begun with."""
     stored = manifest["settings"]
     values: dict[str, Any] = {}
-    for name in (each.name for each in fields(StudySettings)):
+    for name in (each.name for each in fields(StudySettings) if each.name in stored):
         value = stored[name]
         values[name] = tuple(value) if isinstance(value, list) else value
     return StudySettings(**values)

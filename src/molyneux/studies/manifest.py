@@ -9,6 +9,7 @@ from typing import Any
 
 from molyneux.errors import RunError
 from molyneux.store import SCHEMA, Run, require_free, versions
+from molyneux.studies.settings import DEFAULT_SCORER
 
 KIND = "study"
 MANIFEST = "manifest.json"
@@ -26,7 +27,8 @@ FIXED = (
     "model.reference",
 )
 """What of the manifest a resumed run must agree on."""
-_UNSAID = {"model.device": "cpu"}  # where runs that do not record it were made
+_UNSAID = {"model.device": "cpu", "settings.scorer": DEFAULT_SCORER}
+"""What holds of runs that do not record it."""
 _RETIRED = {"list_sha256"}  # what older runs say a second time
 
 
@@ -129,7 +131,9 @@ def _differences(found: Any, wanted: Any, name: str) -> Iterator[str]:
     """Yield what differs, as `settings.seed: 0 in the folder, 1 now`."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in sorted({*wanted, *found} - _RETIRED):
-            yield from _differences(found.get(key), wanted.get(key), f"{name}.{key}")
+            there = f"{name}.{key}"
+            was = found.get(key, _UNSAID.get(there))
+            yield from _differences(was, wanted.get(key), there)
     elif found != wanted:
         yield f"{name}: {_short(found)} in the folder, {_short(wanted)} now"
 

@@ -15,7 +15,7 @@ from molyneux.errors import UsageError
 from molyneux.studies.experiment import Experiment, load_experiments, paper_names, parse_names
 from molyneux.studies.manifest import MANIFEST, read_manifest, require_beginnings, require_same
 from molyneux.studies.results import FEW
-from molyneux.studies.settings import StudySettings
+from molyneux.studies.settings import DEFAULT_SCORER, StudySettings
 
 Data = Selection | Dataset | str | PathLike[str]
 """Photos: chosen with `select`, a data set, or what `open_dataset` takes."""
@@ -95,7 +95,12 @@ def _settings(settings: StudySettings) -> StudySettings:
     if not isinstance(settings, StudySettings):
         raise UsageError(f"settings are StudySettings(...), not {type(settings).__name__}")
     settings.check()
-    return settings
+    if settings.scorer == DEFAULT_SCORER:
+        return settings
+    from molyneux.neurons.scorers import find_scorer, scorer_text
+
+    # One text for the same choices, whichever way they were written.
+    return replace(settings, scorer=scorer_text(find_scorer(settings.scorer).record()))
 
 
 def _choose(asked: str | Sequence[str] | None, has_labelled: bool, note: Note) -> list[Experiment]:

@@ -9,6 +9,7 @@ from molyneux.errors import UsageError
 
 NO_SCORER = "none"
 """As a backbone: texts are not compared with it."""
+DEFAULT_SCORER = "gradient-activation"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class StudySettings:
             those the folder was begun with, or as many as torch has.
         classes: how many classes E5 takes, or their names.
         per_class: photos of each class: the first half to find units, the second to confirm them.
+        scorer: what scores the units, as `find_scorer` takes it: its name, perhaps with choices.
         bertscore: backbone; None for the default one, `none` for no BERTScore.
         clip: CLIP checkpoint of CLIPScore; `none` for no CLIPScore.
     """
@@ -39,6 +41,7 @@ class StudySettings:
     threads: int | None = None
     classes: int | tuple[str, ...] = 10
     per_class: int = 40
+    scorer: str = DEFAULT_SCORER
     bertscore: str | None = None
     clip: str = "openai/clip-vit-large-patch14"
 

@@ -14,6 +14,8 @@ from molyneux.errors import UsageError
 from molyneux.models.choice import ModelChoice
 from molyneux.models.seeing_model import SeeingModel, describe_model
 from molyneux.neurons.ablation import ablation_grid
+from molyneux.neurons.reference import load_reference
+from molyneux.neurons.scorers import find_scorer
 from molyneux.processes import Share
 from molyneux.store import Run
 from molyneux.studies import texts
@@ -33,7 +35,7 @@ from molyneux.studies.manifest import begin_folder
 from molyneux.studies.parts import MEASURED, SCORERS, Phase, Progress, Underway, run_phase
 from molyneux.studies.plan import Data, Note, Plan, plan_study
 from molyneux.studies.results import Result
-from molyneux.studies.settings import NO_SCORER, StudySettings
+from molyneux.studies.settings import DEFAULT_SCORER, NO_SCORER, StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
 
 
@@ -84,6 +86,7 @@ def run_study(
     speak = note if share.is_first else _silent
     _require_reference(model)
     plan = plan_study(data, experiments, labelled, out, settings, speak)
+    _require_scorer(model, plan.settings.scorer)
     threads = torch.get_num_threads()
     torch.set_num_threads(plan.settings.threads or threads)
     try:
@@ -116,6 +119,7 @@ def begin(captioner: SeeingModel, plan: Plan, note: Note = lambda line: None) ->
         UsageError: the model has no reference table.
     """
     _require_reference(captioner)
+    _require_scorer(captioner, plan.settings.scorer)
     if not plan.settings.grid:
         grid = tuple(ablation_grid("full", captioner.language_model.n_units))
         plan = replace(plan, settings=replace(plan.settings, grid=grid))
@@ -159,7 +163,7 @@ def measure(
         UsageError: not one photo could be read.
     """
     folder, settings, selection = run.folder, plan.settings, plan.selection
-    facts = ModelFacts.of(captioner)
+    facts = ModelFacts.of(captioner, find_scorer(settings.scorer))
     experiments = [each for each in plan.experiments if each.sees_photos]
     if experiments:
         run_phase(folder, photo_phase(facts, settings, experiments), selection, share, on_photo)
@@ -235,6 +239,21 @@ def _require_reference(model: SeeingModel | ModelChoice) -> None:
         raise UsageError(
             "a study needs a reference table (specific scores, sinks, other photos); measure one "
             "with `molyneux reference` and give it with --reference"
+        )
+
+
+def _require_scorer(model: SeeingModel | ModelChoice, name: str) -> None:
+    """Refuse a table of another scorer; that of a preset is of the default one."""
+    scorer = find_scorer(name)
+    if not isinstance(model, ModelChoice):
+        assert model.reference is not None
+        model.reference.require_scorer(scorer)
+    elif model.reference is not None:
+        load_reference(model.reference).require_scorer(scorer)
+    elif name != DEFAULT_SCORER:
+        raise UsageError(
+            f"the preset's reference table is not of the scorer {name}; measure one with "
+            f"`molyneux reference DATA --scorer {name}` and give it with --reference"
         )
 
 

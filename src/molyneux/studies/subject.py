@@ -12,9 +12,10 @@ from torch import Tensor
 from molyneux.data.dataset import Item
 from molyneux.data.synonyms import category_of
 from molyneux.models.seeing_model import SeeingModel
-from molyneux.neurons.attribution import Attribution, Target, UnitScores, View, attribute_units
+from molyneux.neurons.attribution import Attribution, Target, UnitScores, View
 from molyneux.neurons.rankings import Ranked, matched_units, random_units, row_norms
 from molyneux.neurons.reference import OtherPhoto, Reference
+from molyneux.neurons.scorers import DEFAULT_SCORER, Context, Scorer
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import Sentence, Word, read_sentence, word_tokens
 from molyneux.neurons.unit import Unit
@@ -31,17 +32,24 @@ class ModelFacts:
 
     Attributes:
         row_norms: of every unit's output row.
+        scorer: what the units are scored with, the reference table's own.
     """
 
     captioner: SeeingModel
     reference: Reference
     row_norms: Float[Tensor, "layers d_mlp"]
+    scorer: Scorer = DEFAULT_SCORER
 
     @classmethod
-    def of(cls, captioner: SeeingModel) -> ModelFacts:
-        """Return the facts of a captioner that has a reference table."""
+    def of(cls, captioner: SeeingModel, scorer: Scorer = DEFAULT_SCORER) -> ModelFacts:
+        """Return the facts of a captioner that has a reference table.
+
+        Raises:
+            WeightsError: the table was measured with another scorer.
+        """
         assert captioner.reference is not None
-        return cls(captioner, captioner.reference, row_norms(captioner.language_model))
+        captioner.reference.require_scorer(scorer)
+        return cls(captioner, captioner.reference, row_norms(captioner.language_model), scorer)
 
 
 class Subject:
@@ -135,7 +143,10 @@ class Subject:
         """Scores of all units: target 0 is the caption's first noun, then `asked` in order."""
         targets = [self.target, *(target for _, target in self.asked)]
         sinks = self.sink_patches if bool(self.sink_patches.any()) else None
-        return attribute_units(self.model, self.until, targets, sinks=sinks)
+        context = Context(self.facts.reference)
+        return self.facts.scorer.score(
+            self.model, self.until, targets, context=context, sinks=sinks
+        )
 
     @cached_property
     def sink_patches(self) -> Bool[Tensor, " patches"]:

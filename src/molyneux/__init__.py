@@ -41,11 +41,19 @@ if TYPE_CHECKING:
     from molyneux.models.vlm import VisionLanguageModel
     from molyneux.models.vlm_loading import load_vlm
     from molyneux.neurons.ablation import Intervention, Scaled, ablate_units
-    from molyneux.neurons.attribution import Target, attribute_units
+    from molyneux.neurons.attribution import Target, attribute_products, attribute_units
     from molyneux.neurons.decoding import decode_units, find_writers
     from molyneux.neurons.decoding_rule import Decoding
     from molyneux.neurons.receptive_fields import receptive_fields
     from molyneux.neurons.reference import load_reference
+    from molyneux.neurons.scorers import (
+        Context,
+        Cost,
+        GradientActivation,
+        Scorer,
+        find_scorer,
+        register_scorer,
+    )
     from molyneux.neurons.targets import read_sentence
     from molyneux.neurons.unit import Unit, top_units
     from molyneux.studies.study import run_study
@@ -59,9 +67,12 @@ if TYPE_CHECKING:
 _PLACES = {
     "AnnotatedPhotos": "data.annotated",
     "Captioner": "models.captioner",
+    "Context": "neurons.scorers",
+    "Cost": "neurons.scorers",
     "Decoding": "neurons.decoding_rule",
     "EncoderFamily": "adapters",
     "Family": "adapters",
+    "GradientActivation": "neurons.scorers",
     "Intervention": "neurons.ablation",
     "Item": "data.dataset",
     "LanguageModel": "adapters",
@@ -72,6 +83,7 @@ _PLACES = {
     "Parts": "models.parts",
     "Recipe": "training.recipe",
     "Scaled": "neurons.ablation",
+    "Scorer": "neurons.scorers",
     "Settings": "explain.photo",
     "Target": "neurons.attribution",
     "Unit": "neurons.unit",
@@ -79,10 +91,12 @@ _PLACES = {
     "VisionLanguageModel": "models.vlm",
     "ablate_units": "neurons.ablation",
     "adapt": "adapters",
+    "attribute_products": "neurons.attribution",
     "attribute_units": "neurons.attribution",
     "decode_units": "neurons.decoding",
     "explain_photo": "explain.photo",
     "explain_photos": "explain.run",
+    "find_scorer": "neurons.scorers",
     "find_writers": "neurons.decoding",
     "in_folder": "data.loader",
     "load": "model",
@@ -102,6 +116,7 @@ _PLACES = {
     "register_dataset": "data.open",
     "register_encoder_family": "adapters",
     "register_family": "adapters",
+    "register_scorer": "neurons.scorers",
     "register_vision_family": "adapters",
     "run_study": "studies.study",
     "save_projection": "vision.projection",
@@ -113,9 +128,12 @@ _PLACES = {
 __all__ = [
     "AnnotatedPhotos",
     "Captioner",
+    "Context",
+    "Cost",
     "Decoding",
     "EncoderFamily",
     "Family",
+    "GradientActivation",
     "Intervention",
     "Item",
     "LanguageModel",
@@ -126,6 +144,7 @@ __all__ = [
     "Parts",
     "Recipe",
     "Scaled",
+    "Scorer",
     "Settings",
     "Target",
     "Unit",
@@ -133,10 +152,12 @@ __all__ = [
     "VisionLanguageModel",
     "ablate_units",
     "adapt",
+    "attribute_products",
     "attribute_units",
     "decode_units",
     "explain_photo",
     "explain_photos",
+    "find_scorer",
     "find_writers",
     "in_folder",
     "load",
@@ -156,6 +177,7 @@ __all__ = [
     "register_dataset",
     "register_encoder_family",
     "register_family",
+    "register_scorer",
     "register_vision_family",
     "run_study",
     "save_projection",

@@ -5,7 +5,7 @@ pre-activation at a patch and y the logit of the token about to be emitted. Here
 is `a`, the coefficient of the unit's output row (after the gate product in gated blocks); the
 paper's site is `site="preactivation"`. Activations and gradients have the model's precision;
 products and sums are in float32. Any other method that gives each unit a number at each position
-is reduced in the same way (`from_products`).
+is reduced in the same way (`attribute_products`).
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ def attribute_units(
             photo, or the model was loaded under `torch.inference_mode()`.
         AdapterError: the model overflows in its dtype.
     """
-    return from_products(
+    return attribute_products(
         model,
         prompt,
         targets,
@@ -242,7 +242,7 @@ def attribute_units(
     )
 
 
-def from_products(
+def attribute_products(
     model: LanguageModel,
     prompt: ImagePrompt,
     targets: Sequence[Target],

@@ -17,7 +17,7 @@ from molyneux.adapters.language_model import LanguageModel
 from molyneux.neurons.attribution import Attribution, UnitScores, View
 from molyneux.neurons.reference import OtherPhoto, Reference
 from molyneux.neurons.unit import Unit, top_units
-from molyneux.neurons.unit_sets import UNIT_SETS
+from molyneux.neurons.unit_sets import UNIT_SETS, UnitSet
 
 Units = Sequence[Unit | None]
 """In descending order; None where a control's layer had no unit left."""
@@ -45,28 +45,30 @@ class Ranked:
     over_sinks: bool = True
     _made: dict[tuple[str, int, int], Units] = field(default_factory=dict)
 
-    def has(self, name: str) -> bool:
+    def has(self, name: str | UnitSet) -> bool:
         """Return whether there is what a set needs."""
-        return all(getattr(self, need) is not None for need in UNIT_SETS[name].needs)
+        return all(getattr(self, need) is not None for need in _row(name).needs)
 
-    def score(self, name: str) -> Float[Tensor, "layers d_mlp"]:
+    def score(self, name: str | UnitSet) -> Float[Tensor, "layers d_mlp"]:
         """Return what a photo's own ranking sorts by; -inf for units that it leaves out."""
-        score = UNIT_SETS[name].score
+        score = _row(name).score
         assert score is not None
         return score(self)
 
-    def units(self, name: str, n: int, draw: int = 0) -> Units | None:
+    def units(self, name: str | UnitSet, n: int, draw: int = 0) -> Units | None:
         """Return up to `n` units of a ranking or control, in order; None if it cannot be made.
 
         Args:
+            name: a set of the table, or a row that is not in it.
             draw: which, of one that is drawn.
         """
         if not self.has(name):
             return None
-        row, key = UNIT_SETS[name], (name, n, draw)
+        row = _row(name)
+        key = (row.name, n, draw)
         if key not in self._made:
             if row.units is None:
-                self._made[key] = top_units(self.score(name), n)
+                self._made[key] = top_units(self.score(row), n)
             else:
                 self._made[key] = row.units(self, n, draw)
         return self._made[key]
@@ -96,7 +98,7 @@ class Ranked:
         assert self.other is not None
         return self.other
 
-    def first(self, name: str, n: int) -> list[Unit]:
+    def first(self, name: str | UnitSet, n: int) -> list[Unit]:
         """Return the first units of a ranking, which a control stands beside."""
         return [unit for unit in self.units(name, n) or () if unit is not None]
 
@@ -109,6 +111,10 @@ class Ranked:
         """Return, for each unit, a random one of its layer that is none of them."""
         d_mlp = self.attribution.activation.shape[-1]
         return random_units(units, d_mlp, set(units), seed=self.seed_of(draw))
+
+
+def _row(name: str | UnitSet) -> UnitSet:
+    return name if isinstance(name, UnitSet) else UNIT_SETS[name]
 
 
 def row_norms(model: LanguageModel) -> Float[Tensor, "layers d_mlp"]:

@@ -1,22 +1,8 @@
 """Scorers: how much each unit contributes to a word, by one method or another.
 
-A scorer is a door. Whoever registers one (`register_scorer`) can name it to `attribute`, `explain`,
-`reference` and `study`, from Python and on the command line. Most need one function of a layer's
-activations and gradients, whose result `from_products` reduces to scores:
-
-    @dataclass(frozen=True)
-    class InputGradient:
-        name: ClassVar[str] = "input-gradient"
-        cost: ClassVar[Cost] = Cost(forward=1, backward=1)
-
-        def score(self, model, prompt, targets, *, context, patches=None, sinks=None):
-            return from_products(
-                model, prompt, targets, lambda at: at.gradient.abs(), of="logit",
-                patches=patches, sinks=sinks,
-            )
-
-        def record(self):
-            return recorded(self)
+A scorer is a door: whoever registers one (`register_scorer`) can name it to `explain`, `reference`
+and `study`, from Python and on the command line. Most need one function of a layer's activations
+and gradients, whose result `attribute_products` reduces to scores; docs/extend.md shows one.
 """
 
 from __future__ import annotations
@@ -123,11 +109,6 @@ class Scorer(Protocol):
         ...
 
 
-def recorded(scorer: Any) -> dict[str, Any]:
-    """Return the record of a scorer that is a dataclass: its name and its fields."""
-    return {"name": scorer.name, **dataclasses.asdict(scorer)}
-
-
 @dataclass(frozen=True)
 class GradientActivation:
     """Activation times the gradient of the target: arXiv 2308.01544, section 2.1.
@@ -168,7 +149,7 @@ class GradientActivation:
 
     def record(self) -> dict[str, Any]:
         """Return name, `of` and `site`."""
-        return recorded(self)
+        return {"name": self.name, "of": self.of, "site": self.site}
 
 
 DEFAULT_SCORER = GradientActivation()

@@ -124,8 +124,8 @@ class Model:
 
         Args:
             photo: a path, or a picture.
-            asked: fields of `Settings`, such as `words=("dog",)`, `top=20` or `ablate="none"`; the
-                short grid if none is given.
+            asked: fields of `Settings`, such as `words=("dog",)`, `top=20`, `ablate="none"` or
+                `scorer="gradient-activation:site=preactivation"`; the short grid if none is given.
 
         Raises:
             PhotoError: the photo cannot be read.
@@ -133,7 +133,10 @@ class Model:
         """
         from molyneux.explain.photo import Settings, explain_photo
         from molyneux.neurons.ablation import ablation_grid
+        from molyneux.neurons.scorers import find_scorer
 
+        if isinstance(asked.get("scorer"), str):
+            asked["scorer"] = find_scorer(asked["scorer"])
         asked.setdefault("grid", ablation_grid("short", self.language_model.n_units))
         unknown = sorted(set(asked) - set(Settings.__dataclass_fields__))
         if unknown:

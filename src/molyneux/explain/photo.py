@@ -111,6 +111,7 @@ def explain_photo(captioner: SeeingModel, path: Photo, settings: Settings) -> Ex
         PhotoError: the photo cannot be read.
         UsageError: a word asked for is empty.
     """
+    captioner = with_comparable_table(captioner, settings.scorer)
     model, grid = captioner.language_model, captioner.encoder.grid
     photo, digest = read_photo(path), photo_sha256(path)
     prompt = captioner.see([photo])
@@ -155,6 +156,17 @@ def explain_photo(captioner: SeeingModel, path: Photo, settings: Settings) -> Ex
             for name, tensor in fields.items()
         },
     )
+
+
+def with_comparable_table(captioner: SeeingModel, scorer: Scorer) -> SeeingModel:
+    """Return the model without its reference table where that was measured with another scorer.
+
+    A score of another kind has another scale.
+    """
+    if captioner.reference is None or captioner.reference.fits(scorer):
+        return captioner
+    without: SeeingModel = replace(captioner, reference=None)  # type: ignore[type-var]
+    return without
 
 
 def _note(captioner: SeeingModel, written: Sentence, words: Sequence[Word]) -> str | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from molyneux.errors import PhotoError
 from molyneux.explain.document import Document, Image, ModelRecord, SettingsRecord
-from molyneux.explain.photo import Explanation, Settings, explain_photo
+from molyneux.explain.photo import Explanation, Settings, explain_photo, with_comparable_table
 from molyneux.explain.tables import units_table
 from molyneux.models.seeing_model import SeeingModel, describe_model
 from molyneux.neurons.scorers import GradientActivation, scorer_text
@@ -57,14 +57,12 @@ def explain_photos(
     Args:
         on_photo: told after each photo, with its number and its part of the document.
     """
-    note = None
-    if captioner.reference and not captioner.reference.fits(settings.scorer):
-        # A score of another kind has another scale: it cannot be compared with the table's.
-        table = captioner.reference.scorer
-        captioner = replace(captioner, reference=None)  # type: ignore[type-var]
+    note, table = None, captioner.reference
+    captioner = with_comparable_table(captioner, settings.scorer)
+    if table is not None and captioner.reference is None:
         note = (
             "no specific scores, sinks or other photos: the reference table was measured with "
-            f"the scorer {scorer_text(table)}"
+            f"the scorer {scorer_text(table.scorer)}"
         )
     document = Document(
         schema=SCHEMA,

@@ -84,7 +84,7 @@ def nothing_is_fetched(
 
 
 @pytest.fixture(autouse=True)
-def every_document_fits_its_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+def every_document_fits_its_schema() -> Iterator[None]:
     """Hold whatever a verb prints with `--json`, in any test, against the schema shipped for it."""
     from molyneux.cli import output
 
@@ -102,9 +102,12 @@ def every_document_fits_its_schema(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not all(found), f"{verb} --json: {min(found, key=len)[:3]}"
         show(document)
 
-    for name, module in list(sys.modules.items()):
-        if name.startswith("molyneux.cli") and getattr(module, "show_json", None) is show:
-            monkeypatch.setattr(module, "show_json", checked)
+    # Patches of its own, which end after a test's.
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("molyneux.cli") and getattr(module, "show_json", None) is show:
+                patch.setattr(module, "show_json", checked)
+        yield
 
 
 @pytest.fixture(scope="session")

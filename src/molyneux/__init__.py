@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from molyneux.neurons.attribution import Target, attribute_products, attribute_units
     from molyneux.neurons.decoding import decode_units, find_writers
     from molyneux.neurons.decoding_rule import Decoding
+    from molyneux.neurons.rankings import Ranked, row_norms
     from molyneux.neurons.receptive_fields import receptive_fields
     from molyneux.neurons.reference import load_reference
     from molyneux.neurons.scorers import (
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     )
     from molyneux.neurons.targets import read_sentence
     from molyneux.neurons.unit import Unit, top_units
+    from molyneux.neurons.unit_sets import UnitSet
     from molyneux.studies.study import run_study
     from molyneux.training.caption_files import load_examples
     from molyneux.training.recipe import Recipe
@@ -81,12 +83,14 @@ _PLACES = {
     "Model": "model",
     "MolyneuxError": "errors",
     "Parts": "models.parts",
+    "Ranked": "neurons.rankings",
     "Recipe": "training.recipe",
     "Scaled": "neurons.ablation",
     "Scorer": "neurons.scorers",
     "Settings": "explain.photo",
     "Target": "neurons.attribution",
     "Unit": "neurons.unit",
+    "UnitSet": "neurons.unit_sets",
     "VisionFamily": "adapters",
     "VisionLanguageModel": "models.vlm",
     "ablate_units": "neurons.ablation",
@@ -118,6 +122,7 @@ _PLACES = {
     "register_family": "adapters",
     "register_scorer": "neurons.scorers",
     "register_vision_family": "adapters",
+    "row_norms": "neurons.rankings",
     "run_study": "studies.study",
     "save_projection": "vision.projection",
     "select": "data.selection",
@@ -142,12 +147,14 @@ __all__ = [
     "Model",
     "MolyneuxError",
     "Parts",
+    "Ranked",
     "Recipe",
     "Scaled",
     "Scorer",
     "Settings",
     "Target",
     "Unit",
+    "UnitSet",
     "VisionFamily",
     "VisionLanguageModel",
     "ablate_units",
@@ -179,6 +186,7 @@ __all__ = [
     "register_family",
     "register_scorer",
     "register_vision_family",
+    "row_norms",
     "run_study",
     "save_projection",
     "select",

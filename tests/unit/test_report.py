@@ -204,9 +204,9 @@ def test_without_reference_photos_there_is_no_claim_but_a_reason(tmp_path: Path)
     assert "most specific units leaves" not in page.text
     assert "The run has no reference photos" in page.text
     assert "What is left of “house”" in page.text
-    other_site = write_alone(tmp_path / "site", site="preactivation")
-    assert "reference tables hold for --of logit --site activation" in other_site.text
-    assert "make a table with" not in other_site.text
+    other_site = write_alone(tmp_path / "site", site="preactivation", note="left aside")
+    assert "a reference table holds for one scorer" in other_site.text
+    assert "The run has no reference photos" not in other_site.text
 
 
 def test_without_reference_photos_nothing_of_them_is_drawn_or_offered(

@@ -27,7 +27,7 @@ from molyneux.models.captioner import Captioner
 from molyneux.neurons.ablation import exact_effects
 from molyneux.neurons.attribution import VIEWS, attribute_units
 from molyneux.neurons.decoding import token_ranks
-from molyneux.neurons.rankings import Ranked, row_norms
+from molyneux.neurons.rankings import rank_units
 from molyneux.neurons.targets import read_sentence, unrelated_nouns
 from molyneux.neurons.unit import Unit
 from molyneux.neurons.unit_sets import LISTED
@@ -91,15 +91,7 @@ def measure_photo(
     row |= {"probability": float(attribution.probability[0]), "other": other and other.noun}
     for view in VIEWS:
         scores = attribution.view(view)
-        ranked = Ranked(
-            attribution,
-            0,
-            view,
-            row_norms=lambda: row_norms(model),
-            seed_of=int,
-            reference=reference,
-            other=other,
-        )
+        ranked = rank_units(model, attribution, 0, view, reference=reference, other=other)
         curves = ablation_curves(
             model,
             until,

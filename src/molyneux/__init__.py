@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from molyneux.neurons.attribution import Target, attribute_products, attribute_units
     from molyneux.neurons.decoding import decode_units, find_writers
     from molyneux.neurons.decoding_rule import Decoding
-    from molyneux.neurons.rankings import Ranked, row_norms
+    from molyneux.neurons.rankings import Ranked, rank_units
     from molyneux.neurons.receptive_fields import receptive_fields
     from molyneux.neurons.reference import load_reference
     from molyneux.neurons.scorers import (
@@ -114,6 +114,7 @@ _PLACES = {
     "open_dataset": "data.open",
     "open_training_run": "training.run_folder",
     "prove": "adapters.proof.prove",
+    "rank_units": "neurons.rankings",
     "read_document": "explain.document",
     "read_sentence": "neurons.targets",
     "receptive_fields": "neurons.receptive_fields",
@@ -122,7 +123,6 @@ _PLACES = {
     "register_family": "adapters",
     "register_scorer": "neurons.scorers",
     "register_vision_family": "adapters",
-    "row_norms": "neurons.rankings",
     "run_study": "studies.study",
     "save_projection": "vision.projection",
     "select": "data.selection",
@@ -178,6 +178,7 @@ __all__ = [
     "open_dataset",
     "open_training_run",
     "prove",
+    "rank_units",
     "read_document",
     "read_sentence",
     "receptive_fields",
@@ -186,7 +187,6 @@ __all__ = [
     "register_family",
     "register_scorer",
     "register_vision_family",
-    "row_norms",
     "run_study",
     "save_projection",
     "select",

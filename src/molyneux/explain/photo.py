@@ -22,7 +22,7 @@ from molyneux.neurons.attribution import (
     View,
 )
 from molyneux.neurons.decoding import decode_units
-from molyneux.neurons.rankings import Ranked, complete_prefix, row_norms
+from molyneux.neurons.rankings import Ranked, complete_prefix, rank_units
 from molyneux.neurons.receptive_fields import NO_GRID, receptive_fields, set_field
 from molyneux.neurons.reference import OtherPhoto
 from molyneux.neurons.scorers import DEFAULT_SCORER, Context, Scorer
@@ -289,14 +289,14 @@ def _unit_rows(seen: _Seen, ranked: Ranked, units: Sequence[Unit]) -> tuple[Unit
 
 def _rank(seen: _Seen, number: int, view: View) -> Ranked:
     """Return the rankings of a word's units in one view, and the sets they are compared with."""
-    return Ranked(
+    return rank_units(
+        seen.model.language_model,
         seen.attribution,
         number,
         view,
-        row_norms=lambda: row_norms(seen.model.language_model),
-        seed_of=lambda draw: 1000 * seen.settings.seed + draw,
         reference=seen.model.reference,
         other=next(iter(seen.others), None),
+        seed=seen.settings.seed,
     )
 
 

@@ -113,6 +113,36 @@ class Ranked:
         return random_units(units, d_mlp, set(units), seed=self.seed_of(draw))
 
 
+def rank_units(
+    model: LanguageModel,
+    attribution: Attribution,
+    target: int = 0,
+    view: View = "patches",
+    *,
+    reference: Reference | None = None,
+    other: OtherPhoto | None = None,
+    seed: int = 0,
+) -> Ranked:
+    """Return every ranking of a target's units in one view, and the sets they are compared with.
+
+    Args:
+        target: its place among the attribution's.
+        reference: of the scorer that made the attribution; without one there are only raw
+            rankings and random controls.
+        other: a reference photo that shows something else (`Reference.other_than`).
+        seed: of the random controls.
+    """
+    return Ranked(
+        attribution,
+        target,
+        view,
+        row_norms=lambda: row_norms(model),
+        seed_of=lambda draw: 1000 * seed + draw,
+        reference=reference,
+        other=other,
+    )
+
+
 def _row(name: str | UnitSet) -> UnitSet:
     return name if isinstance(name, UnitSet) else UNIT_SETS[name]
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from molyneux.neurons.attribution import View
 from molyneux.neurons.unit import Unit
+from molyneux.neurons.unit_sets import UNIT_SETS
 from molyneux.statistics.permutations import best_of_k_expectation
 from molyneux.studies.e2_agreement.design import BEST_OF
 from molyneux.studies.texts import TextScores
@@ -97,7 +98,7 @@ def listed_rows(subject: Subject, view: View, ranking: str, units: list[Unit]) -
     """Return the rows of a ranking's units, best first, each with its scores."""
     if not units:
         return []
-    scores = subject.scores(view, without_sinks=ranking.endswith("_no_sinks"))
+    scores = subject.scores(view, without_sinks=UNIT_SETS[ranking].without_sinks)
     reference = subject.facts.reference
     at = ([u.layer for u in units], [u.unit for u in units])
     score = scores.score[0].cpu()

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from molyneux.neurons.attribution import VIEWS
+from molyneux.neurons.unit_sets import UNIT_SETS
 from molyneux.studies.e3_layers import NAME
 from molyneux.studies.e3_layers.measure import LAYERS, LISTS
 from molyneux.studies.e3_layers.summary import summarise
@@ -36,7 +37,7 @@ class Layers(Experiment):
             for ranking in LISTS:
                 units = subject.ranking(view, ranking, subject.settings.units)
                 layers, numbers = [u.layer for u in units], [u.unit for u in units]
-                found = subject.scores(view, without_sinks=ranking.endswith("_no_sinks"))
+                found = subject.scores(view, without_sinks=UNIT_SETS[ranking].without_sinks)
                 words = subject.facts.reference.interpretable_as(found.sign[0].cpu())
                 rows.append(
                     {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from molyneux.neurons.unit_sets import UNIT_SETS
+from molyneux.neurons.unit_sets import LISTED, UNIT_SETS
 from molyneux.studies.e3_layers.measure import LISTS
 from molyneux.studies.finished import Finished
 from molyneux.studies.results import (
@@ -219,13 +219,13 @@ def _figures(
     n_layers = study.model.n_layers
     layers = tuple(float(layer) for layer in range(n_layers))
     lines = []
-    for ranking in ("top", "specific"):
-        lists = found[view, ranking]
+    for listed in LISTED:
+        lists = found[view, listed]
         for counts, suffix in ((lists.counts, ""), (lists.words, ", interpretable")):
             means = [over_photos(column) for column in counts.T]
             lines.append(
                 Series(
-                    LABELS[ranking] + suffix,
+                    LABELS[listed] + suffix,
                     layers,
                     tuple(m.value for m in means),
                     tuple(m.low for m in means),

@@ -10,7 +10,7 @@ import pyarrow as pa
 from jaxtyping import Bool
 
 from molyneux.neurons.attribution import VIEWS
-from molyneux.neurons.unit_sets import LISTED, NO_SINKS
+from molyneux.neurons.unit_sets import LISTED, NO_SINKS, UNIT_SETS
 from molyneux.studies.experiment import Rows
 from molyneux.studies.finished import Columns
 from molyneux.studies.settings import draw_seed
@@ -92,7 +92,7 @@ def discover(subject: Subject) -> Rows:
         return {"e5_discovery": rows}
     for view in VIEWS:
         for ranking in FOUND_BY:
-            scores = subject.scores(view, without_sinks=ranking.endswith("_no_sinks"))
+            scores = subject.scores(view, without_sinks=UNIT_SETS[ranking].without_sinks)
             sign, score = scores.sign[0].cpu(), scores.score[0].cpu()
             interpretable = subject.facts.reference.interpretable_as(sign)
             units = subject.ranking(view, ranking, subject.settings.units)

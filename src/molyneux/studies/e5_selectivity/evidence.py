@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from molyneux.neurons.unit_sets import UNIT_SETS
 from molyneux.statistics.multiple_testing import benjamini_hochberg
 from molyneux.statistics.selectivity import class_means, mann_whitney_greater
 from molyneux.studies.e5_selectivity.confirmation import READINGS
@@ -23,7 +24,7 @@ def reading_of(view: str, ranking: str) -> str:
     """Return what a set is confirmed by: where its view looks, without sinks if it is."""
     if view == "last":
         return "last"
-    return "mean_no_sinks" if ranking.endswith("_no_sinks") else "mean"
+    return "mean_no_sinks" if UNIT_SETS[ranking].without_sinks else "mean"
 
 
 @dataclass(frozen=True)

@@ -186,14 +186,14 @@ def seeing_captioner(photos: Path) -> Any:
 def main() -> int:
     import torch
 
-    from molyneux.processes import Share
+    from molyneux.processes import Process
     from molyneux.studies.study import run_study
 
     photos, out = Path(sys.argv[1]), Path(sys.argv[2])
     Toy.left = float(sys.argv[3]) if len(sys.argv) > 3 else math.inf
     torch.set_num_threads(1)
     use_toy()
-    Share.join()
+    Process.join()
     captioner = seeing_captioner(photos)
     run_study(captioner, photos, "TOY", out=out, settings=StudySettings(subsets=0))
     return 0

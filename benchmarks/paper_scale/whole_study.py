@@ -12,7 +12,7 @@ from typing import Any
 from steps import Bench, declare_sink
 from timing import Clock
 
-from molyneux.processes import Share
+from molyneux.processes import Process
 from molyneux.studies.experiment import Experiment, Rows, load_experiments
 from molyneux.studies.finished import Finished
 from molyneux.studies.parts import Progress, run_phase
@@ -79,7 +79,7 @@ def measure_study(bench: Bench, folder: Path, names: tuple[str, ...]) -> None:
         ended.append(time.perf_counter())
 
     started = time.perf_counter()
-    run_phase(folder, phase, bench.selection, Share(), on_photo)
+    run_phase(folder, phase, bench.selection, Process(), on_photo)
     whole = [after - before for before, after in pairwise([started, *ended])]
     rest = [all_of_it - sum(parts) for all_of_it, *parts in zip(whole, *runs.values(), strict=True)]
     bench.clock.note("study: reading, seeing, captioning and writing", rest)

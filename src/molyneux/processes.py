@@ -1,4 +1,4 @@
-"""A process's share of the work: which photos are its own, and when to wait for the others.
+"""One of several processes that do the same work: which photos are its own, when it waits.
 
 What training processes tell one another is here too; with one process, that is nothing. Starting
 processes and bringing them together is torchrun's work, through the environment it sets.
@@ -32,15 +32,15 @@ def is_first_process() -> bool:
 
 
 @dataclass(frozen=True)
-class Share:
-    """Every `world`-th photo, beginning with photo `rank`."""
+class Process:
+    """One of `world` processes: every `world`-th photo, beginning with photo `rank`, is its own."""
 
     rank: int = 0
     world: int = 1
 
     @classmethod
-    def join(cls) -> Share:
-        """Return this process's share, after meeting the others that torchrun started, if any."""
+    def join(cls) -> Process:
+        """Return this process, after meeting the others that torchrun started, if any."""
         world = int(os.environ.get("WORLD_SIZE", "1"))
         if world == 1:
             return cls()
@@ -71,8 +71,8 @@ class Share:
             dist.destroy_process_group()
 
 
-def join_processes(device: torch.device) -> Share:
-    """Return this process's share, after meeting the others that torchrun started, if any.
+def join_processes(device: torch.device) -> Process:
+    """Return this process, after meeting the others that torchrun started, if any.
 
     Gradients on GPUs go through NCCL; all else goes through gloo.
     """
@@ -89,12 +89,12 @@ def join_processes(device: torch.device) -> Share:
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_LONGEST_TRAINING_WAIT
             )
-    return Share.join()
+    return Process.join()
 
 
-def averaging(linear: nn.Linear, share: Share) -> nn.Module:
+def averaging(linear: nn.Linear, process: Process) -> nn.Module:
     """Return the layer as one whose gradients are the mean over all processes'."""
-    if share.world == 1:
+    if process.world == 1:
         return linear
     import torch.distributed as dist
     from torch.nn.parallel import DistributedDataParallel
@@ -109,7 +109,7 @@ def averaging(linear: nn.Linear, share: Share) -> nn.Module:
 
 
 @contextmanager
-def together(share: Share) -> Iterator[None]:
+def together(process: Process) -> Iterator[None]:
     """Turn the end of another process into one line.
 
     Raises:
@@ -118,7 +118,7 @@ def together(share: Share) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if share.world == 1 or isinstance(error, MolyneuxError) or not _LOST.search(str(error)):
+        if process.world == 1 or isinstance(error, MolyneuxError) or not _LOST.search(str(error)):
             raise
         said = re.sub(r"^\[[^]]*\] ", "", " ".join(str(error).split())).partition(". ")[0]
         raise RunError(
@@ -127,21 +127,21 @@ def together(share: Share) -> Iterator[None]:
         ) from error
 
 
-def sum_over(numbers: Tensor, share: Share) -> Tensor:
+def sum_over(numbers: Tensor, process: Process) -> Tensor:
     """Return the sum of all processes' numbers; they are on the CPU."""
-    if share.world > 1:
+    if process.world > 1:
         import torch.distributed as dist
 
         dist.all_reduce(numbers)
     return numbers
 
 
-def gather(own: Any, share: Share) -> list[Any]:
+def gather(own: Any, process: Process) -> list[Any]:
     """Return what every process has, in the order of their numbers."""
-    if share.world == 1:
+    if process.world == 1:
         return [own]
     import torch.distributed as dist
 
-    found: list[Any] = [None] * share.world
+    found: list[Any] = [None] * process.world
     dist.all_gather_object(found, own)
     return found

@@ -16,7 +16,7 @@ from tiny_models import tiny_language_model
 from torch import Tensor
 
 from molyneux.errors import UsageError
-from molyneux.processes import Share
+from molyneux.processes import Process
 from molyneux.training import loop
 from molyneux.training.batches import Draws, TrainingSet, own_parts, require_split
 from molyneux.training.examples import Example, Examples
@@ -169,10 +169,10 @@ def test_captions_are_counted_and_drawn_by_weight() -> None:
 def test_the_parts_of_a_step_are_the_step(world: int, accumulate: int) -> None:
     data = toy_set(5, lambda i: 4)
     batch = Draws(data, Recipe(batch=16, captions_together=4)).step(3)
-    parts = [p for rank in range(world) for p in own_parts(batch, Share(rank, world), accumulate)]
+    parts = [p for rank in range(world) for p in own_parts(batch, Process(rank, world), accumulate)]
     assert [text for part in parts for text in part.each_caption()[0]] == batch.each_caption()[0]
     with pytest.raises(UsageError, match=r"4 behind each photo.*give --batch 20 or more"):
-        require_split(16, Share(0, 1), 5, 4)
+        require_split(16, Process(0, 1), 5, 4)
 
 
 def write_many(folder: Path) -> Path:

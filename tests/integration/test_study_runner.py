@@ -20,7 +20,7 @@ import study_toy
 import torch
 
 from molyneux.errors import RunError, UsageError
-from molyneux.processes import Share
+from molyneux.processes import Process
 from molyneux.studies import experiment, study, texts
 from molyneux.studies.folder import Study
 from molyneux.studies.forecast import duration
@@ -35,8 +35,8 @@ TESTS = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
-class OneOf(Share):
-    """A share of several processes that are run one after another, so that nobody is met."""
+class OneOf(Process):
+    """One of several processes that are run one after another, so that nobody is met."""
 
     def wait(self) -> None:
         return None

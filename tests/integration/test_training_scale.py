@@ -22,7 +22,7 @@ from tiny_models import ToyEncoder, tiny_captioner, tiny_photos
 
 from molyneux.errors import RunError, UsageError
 from molyneux.models.parts import Parts
-from molyneux.processes import Share, join_processes
+from molyneux.processes import Process, join_processes
 from molyneux.store import Run
 from molyneux.training import features as features_module
 from molyneux.training.batches import Draws, TrainingSet, own_parts
@@ -63,7 +63,7 @@ def run_toy(folder: Path, out: Path, **options: Any) -> Any:
     hold = options.pop("hold", None)
     recipe = replace(RECIPE, **options.pop("recipe", {}))
     hashes = options.pop("hashes", {})
-    share = join_processes(torch.device("cpu"))
+    process = join_processes(torch.device("cpu"))
 
     def on_step(step: int, loss: float) -> None:
         while step == hold:
@@ -71,11 +71,11 @@ def run_toy(folder: Path, out: Path, **options: Any) -> Any:
 
     captioner = tiny_captioner("llama")
     training, held_out = load_examples(folder)
-    if not share.is_first:
-        share.wait()
+    if not process.is_first:
+        process.wait()
     run = open_training_run(out)
-    if share.is_first:
-        share.wait()
+    if process.is_first:
+        process.wait()
     return train_projection(
         Parts(captioner.language_model, captioner.encoder, captioner.names, hashes),
         training,
@@ -85,7 +85,7 @@ def run_toy(folder: Path, out: Path, **options: Any) -> Any:
         run,
         data_name="drawings",
         views=options.pop("views", 2),
-        conduct=Conduct(share=share, on_step=on_step, **options),
+        conduct=Conduct(process=process, on_step=on_step, **options),
     )
 
 
@@ -126,11 +126,11 @@ def train_into(
             os.dup2(file.fileno(), stream)
     os.environ.update(environment)
     torch.set_num_threads(1)
-    share = Share(int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1")))
-    hold = options.pop("hold", None) if share.rank == share.world - 1 else None
+    process = Process(int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1")))
+    hold = options.pop("hold", None) if process.rank == process.world - 1 else None
     for out in outs:
         run_toy(folder, out, **options, hold=hold if out == outs[-1] else None)
-    share.leave()
+    process.leave()
 
 
 def start(folder: Path, outs: list[Path], environment: dict[str, str], **options: Any) -> Any:
@@ -322,7 +322,7 @@ def test_features_are_taken_up_where_they_stood(folder: Path, tmp_path: Path) ->
     assert not encoder.seen
 
 
-class Alone(Share):
+class Alone(Process):
     """One of several processes that need not be waited for."""
 
     def wait(self) -> None:
@@ -336,9 +336,9 @@ def test_another_number_of_processes_takes_up_the_cache(
     encoder = Counting()
     encoder.stop_after = 4
     with monkeypatch.context() as patch:
-        patch.setattr(features_module, "gather", lambda own, share: [own])
+        patch.setattr(features_module, "gather", lambda own, process: [own])
         with pytest.raises(KeyboardInterrupt):
-            counted(folder, encoder, tmp_path, share=Alone(2, 3))
+            counted(folder, encoder, tmp_path, process=Alone(2, 3))
     encoder.stop_after = 10**9
     features, first, _ = counted(folder, encoder, tmp_path)
     assert len(list(tmp_path.glob("*/*.jsonl"))) == 2
@@ -409,17 +409,17 @@ def test_processes_agree_on_what_is_left_while_another_run_writes(
     barrier = threading.Barrier(2, timeout=30)
     lefts: dict[int, Any] = {}
 
-    class Meets(Share):
+    class Meets(Process):
         def wait(self) -> None:
             if self.world > 1:
                 barrier.wait()
 
-    def gather(own: Any, share: Share) -> list[Any]:
-        if share.world == 1:
+    def gather(own: Any, process: Process) -> list[Any]:
+        if process.world == 1:
             return [own]
-        lefts[share.rank] = own
-        share.wait()
-        return [lefts[rank] for rank in range(share.world)]
+        lefts[process.rank] = own
+        process.wait()
+        return [lefts[rank] for rank in range(process.world)]
 
     monkeypatch.setattr(features_module, "gather", gather, raising=False)
     first = threading.Thread(
@@ -436,7 +436,7 @@ def test_processes_agree_on_what_is_left_while_another_run_writes(
     other.stop_after = 4
     with pytest.raises(KeyboardInterrupt):
         counted(folder, other, tmp_path)
-    found = counted(folder, Counting(), tmp_path, share=Meets(1, 2))
+    found = counted(folder, Counting(), tmp_path, process=Meets(1, 2))
     first.join()
     require_equal(found, counted(folder, Counting(), tmp_path / "alone"))
 
@@ -524,7 +524,7 @@ def toy_set(n: int) -> TrainingSet:
 @pytest.mark.parametrize(("world", "accumulate"), [(1, 1), (2, 1), (3, 2), (1, 7)])
 def test_the_parts_of_a_step_are_the_step(world: int, accumulate: int) -> None:
     batch = Draws(toy_set(5), replace(RECIPE, batch=7)).step(3)
-    parts = [p for rank in range(world) for p in own_parts(batch, Share(rank, world), accumulate)]
+    parts = [p for rank in range(world) for p in own_parts(batch, Process(rank, world), accumulate)]
     assert [row for part in parts for row in part.rows] == batch.rows
     assert [text for part in parts for text in part.captions] == batch.captions
     assert torch.equal(torch.cat([part.patches for part in parts]), batch.patches)
@@ -535,7 +535,7 @@ def test_the_parts_of_a_step_are_the_step(world: int, accumulate: int) -> None:
 def test_a_batch_too_small_to_split_is_one_line() -> None:
     batch = Draws(toy_set(5), replace(RECIPE, batch=3)).step(0)
     with pytest.raises(UsageError, match="give --batch 4 or more"):
-        own_parts(batch, Share(0, 2), 2)
+        own_parts(batch, Process(0, 2), 2)
 
 
 def test_examples_are_drawn_by_weight_and_step_alone() -> None:
@@ -595,8 +595,8 @@ def test_limber_is_its_published_recipe() -> None:
     assert (recipe.betas, recipe.clip, recipe.end_token) == ((0.9, 0.95), 1.0, True)
     assert (recipe.patches_kept, limber.begins, limber.data) == (1, False, "CC3M")
     # DeepSpeed's WarmupDecayLR: log(k + 1) / log(100), then down to 0 at the last step.
-    for step, share in ((0, 0), (9, 0.5), (99, 1), (100, 1), (7550, 0.5), (15_000, 0)):
-        assert Course.of(recipe, []).learning_rate_at(step) == pytest.approx(8e-4 * share), step
+    for step, process in ((0, 0), (9, 0.5), (99, 1), (100, 1), (7550, 0.5), (15_000, 0)):
+        assert Course.of(recipe, []).learning_rate_at(step) == pytest.approx(8e-4 * process), step
     with pytest.raises(UsageError, match="did you mean limber"):
         find_recipe("limbre")
     with pytest.raises(UsageError, match="there is no rise 'steep'; take linear or logarithmic"):

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from molyneux.studies.e1_prompts.summary import Compared, equivalence_table
+from molyneux.studies.e1_prompts.summary import EquivalenceScores, equivalence_table
 
 
 def rows(prompts: list[float], nouns: list[float], margin: float = 0.012) -> dict[str, Any]:
     random = np.full(len(prompts), 0.1)
-    compared = Compared(
+    compared = EquivalenceScores(
         "BERTScore",
         margin,
         prompts=np.array(prompts),

@@ -23,7 +23,7 @@ from molyneux.errors import RunError
 from molyneux.explain.document import Curves, Word
 from molyneux.records import from_plain
 from molyneux.report.claims import claim_of, percent
-from molyneux.report.page import caption_pieces, embedded, marked, write_report
+from molyneux.report.page import caption_pieces, embedded, marked, write_photo_report
 
 EVIL = '</script><img src=x onerror="alert(1)"><!-- \u2028 & \'"'
 
@@ -75,7 +75,7 @@ class Page(HTMLParser):
 
 
 def write(run: Path, *images: dict[str, Any]) -> Page:
-    return Page(write_report(write_run(run, images, n_units=100)))
+    return Page(write_photo_report(write_run(run, images, n_units=100)))
 
 
 def rewrite(run: Path, **changes: Any) -> None:
@@ -89,7 +89,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_the_page_says_what_the_photo_the_word_and_the_ablation_are(run: Path) -> None:
-    path = write_report(run)
+    path = write_photo_report(run)
     page = Page(path)
     assert path == run / "report.html"
     assert "A picture of a house on a hill." in page.text
@@ -109,7 +109,7 @@ def test_the_page_says_what_the_photo_the_word_and_the_ablation_are(run: Path) -
 
 def test_the_sinks_among_the_top_units_are_named(run: Path) -> None:
     units = json.loads((run / "explain.json").read_text())["images"][0]["words"][0]["units"]
-    page = Page(write_report(run))
+    page = Page(write_photo_report(run))
     for view, where in (("patches", "at the patches"), ("last", "at the last position")):
         sinks = [unit for unit in units[view] if unit["sink"]]
         assert f"{len(sinks)} of the raw top 100 {where} are sinks" in page.text
@@ -119,7 +119,7 @@ def test_the_sinks_among_the_top_units_are_named(run: Path) -> None:
 def test_units_and_fields_reach_the_script(run: Path) -> None:
     document = json.loads((run / "explain.json").read_text())["images"][0]["words"][0]
     fields = load_file(run / "fields.safetensors")
-    (found,) = Page(write_report(run)).data["photos"][0]["words"]
+    (found,) = Page(write_photo_report(run)).data["photos"][0]["words"]
     assert found["units"]["top.patches"] == document["units"]["patches"]
     assert found["units"]["specific.last"] == document["specific_units"]["last"]
     for name in ("top.patches", "specific.patches", "top.last", "specific.last"):
@@ -156,7 +156,7 @@ def test_embedded_json_holds_no_angle_bracket() -> None:
 
 
 def test_the_page_loads_nothing(run: Path) -> None:
-    page = Page(write_report(run))
+    page = Page(write_photo_report(run))
     for tag, attributes in page.elements:
         for name in ("src", "href", "data", "poster", "srcset", "action"):
             value = attributes.get(name)
@@ -167,7 +167,7 @@ def test_the_page_loads_nothing(run: Path) -> None:
 
 
 def test_the_browser_is_told_to_load_nothing_and_run_one_script(run: Path) -> None:
-    page = Page(write_report(run))
+    page = Page(write_photo_report(run))
     (policy,) = page.all("meta", **{"http-equiv": "Content-Security-Policy"})
     digest = base64.b64encode(sha256(page.scripts[1].encode()).digest()).decode()
     assert "default-src 'none'" in (policy["content"] or "")
@@ -196,7 +196,7 @@ def write_alone(run: Path, **settings: str) -> Page:
     document = json.loads((run / "explain.json").read_text())
     document["model"]["reference"] = None
     rewrite(run, model=document["model"], settings=document["settings"] | settings)
-    return Page(write_report(run))
+    return Page(write_photo_report(run))
 
 
 def test_without_reference_photos_there_is_no_claim_but_a_reason(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_without_reference_photos_there_is_no_claim_but_a_reason(tmp_path: Path)
 def test_without_reference_photos_nothing_of_them_is_drawn_or_offered(
     tmp_path: Path, run: Path
 ) -> None:
-    whole, alone = Page(write_report(run)), write_alone(tmp_path / "alone")
+    whole, alone = Page(write_photo_report(run)), write_alone(tmp_path / "alone")
     for panel, there in (("specific", 2), ("raw", 2)):
         charts = {"class": "chart", "data-panel": panel}
         assert len(whole.all("div", **charts)) == there
@@ -248,7 +248,7 @@ def test_values_missing_inside_a_curve_are_dashes_and_move_the_claim(tmp_path: P
 def test_numbers_no_browser_can_parse_are_left_out(run: Path) -> None:
     path = run / "explain.json"
     path.write_text(path.read_text().replace("0.29,", "NaN,", 1), encoding="utf-8")
-    curves = Page(write_report(run)).data["photos"][0]["words"][0]["curves"][0]
+    curves = Page(write_photo_report(run)).data["photos"][0]["words"][0]["curves"][0]
     assert curves["specific"][3] is None
 
 
@@ -270,7 +270,7 @@ def test_a_caption_without_a_noun_shows_its_note(tmp_path: Path) -> None:
 
 def test_a_photo_that_was_refused_says_why(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [broken_image("dir/x.jpg", "x.jpg is empty; give a photo")])
-    page = Page(write_report(run))
+    page = Page(write_photo_report(run))
     assert "x.jpg is empty; give a photo" in page.text
     assert not [each for each in page.all("img") if each.get("src")]
 
@@ -293,23 +293,23 @@ def test_several_photos_have_an_index(tmp_path: Path) -> None:
 
 
 def test_one_photo_has_no_index(run: Path) -> None:
-    assert not Page(write_report(run)).all("nav")
+    assert not Page(write_photo_report(run)).all("nav")
 
 
 def test_a_run_without_its_photos_and_fields_still_has_a_page(run: Path) -> None:
     (run / "photos" / "0.jpg").unlink()
     (run / "fields.safetensors").unlink()
     (run / "manifest.json").unlink()
-    page = Page(write_report(run))
+    page = Page(write_photo_report(run))
     assert "The run folder holds no copy of this photo." in page.text
     assert page.data["photos"][0]["words"][0]["fields"] == {}
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"has no explain\.json; give the folder"):
-        write_report(tmp_path)
+        write_photo_report(tmp_path)
     with pytest.raises(RunError, match=r"has no explain\.json"):
-        write_report(tmp_path / "absent")
+        write_photo_report(tmp_path / "absent")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -317,7 +317,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_schema_is_refused(run: Path, schema: object) -> None:
     rewrite(run, schema=schema)
     with pytest.raises(RunError, match=r"has schema .*, this molyneux reads 1") as caught:
-        write_report(run)
+        write_photo_report(run)
     assert "\n" not in str(caught.value)
     assert not (run / "report.html").exists()
 
@@ -326,7 +326,7 @@ def test_an_unknown_schema_is_refused(run: Path, schema: object) -> None:
 def test_a_damaged_document_is_refused_in_one_line(run: Path, text: str) -> None:
     (run / "explain.json").write_text(text, encoding="utf-8")
     with pytest.raises(RunError, match=r"anew|reads") as caught:
-        write_report(run)
+        write_photo_report(run)
     assert "\n" not in str(caught.value)
 
 
@@ -335,19 +335,19 @@ def test_a_document_without_a_name_the_page_needs_is_refused(run: Path) -> None:
     del images[0]["words"][0]["probability"]
     rewrite(run, images=images)
     with pytest.raises(RunError, match="probability"):
-        write_report(run)
+        write_photo_report(run)
 
 
 def test_damaged_fields_are_refused(run: Path) -> None:
     (run / "fields.safetensors").write_bytes(b"not tensors")
     with pytest.raises(RunError, match=r"fields\.safetensors is damaged"):
-        write_report(run)
+        write_photo_report(run)
 
 
 def test_a_failed_write_leaves_the_old_page_and_nothing_else(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = write_report(run).read_bytes()
+    old = write_photo_report(run).read_bytes()
     before = sorted(run.iterdir())
 
     def full(*_: object) -> None:
@@ -355,20 +355,20 @@ def test_a_failed_write_leaves_the_old_page_and_nothing_else(
 
     monkeypatch.setattr("molyneux.store.os.fsync", full)
     with pytest.raises(RunError, match=r"cannot write .*No space left on device"):
-        write_report(run)
+        write_photo_report(run)
     assert (run / "report.html").read_bytes() == old
     assert sorted(run.iterdir()) == before
 
 
 def test_the_page_depends_on_the_run_alone(run: Path) -> None:
-    first = write_report(run).read_bytes()
-    assert write_report(run).read_bytes() == first
+    first = write_photo_report(run).read_bytes()
+    assert write_photo_report(run).read_bytes() == first
 
 
 def test_the_page_needs_no_torch(run: Path) -> None:
     program = (
         "import sys; from pathlib import Path; import molyneux.report as report; "
-        "assert 'torch' not in sys.modules; report.write_report(Path(sys.argv[1])); "
+        "assert 'torch' not in sys.modules; report.write_photo_report(Path(sys.argv[1])); "
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program, str(run)], check=True)

@@ -11,17 +11,23 @@ import torch
 from molyneux.neurons.receptive_fields import field_mask, upsample
 from molyneux.statistics.overlap import average_precision, iou, iou_ceiling
 from molyneux.studies.e4_fields import maps
-from molyneux.studies.e4_fields.maps import Agreement, Ranked, agreement, centre_heat, random_map
+from molyneux.studies.e4_fields.maps import (
+    MapScores,
+    SortedMap,
+    centre_heat,
+    map_scores,
+    random_map,
+)
 
 
 def drawn_fields(n: int) -> torch.Tensor:
     return torch.randn(n, 4, 5, generator=torch.Generator().manual_seed(0))
 
 
-def scored(heat: np.ndarray, mask: np.ndarray) -> Agreement:
+def scored(heat: np.ndarray, mask: np.ndarray) -> MapScores:
     """Return what each map scores against one mask."""
-    found = np.array([Ranked(one).against(mask) for one in heat])
-    return Agreement(found[:, 0], found[:, 1])
+    found = np.array([SortedMap(one).against(mask) for one in heat])
+    return MapScores(found[:, 0], found[:, 1])
 
 
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.3, 0.9])
@@ -48,7 +54,7 @@ def test_many_fields_and_masks_are_each_pair_by_itself(
     wanted = generator.random((3, 12)) < 0.6
     sorted_, upsampled = [], []
 
-    class Counted(Ranked):
+    class Counted(SortedMap):
         def __init__(self, heat: np.ndarray) -> None:
             sorted_.append(1)
             super().__init__(heat)
@@ -58,9 +64,9 @@ def test_many_fields_and_masks_are_each_pair_by_itself(
         return upsample(fields, size)
 
     monkeypatch.setattr(maps, "_PIXELS", at_once * 40 * 40)
-    monkeypatch.setattr(maps, "Ranked", Counted)
+    monkeypatch.setattr(maps, "SortedMap", Counted)
     monkeypatch.setattr(maps, "upsample", counted)
-    found = agreement(fields, masks, wanted)
+    found = map_scores(fields, masks, wanted)
     assert len(sorted_) == len(fields)  # once each, not once a mask
     assert max(upsampled) <= at_once * 40 * 40
     for mask, one, which in zip(masks, found, wanted, strict=True):

@@ -169,11 +169,11 @@ def progress_line() -> Callable[[Progress], None]:
         if progress.phase != phase:
             phase, started = progress.phase, last
         last = time.monotonic()
-        elapsed, share = last - started, progress.share
+        elapsed, own = last - started, progress.process
         left = elapsed / (progress.done - progress.before) * (progress.total - progress.done)
-        process = f" process {share.rank + 1}/{share.world}" if share.world > 1 else ""
+        where = f" process {own.rank + 1}/{own.world}" if own.world > 1 else ""
         note(
-            f"[{progress.phase} {progress.done}/{progress.total}{process}, {clock(elapsed)}, "
+            f"[{progress.phase} {progress.done}/{progress.total}{where}, {clock(elapsed)}, "
             f"{clock(left)} left] {printable(progress.id)}: {progress.said}"
         )
 

@@ -229,15 +229,15 @@ def train(
     api = hub_api() if push_to_hub else None
     place = device_named(device)
     precision = training_dtype(dtype, place)
-    share = join_processes(place)
-    if share.world > 1 and out is None:
+    process = join_processes(place)
+    if process.world > 1 and out is None:
         raise UsageError("several processes need one folder; give it with --out")
-    speaks = note if share.is_first else _silent
-    if share.is_first:
+    speaks = note if process.is_first else _silent
+    if process.is_first:
         require_usable(out)
-    bars = Bars(chosen, share.is_first)
+    bars = Bars(chosen, process.is_first)
     conduct = Conduct(
-        share=share,
+        process=process,
         features=features or ready.features,
         workers=workers,
         accumulate=accumulate or ready.accumulate,
@@ -260,11 +260,11 @@ def train(
     require_begin(tokenizer, token, called)
     if chosen.end_token:
         require_end_token(tokenizer, called)
-    require_split(chosen.batch, share, conduct.accumulate, chosen.captions_together)
+    require_split(chosen.batch, process, conduct.accumulate, chosen.captions_together)
     layout = Layout(token)
     if out is not None:
         require_same(out, {**asdict(chosen), "layout": layout.record()})
-    conduct = replace(conduct, backbone=_backbone(bertscore, share.is_first))
+    conduct = replace(conduct, backbone=_backbone(bertscore, process.is_first))
     found = open_data(Wanted(data, tuple(where or ()), images, seed), held, speaks)
     names = tuple(part.strip() for part in (hold_out or "").split(",") if part.strip())
     record: dict[str, Any] = {"sets": found.record}
@@ -286,12 +286,12 @@ def train(
         language_model=language_model,
         encoder=encoder,
     ).to(place)
-    with together(share):
-        if not share.is_first:
-            share.wait()  # until the first process has begun the folder
+    with together(process):
+        if not process.is_first:
+            process.wait()  # until the first process has begun the folder
         run = open_training_run(out)
-        if share.is_first:
-            share.wait()
+        if process.is_first:
+            process.wait()
     with bars:
         projection, log = train_projection(
             parts,
@@ -306,8 +306,8 @@ def train(
             record=record,
             conduct=conduct,
         )
-    share.leave()
-    if not share.is_first:
+    process.leave()
+    if not process.is_first:
         return 0
     last: dict[str, Any] = next(entry for entry in reversed(log) if "loss_held_out" in entry)
     summary = {

@@ -18,9 +18,9 @@ def write_report(run: Path) -> Path:
         from molyneux.report.study_page import write_study_report
 
         return write_study_report(run)
-    from molyneux.report.page import write_report
+    from molyneux.report.page import write_photo_report
 
-    return write_report(run)
+    return write_photo_report(run)
 
 
 def _is_study(run: Path) -> bool:

@@ -34,7 +34,7 @@ _QUANTA = 127
 Fields = Mapping[str, np.ndarray]
 
 
-def write_report(run: Path) -> Path:
+def write_photo_report(run: Path) -> Path:
     """Write the page of a run of `molyneux explain` to `RUN/report.html` and return its path.
 
     An older page is replaced at once, or stays if anything fails.

@@ -24,7 +24,7 @@ from molyneux.store import Run
 
 if TYPE_CHECKING:
     from molyneux.data.selection import Selection
-    from molyneux.processes import Share
+    from molyneux.processes import Process
     from molyneux.studies.settings import StudySettings
     from molyneux.studies.subject import ModelFacts
 
@@ -195,7 +195,7 @@ class Progress:
     before: int
     id: str
     said: str
-    share: Share
+    process: Process
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def run_phase(
     folder: Path,
     phase: Phase,
     selection: Selection,
-    share: Share,
+    process: Process,
     on_photo: Callable[[Progress], None] = lambda progress: None,
 ) -> None:
     """Measure this process's photos that have no part yet; then wait for the other processes.
@@ -236,11 +236,11 @@ def run_phase(
     Raises:
         RunError: a part cannot be written, or an error that was not foreseen.
     """
-    own = range(share.rank, len(selection), share.world)
+    own = range(process.rank, len(selection), process.world)
     finished = set(finished_parts(folder, phase.name)) & set(own)
     total = len(own)
     before = done = len(finished)
-    for index, item in selection.items(share.rank, share.world, skip=finished.__contains__):
+    for index, item in selection.items(process.rank, process.world, skip=finished.__contains__):
         row: dict[str, Any] = {
             "index": index,
             "id": item.id,
@@ -266,5 +266,5 @@ def run_phase(
             ) from error
         write_part(folder, phase.name, row, phase.schema)
         done += 1
-        on_photo(Progress(phase.name, done, total, before, item.id, said, share))
-    share.wait()
+        on_photo(Progress(phase.name, done, total, before, item.id, said, process))
+    process.wait()

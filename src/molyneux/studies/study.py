@@ -16,7 +16,7 @@ from molyneux.models.seeing_model import SeeingModel, describe_model
 from molyneux.neurons.ablation import ablation_grid
 from molyneux.neurons.reference import load_reference
 from molyneux.neurons.scorers import find_scorer
-from molyneux.processes import Share
+from molyneux.processes import Process
 from molyneux.store import Run
 from molyneux.studies import texts
 from molyneux.studies.experiment import Experiment, Scorers, experiment_names, load_experiments
@@ -80,10 +80,10 @@ def run_study(
             written, or a part of it is damaged.
         WeightsError: the model or the BERTScore backbone cannot be had.
     """
-    share = Share.join()
-    if share.world > 1 and out is None:
+    process = Process.join()
+    if process.world > 1 and out is None:
         raise UsageError("several processes need one folder; give it with --out")
-    speak = note if share.is_first else _silent
+    speak = note if process.is_first else _silent
     _require_reference(model)
     plan = plan_study(data, experiments, labelled, out, settings, speak)
     _require_scorer(model, plan.settings.scorer)
@@ -92,22 +92,22 @@ def run_study(
     try:
         scorers = scorers or load_needed_scorers(plan, speak)
         captioner = model.load() if isinstance(model, ModelChoice) else model
-        if not share.is_first:
-            share.wait()  # until the first process has begun the folder
+        if not process.is_first:
+            process.wait()  # until the first process has begun the folder
         run, plan = begin(captioner, plan, speak)
-        if share.is_first:
-            share.wait()
+        if process.is_first:
+            process.wait()
         names = " ".join(plan.settings.experiments)
         speak(f"{len(plan.selection)} photos, experiments {names}, into {run.folder}")
-        speak(expected(plan, captioner, run.folder, share.world))
-        measure(captioner, plan, run, share, scorers, measured_first(speak, on_photo))
-        if share.is_first:
+        speak(expected(plan, captioner, run.folder, process.world))
+        measure(captioner, plan, run, process, scorers, measured_first(speak, on_photo))
+        if process.is_first:
             speak("summarising (intervals are bootstraps over photos)")
             conclude(run)
-        share.wait()
+        process.wait()
     finally:
         torch.set_num_threads(threads)
-    share.leave()
+    process.leave()
     return Study(run.folder)
 
 
@@ -152,7 +152,7 @@ def measure(
     captioner: SeeingModel,
     plan: Plan,
     run: Run,
-    share: Share,
+    process: Process,
     scorers: Scorers | None,
     on_photo: Callable[[Progress], None] = lambda progress: None,
 ) -> None:
@@ -166,19 +166,19 @@ def measure(
     facts = ModelFacts.of(captioner, find_scorer(settings.scorer))
     experiments = [each for each in plan.experiments if each.sees_photos]
     if experiments:
-        run_phase(folder, photo_phase(facts, settings, experiments), selection, share, on_photo)
+        run_phase(folder, photo_phase(facts, settings, experiments), selection, process, on_photo)
         good = good_photos(folder)
         if not good:
             raise UsageError(f"not one photo could be read; the first: {bad_photos(folder)[0][1]}")
         if scorers is not None:
-            if share.is_first:
+            if process.is_first:
                 run.write_json(SCORERS, scorers.record())
             phase = texts.text_phase(folder, settings, experiments, good, scorers)
-            run_phase(folder, phase, selection, share, on_photo)
-    underway = Underway(facts, settings, selection, plan.labelled, run, share.is_first)
+            run_phase(folder, phase, selection, process, on_photo)
+    underway = Underway(facts, settings, selection, plan.labelled, run, process.is_first)
     for experiment in plan.experiments:
         for phase, photos in experiment.phases(underway):
-            run_phase(folder, phase, photos, share, on_photo)
+            run_phase(folder, phase, photos, process, on_photo)
 
 
 def photo_phase(

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from molyneux.errors import PhotoError, UsageError
-from molyneux.processes import Share
+from molyneux.processes import Process
 from molyneux.training.examples import Examples
 from molyneux.training.recipe import Recipe
 
@@ -177,18 +177,18 @@ class Draws:
         return tuple(str(text) for text in rng.choice(captions, together, replace=False))
 
 
-def own_parts(batch: Batch, share: Share, accumulate: int) -> list[Batch]:
+def own_parts(batch: Batch, process: Process, accumulate: int) -> list[Batch]:
     """Return the parts of a step that are this process's, to be run one after another.
 
     Raises:
         UsageError: there are more parts than photos.
     """
-    parts = require_split(len(batch.rows), share, accumulate)
-    return [batch.part(share.rank * accumulate + number, parts) for number in range(accumulate)]
+    parts = require_split(len(batch.rows), process, accumulate)
+    return [batch.part(process.rank * accumulate + number, parts) for number in range(accumulate)]
 
 
 def require_split(
-    n_captions: int, share: Share, accumulate: int, captions_together: int = 1
+    n_captions: int, process: Process, accumulate: int, captions_together: int = 1
 ) -> int:
     """Return into how many parts a step is split, over all processes.
 
@@ -198,7 +198,7 @@ def require_split(
     Raises:
         UsageError: there may be more parts than photos.
     """
-    parts = share.world * accumulate
+    parts = process.world * accumulate
     if -(-n_captions // captions_together) < parts:
         together = "" if captions_together == 1 else f" ({captions_together} behind each photo)"
         raise UsageError(

@@ -15,7 +15,7 @@ from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import WeightsError
 from molyneux.metrics.cider import CiderScorer
 from molyneux.models.generation import continue_greedily
-from molyneux.processes import Share, gather
+from molyneux.processes import Process, gather
 from molyneux.statistics.bootstrap import Estimate, bootstrap
 from molyneux.statistics.permutations import derangement
 from molyneux.training.batches import TrainingSet
@@ -80,7 +80,7 @@ class Evaluator:
     model: LanguageModel
     layout: Layout
     data: TrainingSet
-    share: Share = field(default_factory=Share)
+    process: Process = field(default_factory=Process)
     end_token: bool = False
 
     @cached_property
@@ -166,7 +166,7 @@ class Evaluator:
         }
         if backbone is None:
             found["bertscore"] = {"skipped": "it was not asked for"}
-        elif self.share.is_first:
+        elif self.process.is_first:
             try:
                 scorer = backbone()
             except WeightsError as error:
@@ -176,7 +176,7 @@ class Evaluator:
                     **both(lambda texts: self._bert(scorer, texts)),
                     "backbone": scorer.name,
                 }
-        return dict(gather(found, self.share)[0])
+        return dict(gather(found, self.process)[0])
 
     @torch.no_grad()
     def see(
@@ -192,7 +192,7 @@ class Evaluator:
         places = range(len(usable)) if shown is None else shown
         own: list[tuple[int, list[float], list[int], list[str]]] = []
         starts = range(0, len(usable), BATCH)
-        for number in range(self.share.rank, len(starts), self.share.world):
+        for number in range(self.process.rank, len(starts), self.process.world):
             part = range(starts[number], min(starts[number] + BATCH, len(usable)))
             rows = [int(self.data.first[usable[places[i]]]) for i in part]
             features = torch.from_numpy(self.data.features.take(rows))
@@ -208,7 +208,7 @@ class Evaluator:
                 rows_written = continue_greedily(self.model, prompt)
                 written = [self.model.decode(row).strip() for row in rows_written]
             own.append((number, nats.double().tolist(), count_tokens(ids).tolist(), written))
-        every = sorted(one for each in gather(own, self.share) for one in each)
+        every = sorted(one for each in gather(own, self.process) for one in each)
         return Seen(
             np.array([x for _, nats, _, _ in every for x in nats]),
             np.array([x for _, _, tokens, _ in every for x in tokens]),

@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from molyneux.errors import PhotoError, RunError, UsageError
-from molyneux.processes import Share, gather
+from molyneux.processes import Process, gather
 from molyneux.store import Run
 from molyneux.training.crops import views_of
 from molyneux.training.examples import Example, Examples
@@ -85,7 +85,7 @@ def cache_features(
     seed: int,
     *,
     encoder_hash: str = "",
-    share: Share | None = None,
+    process: Process | None = None,
     on_photo: Callable[[int, int], None] = lambda done, total: None,
     left_out: Mapping[int, str] | None = None,
 ) -> tuple[FeatureRows, np.ndarray, list[str]]:
@@ -96,7 +96,7 @@ def cache_features(
     a disk may have been away.
 
     Args:
-        share: this process's; the others encode the rest, into the same folder.
+        process: this one; the others encode the rest, into the same folder.
         on_photo: told how many of its own photos this process has done, and of how many.
         left_out: examples that stay without rows, and why: a run that has begun to draw must not
             find photos that it did without.
@@ -105,7 +105,7 @@ def cache_features(
         RunError: the disk has too little space, or the folder cannot be written.
         UsageError: the encoder gives features that float16 does not hold.
     """
-    share = share or Share()
+    process = process or Process()
     examples = Examples.of(examples)
     shape = (encoder.grid.n_patches, encoder.d_features)
     cache = folder / cache_key(encoder, encoder_hash, examples, views, seed)
@@ -115,19 +115,19 @@ def cache_features(
         done = {index for index, place in before.items() if place.row >= 0} | set(left_out or ())
         # As the first process sees it: another run may be at work on the same photos, and what one
         # process takes for done and another does not would be left out by both.
-        left = gather([index for index in range(len(examples)) if index not in done], share)[0]
+        left = gather([index for index in range(len(examples)) if index not in done], process)[0]
         if left:
             require_space(folder, 2 * shape[0] * shape[1] * sum(views[index] for index in left))
             cache.mkdir(exist_ok=True)
-            own = left[share.rank :: share.world]
-            with _Part(cache, share.rank) as part:
+            own = left[process.rank :: process.world]
+            with _Part(cache, process.rank) as part:
                 for number, _ in enumerate(_fill(part, encoder, examples, own, views, seed), 1):
                     on_photo(number, len(own))
-        share.wait()
+        process.wait()
     found = _read_journals(cache, shape)[0]
     refused = {index: place.error for index, place in found.items() if place.row < 0}
     # Again as the first process sees it; the others look later, and find at least its rows.
-    refused = gather({**refused, **(left_out or {})}, share)[0]
+    refused = gather({**refused, **(left_out or {})}, process)[0]
     places, parts = _read_journals(cache, shape)
     first = np.array([-1 if i in refused else places[i].row for i in range(len(examples))])
     return FeatureRows(parts, shape), first, [refused[i] for i in sorted(refused)]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import RunError
-from molyneux.processes import Share, averaging, gather, sum_over
+from molyneux.processes import Process, averaging, gather, sum_over
 from molyneux.store import Run
 from molyneux.training.batches import Batch, Draws, TrainingSet, drop_out, own_parts
 from molyneux.training.checkpoint import Log, State, flatten, restore
@@ -43,7 +43,7 @@ def train(
     on_step: Callable[[int, float], None] = lambda step, loss: None,
     note: Callable[[str], None] = lambda line: None,
     *,
-    share: Share | None = None,
+    process: Process | None = None,
     accumulate: int = 1,
     recompute: bool = False,
     checkpoint: int | None = None,
@@ -58,7 +58,7 @@ def train(
             kept. Every process calls it, and gets the same.
         on_step: told after every step, with the training loss in nats per token.
         note: told of photos that could not be read, a line for each.
-        share: this process's; the first one writes.
+        process: this one; the first one writes.
         accumulate: parts into which this process's examples of a step are split.
         recompute: whether layers are computed again on the way back (see `recomputing`).
         checkpoint: steps between checkpoints; at every evaluation if None.
@@ -72,7 +72,7 @@ def train(
         UsageError: the batch is smaller than the number of parts, the model cannot recompute its
             layers, or photo after photo cannot be read.
     """
-    share = share or Share()
+    process = process or Process()
     settings = {
         **asdict(recipe),
         "layout": layout.record(),
@@ -80,8 +80,8 @@ def train(
         **(settings or {}),
     }
     require_same(folder, settings)
-    share.wait()
-    if share.is_first:
+    process.wait()
+    if process.is_first:
         Run(folder).write_json(SETTINGS, settings)
     if recompute:
         require_recomputing(model)
@@ -94,9 +94,9 @@ def train(
         step, best = state.step, state.best
         kept = restore(state.tensors, linear, average, optimiser)
     saved = step
-    log = Log(folder, step, share.is_first)
-    gather(None, share)  # every process has read the state before one of them writes another
-    module = averaging(linear, share)
+    log = Log(folder, step, process.is_first)
+    gather(None, process)  # every process has read the state before one of them writes another
+    module = averaging(linear, process)
     draws = Draws(data, recipe)
     named = {line for entry in log.entries for line in entry.get("unreadable", ())}
     shares = recipe.captions_together > 1 and shares_prefixes(model, layout)
@@ -110,7 +110,7 @@ def train(
     def expect(later: int) -> None:
         """Have the photos of a step read, whichever of their patches it will show."""
         if course.end is None or later < course.end:
-            for part in own_parts(draws.step(later), share, accumulate):
+            for part in own_parts(draws.step(later), process, accumulate):
                 data.features.expect(part.rows)
 
     expect(step)
@@ -118,10 +118,10 @@ def train(
         while course.end is None or step < course.end:
             expect(step + 1)
             drawn = draws.step(step, whole=course.shows_all(step))
-            parts = own_parts(drawn, share, accumulate)
+            parts = own_parts(drawn, process, accumulate)
             with recomputing(model) if recompute else nullcontext():
                 loss, unreadable = _step(
-                    model, layout, data, recipe, module, draws, parts, share, shares
+                    model, layout, data, recipe, module, draws, parts, process, shares
                 )
             norm = nn.utils.clip_grad_norm_(linear.parameters(), recipe.clip)
             _require_finite("training loss", loss, step + 1, saved, recipe)
@@ -153,16 +153,16 @@ def train(
             log.add(entry)
             if evaluates and not last:
                 course = Course.of(recipe, log.entries)
-            if step in keep_at and share.is_first:
+            if step in keep_at and process.is_first:
                 keep(step, _linear(average, linear))
             if evaluates if checkpoint is None else step % checkpoint == 0 or last:
-                if share.is_first:
+                if process.is_first:
                     log.settle()
                     State(step, flatten(linear, average, optimiser, kept), best).save(folder)
                 saved = step
     finally:
         log.close()
-    share.wait()
+    process.wait()
     return _linear(kept or average, linear), log.entries
 
 
@@ -201,7 +201,7 @@ def _step(
     module: nn.Module,
     draws: Draws,
     parts: list[Batch],
-    share: Share,
+    process: Process,
     shares: bool,
 ) -> tuple[float, list[str]]:
     """Leave the gradients of the whole step's loss on the parameters.
@@ -215,7 +215,7 @@ def _step(
         part, why = draws.readable(drawn)
         unreadable += why
         # Gradients travel once, with the last part.
-        waits = share.world > 1 and number < len(parts) - 1
+        waits = process.world > 1 and number < len(parts) - 1
         with module.no_sync() if waits else nullcontext():  # type: ignore[operator]
             features = torch.from_numpy(data.features.take(part.rows))
             if part.patches.shape[1] < features.shape[1]:
@@ -236,13 +236,13 @@ def _step(
             nats = each.sum()
             nats.backward()
         sums += torch.tensor([float(nats.detach()), int(count_tokens(captions).sum()), len(why)])
-    nats_of_all, tokens_of_all, unreadable_of_all = sum_over(sums, share).tolist()
+    nats_of_all, tokens_of_all, unreadable_of_all = sum_over(sums, process).tolist()
     for parameter in module.parameters():
         assert parameter.grad is not None
         # What the processes averaged is brought back to a sum, then taken per token.
-        parameter.grad.mul_(share.world / tokens_of_all)
+        parameter.grad.mul_(process.world / tokens_of_all)
     if unreadable_of_all:
-        unreadable = [line for one in gather(unreadable, share) for line in one]
+        unreadable = [line for one in gather(unreadable, process) for line in one]
     return nats_of_all / tokens_of_all, unreadable
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from molyneux.errors import PhotoError, UsageError
 from molyneux.models.parts import Parts
-from molyneux.processes import Share, together
+from molyneux.processes import Process, together
 from molyneux.store import Run, versions
 from molyneux.training.batches import TrainingSet, drawn_together, require_split
 from molyneux.training.begin_token import require_begin
@@ -56,7 +56,7 @@ class Conduct:
     each of them is drawn anew.
 
     Attributes:
-        share: this process's.
+        process: this one, and how many there are.
         features: `cache`, of the photos trained on, in the run folder; or `live`, made again at
             every step.
         workers: threads of this process that read photos for live features.
@@ -71,7 +71,7 @@ class Conduct:
         note: told, one line at a time, what takes long or goes wrong.
     """
 
-    share: Share = field(default_factory=Share)
+    process: Process = field(default_factory=Process)
     features: str = "cache"
     workers: int = 4
     accumulate: int = 1
@@ -134,7 +134,7 @@ def train_projection(
 ) -> tuple[Projection, list[dict[str, Any]]]:
     """Return the projection of lowest held-out loss and the log; both are in the run folder.
 
-    Every process of a share calls this with the same arguments; the first one writes, and removes
+    Every process calls this with the same arguments; the first one writes, and removes
     the folder again where this fails before anything was computed.
 
     Args:
@@ -151,16 +151,16 @@ def train_projection(
     conduct = conduct or Conduct()
     record = dict(record or {})
     training, held_out = Examples.of(training), Examples.of(held_out)
-    share, note, model = conduct.share, conduct.note, parts.language_model
+    process, note, model = conduct.process, conduct.note, parts.language_model
     refused: list[str] = []
     live: LiveFeatures | None = None
-    with taken_back(run, share), together(share), ExitStack() as after:
+    with taken_back(run, process), together(process), ExitStack() as after:
         counts = views_needed(training, recipe, views)
         before = read_unreadable(run.folder)
         require_begin(model.tokenizer, layout.begin, parts.names["language_model"])
         if recipe.end_token:
             require_end_token(model.tokenizer, parts.names["language_model"])
-        require_split(recipe.batch, share, conduct.accumulate, recipe.captions_together)
+        require_split(recipe.batch, process, conduct.accumulate, recipe.captions_together)
         if conduct.features == "live":
             live = LiveFeatures(parts.encoder, training, counts, recipe.seed, conduct.workers)
             after.callback(live.close)
@@ -172,11 +172,11 @@ def train_projection(
         watched, bad = _cached(
             parts, held_out, [1] * len(held_out), recipe, run, conduct, before.get("held_out")
         )
-        if share.is_first and not before:
+        if process.is_first and not before:
             keep_unreadable(
                 run, training=(drawn_from.first, refused), held_out=(watched.first, bad)
             )
-        evaluator = Evaluator(model, layout, watched, share, recipe.end_token)
+        evaluator = Evaluator(model, layout, watched, process, recipe.end_token)
 
         def told(linear: Any) -> dict[str, Any]:
             scores = evaluator.brief(linear)
@@ -203,7 +203,7 @@ def train_projection(
                 "held_out_photos": len({e.id for e in held_out.rows}),
                 "recipe": asdict(recipe),
                 "how": {
-                    "processes": share.world,
+                    "processes": process.world,
                     "accumulate": conduct.accumulate,
                     "device": model.device.type,
                     "features": conduct.features,
@@ -233,7 +233,7 @@ def train_projection(
             told,
             conduct.on_step,
             note,
-            share=share,
+            process=process,
             accumulate=conduct.accumulate,
             recompute=conduct.recompute,
             checkpoint=conduct.checkpoint,
@@ -263,10 +263,10 @@ def train_projection(
     }
     provenance["held_out"]["loss"] = provenance["held_out"].pop("loss_held_out")
     projection = Projection(linear.cpu(), provenance)
-    with together(share):
-        if share.is_first:
+    with together(process):
+        if process.is_first:
             _keep(run, projection, log, parts)
-        share.wait()
+        process.wait()
     return projection, log
 
 
@@ -287,7 +287,7 @@ def _cached(
         conduct.cache or run.folder / "features",
         recipe.seed,
         encoder_hash=parts.hashes.get("encoder", ""),
-        share=conduct.share,
+        process=conduct.process,
         on_photo=conduct.on_photo,
         left_out=left_out,
     )

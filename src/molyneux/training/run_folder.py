@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from molyneux.errors import RunError
-from molyneux.processes import Share
+from molyneux.processes import Process
 from molyneux.store import DEFAULT_PARENT, Run, require_free
 from molyneux.training.checkpoint import LOG
 from molyneux.training.recipe import Recipe
@@ -99,12 +99,12 @@ def read_unreadable(folder: Path) -> dict[str, dict[int, str]]:
 
 
 @contextmanager
-def taken_back(run: Run, share: Share) -> Iterator[None]:
+def taken_back(run: Run, process: Process) -> Iterator[None]:
     """Remove the run's folder if the block fails before it has computed anything."""
     try:
         yield
     except BaseException:
-        if share.is_first and _is_bare(run.folder):
+        if process.is_first and _is_bare(run.folder):
             shutil.rmtree(run.folder, ignore_errors=True)
             if run.folder.parent == Path(DEFAULT_PARENT):
                 with suppress(OSError):  # other runs are in it

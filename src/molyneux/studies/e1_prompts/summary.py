@@ -102,7 +102,7 @@ def summarise(experiment: Experiment, study: Finished) -> Result:
     tables = [
         *(_agreement_table(study, found) for found in texts),
         _distance_table(texts),
-        equivalence_table([_compared(found) for found in texts]),
+        equivalence_table([_equivalence_scores(found) for found in texts]),
         _geometry_table(study),
         _tokens_table(study),
         depth_table(study),
@@ -193,8 +193,8 @@ def _distance_table(texts: list[_Texts]) -> ResultTable:
     )
 
 
-def _compared(found: _Texts) -> Compared:
-    return Compared(
+def _equivalence_scores(found: _Texts) -> EquivalenceScores:
+    return EquivalenceScores(
         found.metric.name,
         found.metric.margin,
         prompts=found.each("prompts"),
@@ -266,7 +266,7 @@ def _tokens_table(study: Finished) -> ResultTable:
 
 
 @dataclass(frozen=True)
-class Compared:
+class EquivalenceScores:
     """The scores that one metric's rows compare; one mean a photo, NaN for a photo without texts.
 
     Attributes:
@@ -288,7 +288,7 @@ class Compared:
     why: str
 
 
-def equivalence_table(compared: list[Compared]) -> ResultTable:
+def equivalence_table(compared: list[EquivalenceScores]) -> ResultTable:
     """Return the table of equivalence: the margin fixed beforehand, and the study's own beside."""
     return ResultTable(
         "E1.equivalence",
@@ -309,7 +309,7 @@ def equivalence_table(compared: list[Compared]) -> ResultTable:
     )
 
 
-def _row(found: Compared, label: str) -> dict[str, Cell]:
+def _row(found: EquivalenceScores, label: str) -> dict[str, Cell]:
     apart = found.prompts - found.controls[label]
     row: dict[str, Cell] = {
         "metric": found.metric,

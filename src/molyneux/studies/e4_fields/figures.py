@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from molyneux.studies.e4_fields.compared import LISTS, MAPS, TARGETS, Compared
+from molyneux.studies.e4_fields.targets import LISTS, MAPS, TARGETS, FieldTargets
 from molyneux.studies.results import Figure, Number, Series
 
 
-def overall_figure(compared: Compared) -> Figure:
+def overall_figure(compared: FieldTargets) -> Figure:
     """Return AUPRC by ranking, with random units and the maps without units."""
     labels, series = (*LISTS.values(), *MAPS), []
     for what, label in (("single", "single units"), ("set", "mean of 20")):
@@ -33,7 +33,7 @@ def overall_figure(compared: Compared) -> Figure:
     )
 
 
-def category_figure(compared: Compared) -> Figure:
+def category_figure(compared: FieldTargets) -> Figure:
     """Return AUPRC by category, with random units and the always-centre map."""
     names = sorted(set(compared.category.tolist()))
     parts = [compared.only(compared.category == name) for name in names]

@@ -15,7 +15,7 @@ _PIXELS = 64 * 224 * 224  # upsampled at once: 13 MB
 
 
 @dataclass(frozen=True)
-class Agreement:
+class MapScores:
     """What each field scores against one mask, upsampled to its size.
 
     Attributes:
@@ -27,7 +27,7 @@ class Agreement:
     auprc: Float[np.ndarray, " maps"]
 
 
-class Ranked:
+class SortedMap:
     """A map with its pixels sorted: once, however many masks it is compared with."""
 
     def __init__(self, heat: Float[np.ndarray, "height width"]) -> None:
@@ -53,11 +53,11 @@ class Ranked:
         return shared / (self._covered + total - shared), float((hits_as_hot / as_hot).mean())
 
 
-def agreement(
+def map_scores(
     fields: Float[Tensor, "maps rows columns"],
     masks: Bool[np.ndarray, "masks size size"],
     wanted: Bool[np.ndarray, "masks maps"],
-) -> list[Agreement]:
+) -> list[MapScores]:
     """Return, for each mask, what the wanted fields score against it once they are upsampled.
 
     Each field is upsampled and sorted once, and few are held at a time, whatever the size; what
@@ -69,10 +69,10 @@ def agreement(
     for start in range(0, len(fields), at_once):
         heat = upsample(fields[start : start + at_once], size).numpy()
         for place, one in enumerate(heat, start=start):
-            ranked = Ranked(one)
+            ranked = SortedMap(one)
             for number in np.flatnonzero(wanted[:, place]):
                 found[:, number, place] = ranked.against(masks[number])
-    return [Agreement(iou, auprc) for iou, auprc in zip(*found, strict=True)]
+    return [MapScores(iou, auprc) for iou, auprc in zip(*found, strict=True)]
 
 
 def centre_heat(size: int) -> Float[np.ndarray, "size size"]:

@@ -22,7 +22,13 @@ from molyneux.errors import UsageError
 from molyneux.neurons.receptive_fields import receptive_fields, set_field
 from molyneux.neurons.unit import Unit
 from molyneux.neurons.unit_sets import LISTED, RANKINGS, UNIT_SETS
-from molyneux.studies.e4_fields.maps import Agreement, Ranked, agreement, centre_heat, random_map
+from molyneux.studies.e4_fields.maps import (
+    MapScores,
+    SortedMap,
+    centre_heat,
+    map_scores,
+    random_map,
+)
 from molyneux.studies.subject import Subject
 from molyneux.vision.encoder import PatchGrid
 
@@ -146,8 +152,8 @@ def compare(
     for number, rows in enumerate(rows_of):
         sets = range(first_set[number], first_set[number] + len(rows))
         wanted[number, [*(row for one in rows for row in one), *sets, -1]] = True
-    found = agreement(torch.stack(maps), np.stack([goal.mask for goal in goals]), wanted)
-    centre = Ranked(centre_heat(len(goals[0].mask)))
+    found = map_scores(torch.stack(maps), np.stack([goal.mask for goal in goals]), wanted)
+    centre = SortedMap(centre_heat(len(goals[0].mask)))
     table: list[dict[str, Any]] = []
     for goal, own, rows, scores, sets_from in zip(
         goals, lists, rows_of, found, first_set, strict=True
@@ -165,7 +171,7 @@ def compare(
     return table
 
 
-def _list_row(entry: UnitList, scores: Agreement, rows: list[int], together: int) -> dict[str, Any]:
+def _list_row(entry: UnitList, scores: MapScores, rows: list[int], together: int) -> dict[str, Any]:
     """Return a list's columns: `rows` are its units' among the scores, `together` its set's."""
     iou, auprc = scores.iou[rows], scores.auprc[rows]
     return {

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molyneux.neurons.receptive_fields import NO_GRID
-from molyneux.studies.e4_fields.compared import (
+from molyneux.studies.e4_fields.figures import category_figure, overall_figure
+from molyneux.studies.e4_fields.targets import (
     BY_CATEGORY,
     CEILING,
     CELLS,
@@ -24,9 +25,8 @@ from molyneux.studies.e4_fields.compared import (
     SINGLE,
     SINKS,
     TARGETS,
-    Compared,
+    FieldTargets,
 )
-from molyneux.studies.e4_fields.figures import category_figure, overall_figure
 from molyneux.studies.finished import Finished
 from molyneux.studies.results import Cell, Number, Result, ResultTable
 
@@ -42,7 +42,7 @@ def summarise(experiment: Experiment, study: Finished) -> Result:
     if outcomes and set(outcomes) == {NO_GRID}:
         note = f"Not measured: {NO_GRID}, so that no unit has a receptive field."
         return Result(experiment.name, experiment.title, (), (), (note,))
-    compared = Compared.of(study)
+    compared = FieldTargets.of(study)
     tables = [outcomes_table(study)]
     if len(compared.photo) == 0:
         return Result(experiment.name, experiment.title, tuple(tables), (), (NOTHING,))
@@ -63,7 +63,7 @@ def _other(ranking: str) -> str:
     return "specific" if ranking.startswith("specific") else "top"
 
 
-def _against(compared: Compared, ranking: str, measure: str, what: str) -> dict[str, Cell]:
+def _against(compared: FieldTargets, ranking: str, measure: str, what: str) -> dict[str, Cell]:
     """Return what a list scores, and by how much more than each control."""
     own = compared.score(ranking, "own", measure, what)
     drawn = compared.score(ranking, "random", measure, what)
@@ -82,7 +82,7 @@ def _paper(measure: str) -> str | None:
     return PAPER_IOU if measure == "IoU" else None
 
 
-def _scores(compared: Compared, what: str, name: str, title: str, note: str) -> ResultTable:
+def _scores(compared: FieldTargets, what: str, name: str, title: str, note: str) -> ResultTable:
     rows: list[dict[str, Cell]] = [
         {
             "measure": measure,
@@ -97,7 +97,7 @@ def _scores(compared: Compared, what: str, name: str, title: str, note: str) -> 
     return ResultTable(name, title, tuple(rows[0]), tuple(rows), notes)
 
 
-def _kinds(compared: Compared) -> ResultTable:
+def _kinds(compared: FieldTargets) -> ResultTable:
     rows: list[dict[str, Cell]] = []
     for kind, said in KINDS.items():
         some = compared.only(compared.kind == kind)
@@ -123,7 +123,7 @@ def _kinds(compared: Compared) -> ResultTable:
     )
 
 
-def _maps(compared: Compared) -> ResultTable:
+def _maps(compared: FieldTargets) -> ResultTable:
     rows: list[dict[str, Cell]] = []
     for measure in MEASURES:
         scores = {name: compared.score("", name, measure, "set") for name in MAPS}
@@ -145,7 +145,7 @@ def _maps(compared: Compared) -> ResultTable:
     )
 
 
-def _best(compared: Compared) -> ResultTable:
+def _best(compared: FieldTargets) -> ResultTable:
     rows: list[dict[str, Cell]] = []
     for measure in ("IoU", "AUPRC"):
         for ranking, label in LISTS.items():
@@ -177,7 +177,7 @@ def _best(compared: Compared) -> ResultTable:
     )
 
 
-def _categories(compared: Compared) -> ResultTable:
+def _categories(compared: FieldTargets) -> ResultTable:
     rows: list[dict[str, Cell]] = []
     for category in sorted(set(compared.category.tolist())):
         some = compared.only(compared.category == category)
@@ -215,7 +215,7 @@ def _categories(compared: Compared) -> ResultTable:
     )
 
 
-def examples(compared: Compared, study: Finished) -> ResultTable:
+def examples(compared: FieldTargets, study: Finished) -> ResultTable:
     """Return the units of all photos whose fields agree best with a mask."""
     ids = study.photos["id"].to_pylist()
     best = {r: compared.score(r, "own", "IoU", "best") for r in BY_CATEGORY}

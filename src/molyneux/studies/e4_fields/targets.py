@@ -59,7 +59,7 @@ MAPS = ("centre", "random map", "activation")
 
 
 @dataclass(frozen=True)
-class Compared:
+class FieldTargets:
     """Table `e4_fields`, by target: a word of a photo with the mask it names.
 
     Attributes:
@@ -77,7 +77,7 @@ class Compared:
     rows: dict[tuple[str, str], Int[np.ndarray, " targets"]]
 
     @classmethod
-    def of(cls, study: Finished) -> Compared:
+    def of(cls, study: Finished) -> FieldTargets:
         """Return a study's targets, ordered by photo."""
         columns = study.table("e4_fields")
         names = ("photo", "kind", "category")
@@ -104,7 +104,7 @@ class Compared:
         """The largest IoU each target's mask allows."""
         return np.array([iou_ceiling(float(share)) for share in self.area], dtype=float)
 
-    def only(self, kept: Bool[np.ndarray, " targets"]) -> Compared:
+    def only(self, kept: Bool[np.ndarray, " targets"]) -> FieldTargets:
         """Return some of the targets."""
         return replace(
             self,

@@ -23,7 +23,7 @@ from molyneux.studies.experiment import (
     Experiment,
     PhotoRecord,
     Rows,
-    Scorers,
+    TextScorers,
     register_experiment,
 )
 from molyneux.studies.finished import Finished, per_photo
@@ -65,7 +65,9 @@ class Toy(Experiment):
     def text_tables(self) -> dict[str, pa.Schema]:
         return {"toy_shared": pa.schema([("partner", pa.string()), ("shared", pa.int32())])}
 
-    def score(self, own: PhotoRecord, partner: PhotoRecord, photo: Any, scorers: Scorers) -> Rows:
+    def score(
+        self, own: PhotoRecord, partner: PhotoRecord, photo: Any, scorers: TextScorers
+    ) -> Rows:
         units = [{(u["layer"], u["unit"]) for u in r["toy_units"]} for r in (own, partner)]
         return {"toy_shared": [{"partner": partner["id"], "shared": len(units[0] & units[1])}]}
 
@@ -100,7 +102,7 @@ def use_toy() -> None:
     from molyneux.studies import texts
 
     register_experiment(Toy)
-    texts.load_scorers = lambda settings, note: Scorers(FakeBert(), None, "no")  # type: ignore
+    texts.load_scorers = lambda settings, note: TextScorers(FakeBert(), None, "no")  # type: ignore
 
 
 def photo_files(folder: Path, n: int = 6) -> list[Path]:

@@ -135,7 +135,7 @@ def test_a_broken_package_is_one_line(
 ) -> None:
     install(monkeypatch, broken=True)
     out = tmp_path / "run"
-    assert main(["study", str(photos), "--experiments", "E3", "--out", str(out)]) == 1
+    assert main(["study", str(photos), "--experiments", "E3", "--out", str(out)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "lengths = somebody_elses:nothing" in line
     assert not out.exists()

@@ -17,7 +17,7 @@ from molyneux.neurons.reference import OtherPhoto
 from molyneux.neurons.targets import Sentence
 from molyneux.studies.e1_prompts.depth import MAX_CONTROLS, TOP, measure_depth, wanted_nouns
 from molyneux.studies.e1_prompts.experiment import Prompts
-from molyneux.studies.experiment import PhotoRecord, Scorers
+from molyneux.studies.experiment import PhotoRecord, TextScorers
 from molyneux.studies.subject import ModelFacts, Subject
 
 CAPTIONS = ("a dog on a beach", "a small dog by the water")
@@ -174,7 +174,7 @@ def test_texts_are_scored_against_this_photo(files: list[Path]) -> None:
     own = record(0, [[" dog", " beach"], [" tree", " sky"]], caption="a dog.", captions=CAPTIONS)
     partner = record(1, [[" water"], [" cat"]], caption="a cat.", captions=("a cat",))
     photo = tiny_photos(1)[0]
-    scorers = Scorers(SharedWords(), Lengths())  # type: ignore[arg-type]
+    scorers = TextScorers(SharedWords(), Lengths())  # type: ignore[arg-type]
     rows = Prompts().score(own, partner, photo, scorers)["e1_texts"]
     assert all(set(row) == set(Prompts().text_tables()["e1_texts"].names) for row in rows)
     bert = {(row["source"], row["patch"]): row["bert"] for row in rows}
@@ -195,7 +195,7 @@ def test_texts_are_scored_against_this_photo(files: list[Path]) -> None:
 
 def test_what_cannot_be_scored_is_left_empty() -> None:
     own = record(0, [[" dog"]], caption="a dog.", captions=[])
-    scorers = Scorers(SharedWords(), None, "no weights")  # type: ignore[arg-type]
+    scorers = TextScorers(SharedWords(), None, "no weights")  # type: ignore[arg-type]
     rows = Prompts().score(own, own, tiny_photos(1)[0], scorers)["e1_texts"]
     assert {row["source"] for row in rows} == {"prompts", "random", "caption", "caption_nouns"}
     assert all(row["bert"] is None and row["clip"] is None for row in rows)

@@ -18,7 +18,7 @@ from molyneux.neurons.targets import Sentence
 from molyneux.neurons.unit import Unit
 from molyneux.neurons.unit_sets import RANKINGS
 from molyneux.studies.e2_agreement.experiment import Agreement
-from molyneux.studies.experiment import PhotoRecord, Scorers
+from molyneux.studies.experiment import PhotoRecord, TextScorers
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
 
@@ -170,7 +170,7 @@ def listed(values: list[float], view: str = "last", ranking: str = "top") -> lis
 
 
 def scored(own: dict[str, Any], partner: dict[str, Any]) -> dict[tuple[Any, ...], dict[str, Any]]:
-    scorers = Scorers(Numbered(), None, "no weights")  # type: ignore[arg-type]
+    scorers = TextScorers(Numbered(), None, "no weights")  # type: ignore[arg-type]
     both = [PhotoRecord({"caption": "it 7", "captions": ["x"], **one}) for one in (own, partner)]
     rows = Agreement().score(both[0], both[1], tiny_photos(1)[0], scorers)["e2_scores"]
     names = set(Agreement().text_tables()["e2_scores"].names)

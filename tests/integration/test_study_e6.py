@@ -36,7 +36,7 @@ from molyneux.studies.e6_causality.measure import (
     single_tokens,
 )
 from molyneux.studies.e6_causality.singles import single_units
-from molyneux.studies.experiment import PhotoRecord, Scorers
+from molyneux.studies.experiment import PhotoRecord, TextScorers
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
 
@@ -343,7 +343,7 @@ def test_captions_are_scored_against_the_original_and_the_human_ones(photos: Any
         ],
     }
     partner = PhotoRecord({"index": 1, "caption": "two cats"})
-    scorers = Scorers(EqualWords(), None, "no weights")  # type: ignore[arg-type]
+    scorers = TextScorers(EqualWords(), None, "no weights")  # type: ignore[arg-type]
     found = Causality().score(PhotoRecord(own), partner, photos[0], scorers)["e6_bertscore"]
     assert {(r["set"], r["step"]): (r["to_original"], r["to_human"]) for r in found} == {
         ("top", 10): (pytest.approx(1 / 3), pytest.approx(1 / 6)),

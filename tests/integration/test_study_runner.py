@@ -46,7 +46,7 @@ class OneOf(Process):
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiment, "_added", {})
     experiment.register_experiment(study_toy.Toy)
-    scorers = study_toy.Scorers(study_toy.FakeBert(), None, "no")  # type: ignore[arg-type]
+    scorers = study_toy.TextScorers(study_toy.FakeBert(), None, "no")  # type: ignore[arg-type]
     monkeypatch.setattr(texts, "load_scorers", lambda settings, note: scorers)
 
 
@@ -84,7 +84,7 @@ def undisturbed(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "_added", {})
         experiment.register_experiment(study_toy.Toy)
-        scorers = study_toy.Scorers(study_toy.FakeBert(), None, "no")  # type: ignore[arg-type]
+        scorers = study_toy.TextScorers(study_toy.FakeBert(), None, "no")  # type: ignore[arg-type]
         patch.setattr(texts, "load_scorers", lambda settings, note: scorers)
         out = tmp_path_factory.mktemp("run") / "undisturbed"
         assert run(seeing, photos, out).good == N

@@ -27,7 +27,7 @@ from molyneux.studies import study, texts
 from molyneux.studies.e1_prompts.experiment import Prompts
 from molyneux.studies.e4_fields.experiment import Fields
 from molyneux.studies.e6_causality.experiment import Causality
-from molyneux.studies.experiment import Scorers
+from molyneux.studies.experiment import TextScorers
 from molyneux.studies.folder import Study, find_tables, read_results
 from molyneux.studies.plan import plan_study
 from molyneux.studies.results import Number
@@ -44,7 +44,7 @@ CHAT = "USER: {image} what is this ASSISTANT: A picture of"
 @pytest.fixture(autouse=True)
 def overlap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts are compared by their words, which needs no weights."""
-    scorers = Scorers(study_toy.Overlap(), None, "no CLIP weights here")  # type: ignore[arg-type]
+    scorers = TextScorers(study_toy.Overlap(), None, "no CLIP weights here")  # type: ignore[arg-type]
     monkeypatch.setattr(texts, "load_scorers", lambda settings, note: scorers)
 
 

@@ -19,7 +19,7 @@ from molyneux.report.text import as_text
 from molyneux.report.units import list_units
 from molyneux.store import Run
 from molyneux.studies import texts
-from molyneux.studies.experiment import Scorers
+from molyneux.studies.experiment import TextScorers
 from molyneux.studies.folder import find_tables, read_results
 from molyneux.studies.results import Number
 from molyneux.studies.settings import StudySettings
@@ -49,7 +49,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         classes=2,
         per_class=6,
     )
-    scorers = Scorers(study_toy.Overlap(), None, "no CLIP weights here")  # type: ignore[arg-type]
+    scorers = TextScorers(study_toy.Overlap(), None, "no CLIP weights here")  # type: ignore[arg-type]
     out = place / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(texts, "load_scorers", lambda settings, note: scorers)

@@ -1,4 +1,4 @@
-"""Scorers: how much each unit contributes to a word, by one method or another.
+"""TextScorers: how much each unit contributes to a word, by one method or another.
 
 A scorer is a door: whoever registers one (`register_scorer`) can name it to `explain`, `reference`
 and `study`, from Python and on the command line. Most need one function of a layer's activations

@@ -52,7 +52,7 @@ class PhotoRecord:
 
 
 @dataclass(frozen=True)
-class Scorers:
+class TextScorers:
     """How texts are compared with texts and photos; where they are not, why."""
 
     bert: BertScorer | None
@@ -133,7 +133,7 @@ class Experiment(ABC):
         return {}
 
     def score(
-        self, own: PhotoRecord, partner: PhotoRecord, photo: Image.Image, scorers: Scorers
+        self, own: PhotoRecord, partner: PhotoRecord, photo: Image.Image, scorers: TextScorers
     ) -> Rows:
         """Return a photo's rows of scored texts; `partner` is the photo that is its control."""
         return {}

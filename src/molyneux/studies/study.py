@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import PathLike
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -19,7 +19,7 @@ from molyneux.neurons.scorers import find_scorer
 from molyneux.processes import Process
 from molyneux.store import Run
 from molyneux.studies import texts
-from molyneux.studies.experiment import Experiment, Scorers, experiment_names, load_experiments
+from molyneux.studies.experiment import Experiment, TextScorers, experiment_names, load_experiments
 from molyneux.studies.finished import (
     MODEL,
     bad_photos,
@@ -39,15 +39,25 @@ from molyneux.studies.settings import DEFAULT_SCORER, NO_SCORER, StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
 
 
+@runtime_checkable
+class Sees(Protocol):
+    """What holds a model that sees, such as what `molyneux.load` returns."""
+
+    @property
+    def seeing(self) -> SeeingModel:
+        """The model itself."""
+        ...
+
+
 def run_study(
-    model: SeeingModel | ModelChoice,
+    model: SeeingModel | Sees | ModelChoice,
     data: Data,
     experiments: str | Sequence[str] | None = None,
     *,
     labelled: Data | None = None,
     out: str | PathLike[str] | None = None,
     settings: StudySettings | None = None,
-    scorers: Scorers | None = None,
+    text_scorers: TextScorers | None = None,
     on_photo: Callable[[Progress], None] = lambda progress: None,
     note: Note = lambda line: None,
 ) -> Study:
@@ -58,8 +68,8 @@ def run_study(
     torchrun starts calls it with the same arguments, and the first one writes the tables.
 
     Args:
-        model: a model that sees and has a reference table, or the choice of one, which is loaded
-            once all else is checked.
+        model: a model that sees and has a reference table, as `molyneux.load` returns it, or the
+            choice of one, which is loaded once all else is checked.
         data: the photos: a data set's name or folder, what `open_dataset` returns, or some of
             its photos, chosen with `select`.
         experiments: names such as `["E2", "E6"]` or `"E2,E6"`; None: the paper's, without those
@@ -68,7 +78,7 @@ def run_study(
         out: the run folder, begun or gone on with; `molyneux-runs/<time>` if None.
         settings: all other choices that change numbers; `StudySettings()` if None. Experiments
             named in them are overruled by `experiments`.
-        scorers: what compares texts; what the settings name is loaded if None.
+        text_scorers: what compares texts; what the settings name is loaded if None.
         on_photo: told after every photo.
         note: told, one line at a time, what is left out, and what takes long.
 
@@ -84,13 +94,14 @@ def run_study(
     if process.world > 1 and out is None:
         raise UsageError("several processes need one folder; give it with --out")
     speak = note if process.is_first else _silent
+    model = _seeing(model)
     _require_reference(model)
     plan = plan_study(data, experiments, labelled, out, settings, speak)
     _require_scorer(model, plan.settings.scorer)
     threads = torch.get_num_threads()
     torch.set_num_threads(plan.settings.threads or threads)
     try:
-        scorers = scorers or load_needed_scorers(plan, speak)
+        scorers = text_scorers or load_needed_scorers(plan, speak)
         captioner = model.load() if isinstance(model, ModelChoice) else model
         if not process.is_first:
             process.wait()  # until the first process has begun the folder
@@ -132,7 +143,7 @@ def begin(captioner: SeeingModel, plan: Plan, note: Note = lambda line: None) ->
     return run, plan
 
 
-def load_needed_scorers(plan: Plan, note: Note = lambda line: None) -> Scorers | None:
+def load_needed_scorers(plan: Plan, note: Note = lambda line: None) -> TextScorers | None:
     """Return what compares the texts of a study's experiments, or None if they have none.
 
     Called before a study begins, so that a wrong name costs nothing.
@@ -153,7 +164,7 @@ def measure(
     plan: Plan,
     run: Run,
     process: Process,
-    scorers: Scorers | None,
+    scorers: TextScorers | None,
     on_photo: Callable[[Progress], None] = lambda progress: None,
 ) -> None:
     """Carry every pass over photos to its end: the study's own, then the experiments'.
@@ -226,15 +237,21 @@ def conclude(run: Run) -> list[Result]:
     return results
 
 
+def _seeing(model: SeeingModel | Sees | ModelChoice) -> SeeingModel | ModelChoice:
+    if isinstance(model, ModelChoice | SeeingModel):
+        return model
+    seeing = getattr(model, "seeing", None)
+    if isinstance(seeing, SeeingModel):
+        return seeing
+    raise UsageError(
+        f"{type(model).__name__} is no model that sees; give what `load` returns, or a ModelChoice"
+    )
+
+
 def _require_reference(model: SeeingModel | ModelChoice) -> None:
     if isinstance(model, ModelChoice):
         model.require_reference()
         model.require_ready()
-    elif not isinstance(model, SeeingModel):
-        raise UsageError(
-            f"{type(model).__name__} is no model that sees; give what `load` returns, or a "
-            "ModelChoice"
-        )
     elif model.reference is None:
         raise UsageError(
             "a study needs a reference table (specific scores, sinks, other photos); measure one "

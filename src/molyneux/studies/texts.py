@@ -12,7 +12,7 @@ import numpy as np
 from molyneux.data.dataset import Item
 from molyneux.errors import PhotoError, WeightsError
 from molyneux.statistics.permutations import derangement
-from molyneux.studies.experiment import Experiment, PhotoRecord, Scorers
+from molyneux.studies.experiment import Experiment, PhotoRecord, TextScorers
 from molyneux.studies.finished import Finished
 from molyneux.studies.parts import MEASURED, SCORED, Phase, read_part
 from molyneux.studies.results import NONE
@@ -21,13 +21,13 @@ from molyneux.studies.settings import NO_SCORER, StudySettings
 if TYPE_CHECKING:
     from PIL import Image
 
-    from molyneux.studies.experiment import Scorers
+    from molyneux.studies.experiment import TextScorers
 
 
 NOT_ASKED_FOR = "not asked for"
 
 
-def load_scorers(settings: StudySettings, note: Any) -> Scorers:
+def load_scorers(settings: StudySettings, note: Any) -> TextScorers:
     """Return what compares texts; where no CLIP weights can be had, the reason instead of them.
 
     Raises:
@@ -48,7 +48,7 @@ def load_scorers(settings: StudySettings, note: Any) -> Scorers:
             clip = load_clip_scorer(settings.clip, note=note)
         except WeightsError as error:
             no_clip = str(error)
-    return Scorers(bert, clip, no_clip, no_bert)
+    return TextScorers(bert, clip, no_clip, no_bert)
 
 
 def partners(good: Sequence[int], seed: int) -> dict[int, int]:
@@ -65,7 +65,7 @@ def text_phase(
     settings: StudySettings,
     experiments: Sequence[Experiment],
     good: Sequence[int],
-    scorers: Scorers,
+    scorers: TextScorers,
 ) -> Phase:
     """Return the phase that scores the texts measured in the first."""
     tables = {name: schema for e in experiments for name, schema in e.text_tables().items()}
@@ -159,7 +159,7 @@ class TextScores:
 
 
 def score_texts(
-    texts: Iterable[str], captions: Sequence[str], photo: Image.Image, scorers: Scorers
+    texts: Iterable[str], captions: Sequence[str], photo: Image.Image, scorers: TextScorers
 ) -> TextScores:
     """Return the scores of all distinct texts against one photo and its human captions."""
     distinct = sorted(set(texts))

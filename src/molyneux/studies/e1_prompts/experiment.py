@@ -22,7 +22,7 @@ from molyneux.studies.e1_prompts.measure import (
     random_tokens,
     token_norm,
 )
-from molyneux.studies.experiment import Experiment, Needs, PhotoRecord, Rows, Scorers
+from molyneux.studies.experiment import Experiment, Needs, PhotoRecord, Rows, TextScorers
 from molyneux.studies.texts import score_texts
 from molyneux.words.nouns import nouns_text
 
@@ -88,7 +88,7 @@ class Prompts(Experiment):
         return {"e1_texts": TEXTS}
 
     def score(
-        self, own: PhotoRecord, partner: PhotoRecord, photo: Image.Image, scorers: Scorers
+        self, own: PhotoRecord, partner: PhotoRecord, photo: Image.Image, scorers: TextScorers
     ) -> Rows:
         """Return the scores of every text against this photo and what people said of it."""
         by_source = {

@@ -27,7 +27,7 @@ from molyneux.studies.experiment import (
     Needs,
     PhotoRecord,
     Rows,
-    Scorers,
+    TextScorers,
 )
 from molyneux.studies.texts import score_texts
 
@@ -91,7 +91,7 @@ class Agreement(Experiment):
         return {"e2_scores": SCORES}
 
     def score(
-        self, own: PhotoRecord, partner: PhotoRecord, photo: Image.Image, scorers: Scorers
+        self, own: PhotoRecord, partner: PhotoRecord, photo: Image.Image, scorers: TextScorers
     ) -> Rows:
         """Return how well a photo's units, its controls and another photo's units agree with it."""
         caption = {"rank": 0, "layer": None, "unit": None, "text": own["caption"] or ""}

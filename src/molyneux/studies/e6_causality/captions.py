@@ -15,7 +15,7 @@ from molyneux.neurons.unit import unit_mask
 from molyneux.neurons.unit_sets import DRAWN, LISTED
 from molyneux.studies.e6_causality.curves import line
 from molyneux.studies.e6_causality.design import Silenced, headline_steps
-from molyneux.studies.experiment import PhotoRecord, Scorers
+from molyneux.studies.experiment import PhotoRecord, TextScorers
 from molyneux.studies.finished import Columns, Finished, per_photo
 from molyneux.studies.results import NONE, Cell, Figure, Number, ResultTable, over_photos
 from molyneux.studies.subject import Subject
@@ -68,7 +68,7 @@ def ablated_captions(subject: Subject, chosen: Sequence[Silenced]) -> list[dict[
 
 
 def score_captions(
-    own: PhotoRecord, partner: PhotoRecord, scorers: Scorers
+    own: PhotoRecord, partner: PhotoRecord, scorers: TextScorers
 ) -> list[dict[str, Any]]:
     """Return BERTScore F1 of ablated captions with the original one and with the human ones.
 

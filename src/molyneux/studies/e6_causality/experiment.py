@@ -26,7 +26,7 @@ from molyneux.studies.e6_causality.measure import (
     silence,
 )
 from molyneux.studies.e6_causality.singles import single_units
-from molyneux.studies.experiment import Experiment, Headline, PhotoRecord, Rows, Scorers
+from molyneux.studies.experiment import Experiment, Headline, PhotoRecord, Rows, TextScorers
 from molyneux.studies.results import Result
 from molyneux.studies.subject import Subject
 
@@ -133,7 +133,7 @@ class Causality(Experiment):
         return {"e6_bertscore": BERTSCORE}
 
     def score(
-        self, own: PhotoRecord, partner: PhotoRecord, photo: Image.Image, scorers: Scorers
+        self, own: PhotoRecord, partner: PhotoRecord, photo: Image.Image, scorers: TextScorers
     ) -> Rows:
         """Return the BERTScores of a photo's ablated captions."""
         return {"e6_bertscore": score_captions(own, partner, scorers)}

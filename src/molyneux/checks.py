@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from molyneux.errors import UsageError
 
 T = TypeVar("T")
+_LONGEST_NAME = 255
 
 
 def shown(value: Any) -> str:
@@ -129,8 +130,12 @@ def path_of(name: str, value: Any) -> Path:
     """
     if isinstance(value, str | os.PathLike) and str(value) and "\0" not in str(value):
         try:
-            return Path(value).expanduser()
-        except (TypeError, RuntimeError) as error:  # of bytes; of an unknown user
+            path = Path(value).expanduser()
+            if all(len(os.fsencode(part)) <= _LONGEST_NAME for part in path.parts):
+                return path
+            raise ValueError("no file can have so long a name")
+        except (TypeError, RuntimeError, ValueError) as error:
+            # Of bytes; of an unknown user; of half a character, which no file's name holds.
             raise UsageError(f"{name} takes a path, not {shown(value)} ({error})") from error
     raise UsageError(f"{name} takes a path, not {shown(value)}; give a text or a Path")
 

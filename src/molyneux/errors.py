@@ -55,7 +55,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class MolyneuxError(Exception):
-    """The base of every error a user can cause or mend."""
+    """The base of every error a user can cause or mend; what it says is one line."""
+
+    def __str__(self) -> str:
+        return on_one_line(super().__str__())
 
 
 class PhotoError(MolyneuxError):

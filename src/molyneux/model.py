@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from molyneux.checks import several, shown
 from molyneux.errors import UsageError
 from molyneux.models.choice import ModelChoice
 
@@ -279,7 +280,7 @@ def _captions(
 def _several(photos: Iterable[Photo]) -> list[Photo]:
     if isinstance(photos, (str, os.PathLike)) or not isinstance(photos, Iterable):
         raise UsageError(f"{photos!r} is one photo; give a list, or take caption(photo)")
-    return list(photos)
+    return several("photos", photos, "['photo.jpg']")
 
 
 def _is_one(units: Any) -> bool:
@@ -308,7 +309,7 @@ def _at_least_one(name: str, value: Any) -> int:
 def _text(name: str, value: Any) -> str | None:
     if value is None or isinstance(value, (str, os.PathLike)):
         return None if value is None else os.fspath(value)
-    raise UsageError(f"{name} is a name or a path, not {value!r}")
+    raise UsageError(f"{name} is a name or a path, not {shown(value)}")
 
 
 def _path(name: str, value: Any) -> Path | None:

@@ -9,6 +9,7 @@ from molyneux.adapters.encoder_families import ENCODER_FAMILIES
 from molyneux.checkpoints.hub import download_command, hub_answers, in_hub_cache
 from molyneux.checkpoints.sources import HUB_NAME
 from molyneux.checkpoints.weight_files import CONFIG, ONE_FILE, parts_of
+from molyneux.checks import path_of
 from molyneux.errors import WeightsError, quote
 from molyneux.vision.preprocessor_config import NESTED, PLAIN
 from molyneux.weights.fetch import Note
@@ -20,7 +21,7 @@ def find_encoder_files(source: str | Path, note: Note, with_weights: bool) -> Pa
     Raises:
         WeightsError: there is no such folder or model, or files are missing or cannot be fetched.
     """
-    folder = Path(source).expanduser()
+    folder = path_of("an encoder", source)
     if folder.is_dir():
         return folder
     if isinstance(source, Path) or not HUB_NAME.fullmatch(source):

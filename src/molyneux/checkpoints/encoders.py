@@ -66,8 +66,10 @@ def load_encoder(
     """
     import torch
 
+    from molyneux.checkpoints.placement import require_torch_device
     from molyneux.vision.transformers_encoder import TransformersEncoder
 
+    require_torch_device(device)
     folder = find_encoder_files(source, note, with_weights=not random)
     require_no_adapter(folder)
     family = find_encoder_family(_model_type(folder))

@@ -91,6 +91,18 @@ def place_named(name: str) -> Place:
     return Place(device_named(name))
 
 
+def require_torch_device(device: Any) -> None:
+    """Refuse what names no device of torch's.
+
+    Raises:
+        UsageError: it names none.
+    """
+    try:
+        torch.device(device)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UsageError(f"there is no device {shown(device)}; take cpu or cuda") from error
+
+
 def device_places(
     device: str | None,
     device_map: str | None,
@@ -102,10 +114,7 @@ def device_places(
         UsageError: these do not go together.
     """
     if device is not None:
-        try:
-            torch.device(device)
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise UsageError(f"there is no device {shown(device)}; take cpu or cuda") from error
+        require_torch_device(device)
     if device is not None and device_map is not None:
         raise UsageError("give a device or a device map, not both")
     if max_memory is not None and device_map is None:

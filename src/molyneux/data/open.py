@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from molyneux.checks import is_a
 from molyneux.data import coco, flickr30k, folder, hub, imagenet, open_images, webdataset
 from molyneux.data.dataset import Dataset
 from molyneux.data.loader import Loader, Sure
@@ -84,6 +85,8 @@ def open_dataset(spec: Place, *, kind: str | None = None) -> Dataset:
     """
     place = _as_place(spec)
     known = loaders()
+    if kind is not None:
+        kind = is_a("kind", kind, str, "a name, as coco")
     if kind is not None and kind not in known:
         raise UsageError(f"no kind of data set is called {kind}; there are {', '.join(known)}")
     return known[kind or kind_of(place)].open(place)

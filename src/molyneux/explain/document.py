@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from molyneux.checks import path_of
 from molyneux.errors import RunError
 from molyneux.neurons.unit_sets import LISTED
 from molyneux.records import ABSENT, from_json
@@ -371,6 +372,7 @@ def read_document(run: Path) -> Document:
     Raises:
         RunError: the folder is no run of `molyneux explain`, is of another version, or is damaged.
     """
+    run = path_of("a run", run)
     path = run / "explain.json"
     if not path.is_file():
         raise RunError(

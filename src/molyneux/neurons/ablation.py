@@ -79,7 +79,8 @@ class Intervention:
             one_of("positions", self.positions, (*get_args(Positions), (0, 7)))
         for position in self.positions if isinstance(self.positions, tuple) else ():
             whole_number("a position", position, least=0)
-        if not isinstance(self.value, Tensor | Scaled) and self.value != "mean":
+        named = isinstance(self.value, str) and self.value == "mean"
+        if not named and not isinstance(self.value, Tensor | Scaled):
             number("value", self.value, "a number, 'mean', Scaled(...) or a tensor")
         if isinstance(self.value, Tensor) and self.value.dim() != 2:
             if self.value.dim() != 3:

@@ -146,6 +146,16 @@ def as_token(model: LanguageModel, token_id: Any) -> int:
     return whole_number("a token id", token_id, least=0, below=model.d_vocab)
 
 
+def as_token_ids(model: LanguageModel, token_ids: Any) -> list[int]:
+    """Return tokens that a model can read.
+
+    Raises:
+        UsageError: it is no list, or there is no such token.
+    """
+    given = several("token_ids", token_ids, "[12, 7]")
+    return [whole_number("a token id", one, least=0, below=model.n_embedded) for one in given]
+
+
 def as_targets(model: LanguageModel, prompt: ImagePrompt, targets: Any) -> list[Target]:
     """Return targets whose tokens the model has, and whose positions the prompt has.
 

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from molyneux.checks import path_of
 from molyneux.errors import WeightsError
 from molyneux.neurons.attribution import VIEWS, Attribution, View
 from molyneux.neurons.scorers import GradientActivation, Scorer, scorer_text
@@ -227,10 +228,12 @@ def load_reference(path: Path) -> Reference:
     """Return a table written by `save_reference`.
 
     Raises:
+        UsageError: it is no path.
         WeightsError: the file is missing or is not such a table.
     """
     from safetensors import safe_open
 
+    path = path_of("a reference table", path)
     advice = "make one with `molyneux reference`, or reinstall molyneux for the one it ships"
     try:
         with safe_open(path, framework="pt") as file:

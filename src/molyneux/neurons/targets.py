@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import UsageError
 from molyneux.neurons.attribution import Target
+from molyneux.neurons.checks import as_model, as_prompt, as_token_ids
 from molyneux.vision.layout import ImagePrompt
 from molyneux.words.nouns import find_nouns
 
@@ -51,7 +52,14 @@ class Sentence:
 
 
 def read_sentence(model: LanguageModel, prompt: ImagePrompt, token_ids: list[int]) -> Sentence:
-    """Return a caption with a word for each of its nouns, in order."""
+    """Return a caption with a word for each of its nouns, in order.
+
+    Raises:
+        UsageError: the prompt is another model's, or the model has no such token.
+    """
+    model = as_model(model)
+    prompt = as_prompt(model, prompt, one_photo=False)
+    token_ids = as_token_ids(model, token_ids)
     text = model.decode(token_ids)
     spans = _characters_of(model, token_ids, text)
     caption = text.strip()

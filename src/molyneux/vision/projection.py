@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from molyneux.checks import is_a, shown
+from molyneux.checks import is_a, path_of, shown
 from molyneux.errors import UsageError, WeightsError, quote
 from molyneux.store import write_at_once
 from molyneux.vision.layout import Layout
@@ -114,6 +114,7 @@ def load_projection(path: Path) -> Projection:
     """
     from safetensors import safe_open
 
+    path = path_of("a projection", path)
     advice = "train one with `molyneux train`, or reinstall molyneux for the one it ships"
     try:
         if Path(path).is_dir():

@@ -16,6 +16,7 @@ from molyneux.adapters.proof.units import (
     one_each,
     silencing,
 )
+from molyneux.checks import is_a, whole_number
 from molyneux.errors import AdapterError
 
 __all__ = ["Check", "prove", "require_row"]
@@ -38,7 +39,13 @@ def prove(model: LanguageModel, n_layers: int = 3, n_units: int = 8) -> list[Che
     and the head must scale by what the row says, and a small write by a unit of the last layer must
     move the head's output as its decoded direction predicts, to first order. Weights are restored
     bit for bit.
+
+    Raises:
+        UsageError: an argument is of another kind, or out of range.
     """
+    model = is_a("model", model, LanguageModel, "what adapt(model, tokenizer) returns")
+    n_layers = whole_number("n_layers", n_layers, least=1)
+    n_units = min(whole_number("n_units", n_units, least=1), model.d_mlp)
     generator = torch.Generator().manual_seed(0)
     embeddings = _some_tokens(model, 12, generator)
     last = model.n_layers - 1

@@ -416,6 +416,7 @@ class NumberCell:
         high: its upper end.
         n: how many photos are behind it.
         why: why there is no number.
+        few: whether the interval is over fewer than 20 photos, which makes it too narrow.
     """
 
     value: float | None
@@ -423,6 +424,7 @@ class NumberCell:
     high: float | None
     n: int | None
     why: str | None
+    few: bool
 
 
 @dataclass(frozen=True, kw_only=True)

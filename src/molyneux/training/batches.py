@@ -202,7 +202,7 @@ def require_split(
     if -(-n_captions // captions_together) < parts:
         together = "" if captions_together == 1 else f" ({captions_together} behind each photo)"
         raise UsageError(
-            f"a batch of {n_captions}{together} cannot be split over {share.world} processes and "
+            f"a batch of {n_captions}{together} cannot be split over {process.world} processes and "
             f"{accumulate} parts each; give --batch {parts * captions_together} or more"
         )
     return parts

@@ -127,9 +127,10 @@ def train_into(
     os.environ.update(environment)
     torch.set_num_threads(1)
     process = Process(int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1")))
-    hold = options.pop("hold", None) if process.rank == process.world - 1 else None
+    hold = options.pop("hold", None)
     for out in outs:
-        run_toy(folder, out, **options, hold=hold if out == outs[-1] else None)
+        holds = out == outs[-1] and process.rank == process.world - 1
+        run_toy(folder, out, **options, hold=hold if holds else None)
     process.leave()
 
 
@@ -595,8 +596,8 @@ def test_limber_is_its_published_recipe() -> None:
     assert (recipe.betas, recipe.clip, recipe.end_token) == ((0.9, 0.95), 1.0, True)
     assert (recipe.patches_kept, limber.begins, limber.data) == (1, False, "CC3M")
     # DeepSpeed's WarmupDecayLR: log(k + 1) / log(100), then down to 0 at the last step.
-    for step, process in ((0, 0), (9, 0.5), (99, 1), (100, 1), (7550, 0.5), (15_000, 0)):
-        assert Course.of(recipe, []).learning_rate_at(step) == pytest.approx(8e-4 * process), step
+    for step, share in ((0, 0), (9, 0.5), (99, 1), (100, 1), (7550, 0.5), (15_000, 0)):
+        assert Course.of(recipe, []).learning_rate_at(step) == pytest.approx(8e-4 * share), step
     with pytest.raises(UsageError, match="did you mean limber"):
         find_recipe("limbre")
     with pytest.raises(UsageError, match="there is no rise 'steep'; take linear or logarithmic"):

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from molyneux.errors import MolyneuxError
     from molyneux.explain.document import read_document
     from molyneux.explain.measure_reference import measure_reference
-    from molyneux.explain.photo import Settings, explain_photo
+    from molyneux.explain.photo import explain_photo
     from molyneux.explain.run import explain_photos
+    from molyneux.explain.settings import Settings
     from molyneux.model import Model, load
     from molyneux.models.captioner import Captioner
     from molyneux.models.parts import Parts
@@ -87,7 +88,7 @@ _PLACES = {
     "Recipe": "training.recipe",
     "Scaled": "neurons.ablation",
     "Scorer": "neurons.scorers",
-    "Settings": "explain.photo",
+    "Settings": "explain.settings",
     "Target": "neurons.attribution",
     "Unit": "neurons.unit",
     "UnitSet": "neurons.unit_sets",

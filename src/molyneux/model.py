@@ -18,10 +18,13 @@ from molyneux.models.choice import ModelChoice
 if TYPE_CHECKING:
     from molyneux.adapters.language_model import LanguageModel
     from molyneux.explain.photo import Explanation
+    from molyneux.explain.run import Explained
+    from molyneux.explain.settings import Settings
     from molyneux.models.seeing_model import Photo, SeeingModel
     from molyneux.neurons.ablation import Intervention, Positions, Value
     from molyneux.neurons.decoding import Decoded
     from molyneux.neurons.unit import Unit
+    from molyneux.vision.photo import Photos
 
 
 def load(
@@ -132,18 +135,29 @@ class Model:
             PhotoError: the photo cannot be read.
             UsageError: a setting is none of its choices.
         """
-        from molyneux.explain.photo import Settings, explain_photo
-        from molyneux.neurons.ablation import ablation_grid
-        from molyneux.neurons.scorers import find_scorer
+        from molyneux.explain.photo import explain_photo
 
-        if isinstance(asked.get("scorer"), str):
-            asked["scorer"] = find_scorer(asked["scorer"])
-        asked.setdefault("grid", ablation_grid("short", self.language_model.n_units))
-        unknown = sorted(set(asked) - set(Settings.__dataclass_fields__))
-        if unknown:
-            known = ", ".join(Settings.__dataclass_fields__)
-            raise UsageError(f"explain has no setting {unknown[0]!r}; there are {known}")
-        return explain_photo(self.seeing, photo, Settings(**asked))
+        return explain_photo(self.seeing, photo, _settings(asked))
+
+    def explain_photos(
+        self,
+        photos: Photos,
+        out: str | os.PathLike[str] | None = None,
+        **asked: Any,
+    ) -> Explained:
+        """Explain photos into a run folder, as `molyneux explain` does; called again, it goes on.
+
+        Args:
+            out: the folder; `molyneux-runs/<time>` in the current folder if None.
+            asked: fields of `Settings`, as for `explain`.
+
+        Raises:
+            UsageError: there is no photo, or a setting is none of its choices.
+            RunError: the folder holds something else, or cannot be written.
+        """
+        from molyneux.explain.run import explain_photos
+
+        return explain_photos(self.seeing, photos, _settings(asked), out)
 
     def without(
         self,
@@ -275,6 +289,16 @@ def _captions(
         with intervened(model, [intervention] * len(photos), prompt.patches):
             written = seeing.write(prompt)
     return [model.decode(token_ids).strip() for token_ids in written]
+
+
+def _settings(asked: dict[str, Any]) -> Settings:
+    from molyneux.explain.settings import Settings
+
+    known = Settings.__dataclass_fields__
+    unknown = sorted(set(asked) - set(known))
+    if unknown:
+        raise UsageError(f"explain has no setting {unknown[0]!r}; there are {', '.join(known)}")
+    return Settings(**asked)
 
 
 def _several(photos: Iterable[Photo]) -> list[Photo]:

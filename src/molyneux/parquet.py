@@ -7,6 +7,7 @@ Python file is handed to Arrow and nothing is read by its threads.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,18 @@ if TYPE_CHECKING:
 
 def parquet_bytes(table: pa.Table) -> bytes:
     """Return a table as the contents of a Parquet file."""
+    return parquet_of(table.schema, [table])
+
+
+def parquet_of(schema: pa.Schema, tables: Iterable[pa.Table]) -> bytes:
+    """Return tables of one schema, one below the other, as the contents of a Parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
+    with pq.ParquetWriter(sink, schema) as writer:
+        for table in tables:
+            writer.write_table(table)
     contents: bytes = sink.getvalue().to_pybytes()
     return contents
 

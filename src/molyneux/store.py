@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -65,7 +65,7 @@ class Run:
                     "schema": SCHEMA,
                     "kind": kind,
                     "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-                    "argv": sys.argv[1:],
+                    "argv": [_without_machine(argument) for argument in sys.argv[1:]],
                     "versions": versions(),
                     **manifest,
                 },
@@ -77,8 +77,8 @@ class Run:
         """Turn a failure to write into one line; use it around everything that writes."""
         return _Writing()
 
-    def write_bytes(self, name: str, data: bytes) -> Path:
-        """Write a file of the run as a whole or not at all."""
+    def write_bytes(self, name: str, data: bytes | Iterable[bytes]) -> Path:
+        """Write a file of the run, or the pieces of one, as a whole or not at all."""
         path = self.folder / name
         with self.writing():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,8 +119,8 @@ def require_free(folder: Path) -> None:
         raise UsageError(f"nothing can be written in {above}; give --out another folder")
 
 
-def write_at_once(path: Path, data: bytes) -> None:
-    """Write a file as a whole, or leave the one that is there.
+def write_at_once(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a file, or the pieces of one, as a whole, or leave the one that is there.
 
     Raises:
         OSError: it cannot be written.
@@ -128,12 +128,18 @@ def write_at_once(path: Path, data: bytes) -> None:
     partial = path.with_name(path.name + PARTIAL)
     try:
         with partial.open("wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _without_machine(argument: str) -> str:
+    """Return an argument whose absolute path is its last part: runs are handed on."""
+    option, equals, value = argument.rpartition("=")
+    return option + equals + Path(value).name if os.path.isabs(value) else argument
 
 
 def _new_folder() -> Path:

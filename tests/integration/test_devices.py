@@ -23,8 +23,8 @@ from molyneux.cli.model_choice import ModelChoice
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import select
 from molyneux.explain.measure_reference import measure_reference
-from molyneux.explain.photo import Settings
 from molyneux.explain.run import explain_photos
+from molyneux.explain.settings import Settings
 from molyneux.models.captioner import Captioner
 from molyneux.models.parts import Parts
 from molyneux.models.vlm_proof import prove_patches
@@ -34,7 +34,6 @@ from molyneux.neurons.lens import nearest_tokens
 from molyneux.neurons.reference import Reference, load_reference, save_reference
 from molyneux.neurons.unit import Unit
 from molyneux.records import to_plain
-from molyneux.store import Run
 from molyneux.studies.e5_selectivity.confirmation import confirm
 from molyneux.studies.e5_selectivity.discovery import discover
 from molyneux.studies.e6_causality.design import HEADLINE
@@ -145,11 +144,12 @@ def explained(captioner: Captioner, table: Reference, place: Path, out: Path) ->
     """Return what is asked of a captioner and of a photo, with the table as it is read again."""
     model, photos = captioner.language_model, photos_in(place)
     prompts = captioner.image_prompts(photos)[0]
-    run = Run.create(out, "explain")
+    out.mkdir()
     save_reference(out / "reference.safetensors", table)
     seeing = captioner.with_reference(load_reference(out / "reference.safetensors"))
     settings = Settings(grid=[0, 5], top=5, seeds=1)
-    document = explain_photos(seeing, [str(photos[0])], settings, run)
+    run = explain_photos(seeing, [str(photos[0])], settings, out / "run")
+    document = run.document()
     fields = (run.folder / "fields.safetensors").stat().st_size
     return plain(
         {

@@ -31,13 +31,13 @@ from molyneux.adapters.encoder_families import ENCODER_FAMILIES, EncoderFamily
 from molyneux.adapters.registry import find_encoder_family
 from molyneux.checkpoints.encoders import load_encoder
 from molyneux.errors import UsageError
-from molyneux.explain.photo import Settings, explain_photo
+from molyneux.explain.photo import explain_photo
 from molyneux.explain.run import explain_photos
+from molyneux.explain.settings import Settings
 from molyneux.neurons.receptive_fields import receptive_fields
 from molyneux.neurons.unit import Unit
 from molyneux.records import to_plain
 from molyneux.report.page import write_photo_report
-from molyneux.store import Run
 from molyneux.vision.encoder import ImageEncoder, PatchGrid, prepare_pixels
 from molyneux.vision.transformers_encoder import TransformersEncoder
 
@@ -236,10 +236,9 @@ def test_explaining_end_to_end(load: Any, kind: str, tmp_path: Path) -> None:
     for number, photo in enumerate(photos()[:2]):
         files.append(tmp_path / f"{number}.png")
         photo.save(files[-1])
-    run = Run(tmp_path / "run")
-    document = explain_photos(
-        captioner, files, Settings(grid=[0, 5], top=6, words=("dog",), ablate="none"), run
-    )
+    settings = Settings(grid=[0, 5], top=6, words=("dog",), ablate="none")
+    run = explain_photos(captioner, files, settings, tmp_path / "run")
+    document = run.document()
     side = captioner.encoder.grid.rows
     for image in document.images:
         assert image.error is None
@@ -309,8 +308,7 @@ def test_explaining_without_a_grid_leaves_the_maps_out_and_says_so(
     assert "peak_patch" not in to_plain(word.lists.patches[0])
     assert word.ablation is not None
     assert word.ablation.top[0] == pytest.approx(1.0, abs=1e-5)
-    run = Run(tmp_path / "run")
-    explain_photos(captioner, [path], settings, run)
+    run = explain_photos(captioner, [path], settings, tmp_path / "run")
     assert "no patch grid" in write_photo_report(run.folder).read_text()
 
 

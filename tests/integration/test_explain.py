@@ -13,8 +13,9 @@ from tiny_models import count_hooks, tiny_photos, weights_hash
 
 from molyneux.explain.document import read_document
 from molyneux.explain.measure_reference import measure_reference
-from molyneux.explain.photo import Settings, explain_photo
+from molyneux.explain.photo import explain_photo
 from molyneux.explain.run import explain_photos
+from molyneux.explain.settings import Settings
 from molyneux.neurons import targets
 from molyneux.neurons.ablation import ablate_units, ablation_grid, exact_effects
 from molyneux.neurons.attribution import attribute_units
@@ -22,7 +23,6 @@ from molyneux.neurons.scorers import GradientActivation
 from molyneux.neurons.targets import ask_for, read_sentence, unrelated_nouns
 from molyneux.neurons.unit import Unit
 from molyneux.records import to_json
-from molyneux.store import Run
 
 GRID = [0, 5, 10]
 
@@ -233,10 +233,10 @@ def test_a_bad_photo_does_not_stop_the_others(
 ) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_text("not a photo")
-    run = Run.create(tmp_path / "run", "explain")
-    document = explain_photos(
-        seeing, [bad, photo_files[0]], Settings(grid=GRID, top=3, ablate="none"), run
-    )
+    settings = Settings(grid=GRID, top=3, ablate="none")
+    explained = explain_photos(seeing, [bad, photo_files[0]], settings, tmp_path / "run")
+    document = explained.document()
+    assert [path for path, _ in explained.bad] == [document.images[0].path]
     assert "bad.jpg" in str(document.images[0].error)
     assert document.images[1].error is None
     assert json.loads((tmp_path / "run" / "explain.json").read_text()) == as_read(document)
@@ -308,9 +308,8 @@ def test_contrast_is_own_minus_several_others(
 def test_a_table_of_another_kind_of_score_is_not_used(
     seeing: Any, photo_files: list[Path], tmp_path: Path
 ) -> None:
-    run = Run.create(tmp_path / "run", "explain")
     settings = Settings(grid=GRID, top=3, scorer=GradientActivation(of="logprob"))
-    document = explain_photos(seeing, photo_files[:1], settings, run)
+    document = explain_photos(seeing, photo_files[:1], settings, tmp_path / "run").document()
     assert document.model.reference is None
     assert "reference table" in str(document.settings.note)
     assert document.images[0].words[0].lists.patches[0].specific is None

@@ -11,7 +11,8 @@ import torch
 from tiny_models import tiny_photos
 
 from molyneux.errors import MolyneuxError, PhotoError, UsageError
-from molyneux.explain.photo import Settings, explain_photo
+from molyneux.explain.photo import explain_photo
+from molyneux.explain.settings import Settings
 
 
 @pytest.fixture

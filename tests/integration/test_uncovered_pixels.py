@@ -20,7 +20,7 @@ from tiny_models import tiny_captioner
 from torch import Tensor
 
 from molyneux.checkpoints.encoders import load_encoder
-from molyneux.explain.run import seen_photo
+from molyneux.explain.seen import seen_photo
 from molyneux.vision.encoder import prepare_pixels
 
 # Sides in pixels, of which 4 patches (of Idefics3: 4 x 2) cover fewer.

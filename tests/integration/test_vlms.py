@@ -33,8 +33,10 @@ from torch import Tensor
 from molyneux.adapters.proof.prove import prove
 from molyneux.adapters.registry import find_vision_family
 from molyneux.errors import AdapterError, UsageError, WeightsError
-from molyneux.explain.photo import Settings, explain_photo
-from molyneux.explain.run import explain_photos, seen_photo
+from molyneux.explain.photo import explain_photo
+from molyneux.explain.run import explain_photos
+from molyneux.explain.seen import seen_photo
+from molyneux.explain.settings import Settings
 from molyneux.hooks import capture
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.models.vlm import VisionLanguageModel
@@ -294,16 +296,13 @@ def test_explaining_a_photo_from_end_to_end(vlm_kind: str, tmp_path: Path) -> No
 
 def test_a_run_of_photos_with_its_page(tmp_path: Path) -> None:
     from molyneux.report import write_report
-    from molyneux.store import Run
 
     seeing = made("gemma3")
     path = tmp_path / "photo.png"
     photo().save(path)
-    run = Run.create(tmp_path / "run", "explain", hashes=seeing.hashes)
-    document = explain_photos(
-        seeing, [path], Settings(grid=[0, 5], top=3, words=("dog",), ablate="none"), run
-    )
-    model = document.model
+    settings = Settings(grid=[0, 5], top=3, words=("dog",), ablate="none")
+    run = explain_photos(seeing, [path], settings, tmp_path / "run")
+    model = run.document().model
     assert model.language_model == "tiny-gemma3"
     assert model.projection["projector"] == "the model's own"
     assert model.layout["text"] == "A picture of"

@@ -16,7 +16,7 @@ from tiny_encoders import noisy_photos, reference_pixels, write_processor
 from tiny_models import ToyEncoder, tiny_captioner
 
 from molyneux.errors import AdapterError, WeightsError
-from molyneux.explain.run import seen_photo
+from molyneux.explain.seen import seen_photo
 from molyneux.vision import preprocessor_config
 from molyneux.vision.encoder import Preprocessing
 from molyneux.vision.preprocessor_config import (

@@ -20,9 +20,9 @@ sys.path.append(str(Path(__file__).parents[1]))
 from report_run import broken_image, image, word, write_run
 
 from molyneux.errors import RunError
+from molyneux.explain.claims import claim_of, percent
 from molyneux.explain.document import Curves, Word
 from molyneux.records import from_plain
-from molyneux.report.claims import claim_of, percent
 from molyneux.report.page import caption_pieces, embedded, marked, write_photo_report
 
 EVIL = '</script><img src=x onerror="alert(1)"><!-- \u2028 & \'"'
@@ -70,8 +70,9 @@ class Page(HTMLParser):
 
     @property
     def data(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.scripts[0])
-        return found
+        *photos, shared, _ = self.scripts
+        found: dict[str, Any] = json.loads(shared)
+        return found | {"photos": [json.loads(photo) for photo in photos]}
 
 
 def write(run: Path, *images: dict[str, Any]) -> Page:
@@ -143,10 +144,10 @@ def test_nothing_in_a_run_can_break_out_of_its_place(tmp_path: Path) -> None:
     page = write(tmp_path / "run", image(f"a/{EVIL}", f"a {EVIL}.", [hostile], note=EVIL))
     assert not [each for _, each in page.elements if "onerror" in each]
     assert not page.all("img", src="x")
-    assert len(page.scripts) == 2
+    assert len(page.scripts) == 3
     assert page.data["photos"][0]["words"][0]["units"]["top.patches"][0]["tokens"][0] == EVIL
     plain = write(tmp_path / "plain", image("a.jpg", "a house.", [word("house")]))
-    assert page.scripts[1] == plain.scripts[1]
+    assert page.scripts[-1] == plain.scripts[-1]
 
 
 def test_embedded_json_holds_no_angle_bracket() -> None:
@@ -169,7 +170,7 @@ def test_the_page_loads_nothing(run: Path) -> None:
 def test_the_browser_is_told_to_load_nothing_and_run_one_script(run: Path) -> None:
     page = Page(write_photo_report(run))
     (policy,) = page.all("meta", **{"http-equiv": "Content-Security-Policy"})
-    digest = base64.b64encode(sha256(page.scripts[1].encode()).digest()).decode()
+    digest = base64.b64encode(sha256(page.scripts[-1].encode()).digest()).decode()
     assert "default-src 'none'" in (policy["content"] or "")
     assert f"script-src 'sha256-{digest}'" in (policy["content"] or "")
 

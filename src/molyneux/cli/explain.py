@@ -14,8 +14,9 @@ from molyneux.cli.photos import gather_photos
 from molyneux.errors import printable
 
 if TYPE_CHECKING:
-    from molyneux.explain.document import Document, Image, View
-    from molyneux.explain.photo import Settings
+    from molyneux.explain.document import Image, View
+    from molyneux.explain.run import Explained
+    from molyneux.explain.settings import Settings
     from molyneux.models.seeing_model import SeeingModel
 
 PLACES: dict[View, str] = {"patches": "at the patches", "last": "where it is written"}
@@ -76,91 +77,87 @@ def explain(
     They are named, decoded, located and switched off, and the page is written.
     """
     from molyneux.errors import UsageError
+    from molyneux.explain.folder import require_place
 
     if any(not text.strip() for text in word or ()):
         raise UsageError("--word needs a word; give one, as in --word dog")
     model.require_ready()
     paths = gather_photos(photos)
+    if out is not None:
+        require_place(out)
     model.begin()
-    from molyneux.explain.photo import Settings
-    from molyneux.neurons.ablation import ablation_grid
+    from molyneux.explain.settings import Settings
     from molyneux.neurons.scorers import DEFAULT_SCORER, find_scorer, restore_scorer, scorer_text
-    from molyneux.records import to_plain
 
     record = find_scorer(scorer or DEFAULT_SCORER.name).record()
     chosen = restore_scorer(record | {k: v for k, v in (("of", of), ("site", site)) if v})
-    captioner = model.load()
     settings = Settings(
-        grid=ablation_grid(grid, captioner.language_model.n_units),
+        grid=grid,
         top=top,
         words=tuple(word or ()),
         ablate=ablate,
         positions=positions,
-        seeds=seeds or (5 if grid == "full" else 3),
+        seeds=seeds,
         seed=seed,
         scorer=chosen,
     )
+    captioner = model.load()
     if captioner.reference is None or not captioner.reference.fits(chosen):
         note(
             "molyneux: no reference table for this model and scorer, so no specific ranking and no "
             "other photo as control; `molyneux reference DATA --scorer "
             f"{scorer_text(chosen.record())}` measures one"
         )
-    document = run_explanation(captioner, paths, settings, out)
-    if as_json:
-        show_json(to_plain(document))
-    else:
-        for image in document.images:
-            show_summary(image)
-        show(f"page: {Path(document.run) / 'report.html'}")
-    return int(any(image.error for image in document.images))
+    explained, page = run_explanation(captioner, paths, settings, out, as_json)
+    if not as_json:
+        show(f"page: {page}")
+    return int(bool(explained.bad))
 
 
 def run_explanation(
-    captioner: SeeingModel, photos: list[Path], settings: Settings, out: Path | None
-) -> Document:
-    """Return the document of photos explained into a new run folder, its page written."""
-    import shutil
+    captioner: SeeingModel,
+    photos: list[Path],
+    settings: Settings,
+    out: Path | None,
+    as_json: bool,
+) -> tuple[Explained, Path]:
+    """Explain photos into a run folder, print what was found, and return the run and its page."""
     import time
 
-    import torch
-
     from molyneux.explain.run import explain_photos
+    from molyneux.records import to_plain
     from molyneux.report import write_report
-    from molyneux.store import Run
 
-    run = Run.create(
-        out, "explain", seed=settings.seed, threads=torch.get_num_threads(), hashes=captioner.hashes
-    )
     started = time.monotonic()
-    finished = 0
+    begun = 0
 
     def on_photo(number: int, image: Image) -> None:
-        nonlocal finished
-        finished = number + 1
+        nonlocal begun
+        begun += 1
         elapsed = time.monotonic() - started
-        left = elapsed / finished * (len(photos) - finished)
+        left = elapsed / begun * (len(photos) - number - 1)
         said = f"error: {image.error}" if image.error else image.caption
         when = f"{elapsed:.0f} s, {left:.0f} s left"
-        line = f"[{finished}/{len(photos)}, {when}] {printable(image.path)}: {said}"
+        line = f"[{number + 1}/{len(photos)}, {when}] {printable(image.path)}: {said}"
         (complain if image.error else note)(line)
+        if not as_json:
+            show_summary(image)
 
     try:
-        document = explain_photos(captioner, photos, settings, run, on_photo)
-    except BaseException:
-        # What is finished is whole and stays; a run without a photo is nothing.
-        if finished == 0:
-            shutil.rmtree(run.folder, ignore_errors=True)
-        else:
-            note(f"molyneux: {finished} of {len(photos)} photos are in {run.folder}")
+        explained = explain_photos(captioner, photos, settings, out, on_photo)
+    except BaseException as error:
+        for line in getattr(error, "__notes__", ()):
+            note(f"molyneux: {line}")
         raise
-    write_report(run.folder)
-    return document
+    page = write_report(explained.folder)
+    if as_json:
+        show_json(to_plain(explained.document()))
+    return explained, page
 
 
 def show_summary(image: Image) -> None:
     """Print what matters most of one photo."""
-    from molyneux.report.claims import UNITS, claim_of, percent, probability
+    from molyneux.explain.claims import UNITS, claim_of, percent, probability
 
     if image.error:
         return

@@ -7,20 +7,32 @@ schema and its page in the docs are made from them. Nothing here needs torch.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, overload
 
 from pydantic import Field
 
 from molyneux.checks import path_of
-from molyneux.errors import RunError
+from molyneux.errors import RunError, UsageError
+from molyneux.explain.text import (
+    heading,
+    photo_html,
+    photo_text,
+    units_html,
+    units_text,
+    word_html,
+    word_text,
+)
 from molyneux.neurons.unit_sets import LISTED
-from molyneux.records import ABSENT, from_json
+from molyneux.parquet import import_pandas
+from molyneux.records import ABSENT, from_json, to_plain
 from molyneux.store import SCHEMA
 
 View = Literal["patches", "last"]
 Ranking = Literal["top", "specific"]
+LISTED_PHOTOS = 20
 VIEWS: tuple[View, ...] = ("patches", "last")
 LISTS: tuple[tuple[Ranking, View], ...] = tuple((r, v) for r in LISTED for v in VIEWS)
 """A word's lists, in the order in which tables have them."""
@@ -66,6 +78,59 @@ class UnitRow:
     def name(self) -> str:
         """What `molyneux decode` takes: `L12.u905`, with `-` where it writes negatively."""
         return f"L{self.layer}.u{self.unit}{'-' if self.sign < 0 else ''}"
+
+
+class UnitList(Sequence[UnitRow]):
+    """The units of one ranking in one view, the first first; it prints as a short table.
+
+    Attributes:
+        title: says in words what they are ordered by.
+    """
+
+    def __init__(self, rows: Iterable[UnitRow], title: str) -> None:
+        self._rows = tuple(rows)
+        self.title = title
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> UnitRow: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> UnitList: ...
+
+    def __getitem__(self, place: int | slice) -> UnitRow | UnitList:
+        if isinstance(place, slice):
+            return UnitList(self._rows[place], self.title)
+        return self._rows[place]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UnitList) and self._rows == other._rows
+
+    def __hash__(self) -> int:
+        return hash(self._rows)
+
+    def __repr__(self) -> str:
+        return units_text(self._rows, self.title)
+
+    def _repr_html_(self) -> str:
+        return units_html(self._rows, self.title)
+
+    @property
+    def names(self) -> list[str]:
+        """What `molyneux decode` takes for each."""
+        return [row.name for row in self._rows]
+
+    def to_pandas(self) -> Any:
+        """Return the list as a `pandas.DataFrame`, a row for each unit.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        rows = [{"name": row.name, **to_plain(row)} for row in self._rows]
+        names = ["name", *(each.name for each in fields(UnitRow))]
+        return import_pandas().DataFrame(rows, columns=names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +255,7 @@ class AblatedCaptions:
     random: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Word:
     """A word of the caption, or one that was asked for, and the units behind it.
 
@@ -235,17 +300,36 @@ class Word:
         """The curves there are: the patch view's, then the last view's."""
         return tuple(each for each in (self.ablation, self.ablation_last) if each is not None)
 
-    def ranked_rows(self, view: View, ranking: Ranking) -> tuple[UnitRow, ...]:
-        """Return the units of one list."""
-        return (self.lists if ranking == "top" else self.specific_lists).view(view)
+    @property
+    def units(self) -> UnitList:
+        """The units to look at first: the most specific at the patches, or the top without them."""
+        return self.ranked(ranking="specific" if self.specific_lists.patches else "top")
+
+    def ranked(self, *, view: View = "patches", ranking: Ranking = "specific") -> UnitList:
+        """Return the units of one list; the specific ones are none without a reference table.
+
+        Raises:
+            UsageError: there is no such view or ranking.
+        """
+        for name, value, known in (("view", view, VIEWS), ("ranking", ranking, LISTED)):
+            if value not in known:
+                raise UsageError(f"{name} is {value!r}; give {' or '.join(map(repr, known))}")
+        lists = self.lists if ranking == "top" else self.specific_lists
+        return UnitList(lists.view(view), heading(ranking, view))
+
+    def __repr__(self) -> str:
+        return word_text(self)
+
+    def _repr_html_(self) -> str:
+        return word_html(self)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Image:
     """A photo: its caption and the words in it.
 
     Attributes:
-        path: as given.
+        path: as given if relative; of absolute paths, what is below their common folder.
         sha256: of the file's bytes; null if it could not be read.
         caption: without "A picture of"; null if the photo could not be read.
         note: null, or that the caption has no noun (`words` is then empty).
@@ -264,6 +348,12 @@ class Image:
     grid: Annotated[tuple[int, int] | None, ABSENT] = None
     sink_patches: Annotated[tuple[tuple[int, int], ...] | None, ABSENT] = None
     words: tuple[Word, ...] = ()
+
+    def __repr__(self) -> str:
+        return photo_text(self)
+
+    def _repr_html_(self) -> str:
+        return photo_html(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,7 +430,7 @@ class SettingsRecord:
     note: Annotated[str | None, ABSENT] = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Document:
     """What `molyneux explain` found of some photos.
 
@@ -349,7 +439,7 @@ class Document:
         model: what produced the numbers.
         settings: what was asked.
         images: one entry for each photo, in the order given.
-        run: the run folder.
+        run: the run folder, as given if relative, else its name.
     """
 
     schema: Literal[1]
@@ -357,6 +447,16 @@ class Document:
     settings: SettingsRecord
     images: tuple[Image, ...]
     run: str
+
+    def __repr__(self) -> str:
+        shown = [
+            f"  {image.path}: {image.error or image.caption} "
+            f"({', '.join(word.word for word in image.words) or 'no word'})"
+            for image in self.images[:LISTED_PHOTOS]
+        ]
+        more = len(self.images) - len(shown)
+        lines = [f"{len(self.images)} photos explained, {self.run}", *shown]
+        return "\n".join([*lines, *([f"  … and {more} more"] if more else [])])
 
 
 @dataclass(frozen=True)

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
+from molyneux.errors import UsageError
 from molyneux.explain.contrast import specific_contrast
 from molyneux.explain.curves import ablation_curves
-from molyneux.explain.document import AblatedCaptions, Curves, Image, UnitLists, UnitRow
+from molyneux.explain.document import AblatedCaptions, Curves, Ranking, UnitLists, UnitRow
+from molyneux.explain.document import Image as ExplainedImage
 from molyneux.explain.document import Word as ExplainedWord
+from molyneux.explain.folder import shared_names
+from molyneux.explain.seen import over_photo, under_patches
+from molyneux.explain.settings import Settings
+from molyneux.explain.text import photo_html, photo_text
 from molyneux.models.generation import continue_greedily
 from molyneux.models.seeing_model import SeeingModel
-from molyneux.neurons.ablation import Positions, silenced
-from molyneux.neurons.attribution import (
-    VIEWS,
-    Attribution,
-    View,
-)
+from molyneux.neurons.ablation import silenced
+from molyneux.neurons.attribution import VIEWS, Attribution, View
 from molyneux.neurons.decoding import decode_units
 from molyneux.neurons.rankings import Ranked, complete_prefix, rank_units
 from molyneux.neurons.receptive_fields import NO_GRID, receptive_fields, set_field
 from molyneux.neurons.reference import OtherPhoto
-from molyneux.neurons.scorers import DEFAULT_SCORER, Context, Scorer
+from molyneux.neurons.scorers import Context
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import Sentence, Word, ask_for, read_sentence, unrelated_nouns
 from molyneux.neurons.unit import Unit, unit_mask
@@ -34,6 +37,9 @@ from molyneux.vision.layout import ImagePrompt
 from molyneux.vision.photo import Photo, photo_name, photo_sha256, read_photo
 from molyneux.words.dictionary import is_interpretable
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 NO_NOUN = "the caption has no noun to explain; ask for a word with --word"
 ASKED_ONLY = 'the caption has no noun; the words asked for are scored after "{} a"'
 NO_MAPS = f"no heat maps: {NO_GRID}"
@@ -41,46 +47,89 @@ CAPTION_UNITS = 100
 CAPTIONED = (*LISTED, "other_specific", "random")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What is computed for every photo.
-
-    Attributes:
-        top: how many units are listed in each ranking and view.
-        ablate: whose units are switched off: those of the first noun (and of words asked for),
-            of all words, or of none.
-        grid: how many units are switched off at each step.
-        seeds: random controls.
-        scorer: what says how much each unit contributes.
-    """
-
-    grid: Sequence[int]
-    top: int = 100
-    words: tuple[str, ...] = ()
-    ablate: Literal["first", "all", "none"] = "first"
-    positions: Positions = "all"
-    seeds: int = 3
-    seed: int = 0
-    scorer: Scorer = DEFAULT_SCORER
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
-    """A photo's part of the document, and its heat maps.
+    """What was found of one photo: it prints as a short table, and shows itself in a notebook.
 
     Attributes:
-        image: the photo, its caption and words.
+        image: the photo's part of a document: its caption and words.
         fields: heat maps over the patches by `<word>.<ranking>.<view>`, units x rows x columns in
             the order of the list, and of its whole set by the same name with `.set`, rows x
             columns.
+        seen: what lies under the patches.
+        lead: the text that the caption goes on from.
     """
 
-    image: Image
-    fields: Mapping[str, Tensor] = field(default_factory=dict)
+    image: ExplainedImage
+    fields: Mapping[str, Tensor]
+    seen: Image
+    lead: str
+
+    @property
+    def caption(self) -> str:
+        """What the model wrote, without the text it went on from."""
+        return self.image.caption or ""
+
+    @property
+    def words(self) -> tuple[ExplainedWord, ...]:
+        """The caption's nouns in order, then the words asked for."""
+        return self.image.words
+
+    def __repr__(self) -> str:
+        return photo_text(self.image, self.lead)
+
+    def _repr_html_(self) -> str:
+        maps = [
+            picture
+            for number in range(len(self.words))
+            if (picture := self.heat_map(number)) is not None
+        ]
+        return photo_html(self.image, self.lead, [self.seen, *maps])
+
+    def heat_map(
+        self, word: int = 0, *, view: View = "patches", ranking: Ranking | None = None
+    ) -> Image | None:
+        """Return the photo under the heat map of one list's units, of all together.
+
+        None where the list is empty or the encoder has no patch grid.
+
+        Args:
+            word: which of `words`.
+            ranking: that of `words[word].units` if None.
+
+        Raises:
+            UsageError: there is no such word.
+        """
+        found = self._word(word)
+        chosen = ranking or ("specific" if found.specific_lists.patches else "top")
+        field = self.fields.get(f"{word % len(self.words)}.{chosen}.{view}.set")
+        return None if field is None else over_photo(self.seen, field)
+
+    def plot(self, word: int = 0) -> Figure:
+        """Return a figure: the photo, the heat map of the word's units, and its curves.
+
+        Raises:
+            UsageError: there is no such word.
+        """
+        from molyneux.explain.plots import draw
+
+        found, heat = self._word(word), self.heat_map(word)
+        pictures = [(f"{self.lead} {self.caption}", self.seen)]
+        if heat is not None:
+            pictures.append((f"where its {len(found.units)} units are active", heat))
+        return draw(found, pictures, self.lead)
+
+    def _word(self, number: int) -> ExplainedWord:
+        if not -len(self.words) <= number < len(self.words):
+            raise UsageError(
+                f"there is no word {number}: {len(self.words)} were explained"
+                + (f" ({', '.join(word.word for word in self.words)})" if self.words else "")
+            )
+        return self.words[number]
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Case:
     """A photo with everything that is asked of more than one of its words.
 
     Attributes:
@@ -104,50 +153,57 @@ class _Seen:
         return self.sentence.up_to(language, self.prompt, word.target.position)
 
 
-def explain_photo(captioner: SeeingModel, path: Photo, settings: Settings) -> Explanation:
-    """Return a photo's caption, words, units, heat maps and ablations.
+def explain_photo(
+    captioner: SeeingModel, photo: Photo, settings: Settings | None = None
+) -> Explanation:
+    """Return a photo's caption, words, units, heat maps and ablations; no file is written.
+
+    Specific scores and controls need a reference table of the same scorer; without one they are
+    left out.
 
     Raises:
         PhotoError: the photo cannot be read.
-        UsageError: a word asked for is empty.
+        UsageError: the tokenizer has no token for a word asked for.
     """
-    captioner = with_comparable_table(captioner, settings.scorer)
     model, grid = captioner.language_model, captioner.encoder.grid
-    photo, digest = read_photo(path), photo_sha256(path)
-    prompt = captioner.see([photo])
+    asking = (settings or Settings()).of_model(model.n_units)
+    captioner = comparable(captioner, asking)
+    seen, digest = read_photo(photo), photo_sha256(photo)
+    prompt = captioner.see([seen])
     written = read_sentence(model, prompt, captioner.write(prompt)[0])
-    asked = [ask_for(model, prompt, written, word) for word in settings.words]
+    asked = [ask_for(model, prompt, written, word) for word in asking.words]
     sentence = written if written.words or not asked else asked[-1][0]
     words = [*written.words, *(word for _, word in asked)]
     sinks = sink_patches(patch_norms(model, prompt))[0].nonzero().flatten().tolist()
-    image = Image(
-        path=photo_name(path),
+    lead = str(captioner.layout.record()["text"])
+    image = ExplainedImage(
+        path=shared_names([photo_name(photo)])[0],
         sha256=digest,
         caption=written.caption,
-        note=_note(captioner, written, words),
+        note=_note(captioner, lead, written, words),
         grid=(grid.rows, grid.columns),
         sink_patches=tuple(grid.place(patch) for patch in sinks),
     )
     if not words:
-        return Explanation(image)
+        return Explanation(image, {}, under_patches(captioner, seen), lead)
     lemmas = {word.lemma for word in words}
-    seen = _Seen(
+    case = _Case(
         captioner,
-        settings,
+        asking,
         prompt,
         sentence,
-        settings.scorer.score(
+        asking.scorer.score(
             model,
             sentence.up_to(model, prompt, max(word.target.position for word in words)),
             [word.target for word in words],
-            context=Context(captioner.reference),
+            context=Context(reference=captioner.reference),
         ),
         captioner.reference.others_than(lemmas, digest) if captioner.reference else [],
         unrelated_nouns(
             model, lemmas | {word.word for word in words}, {word.target.token_id for word in words}
         ),
     )
-    explained = [_explain_word(seen, number, word) for number, word in enumerate(words)]
+    explained = [_explain_word(case, number, word) for number, word in enumerate(words)]
     return Explanation(
         replace(image, words=tuple(word for word, _ in explained)),
         {
@@ -155,37 +211,40 @@ def explain_photo(captioner: SeeingModel, path: Photo, settings: Settings) -> Ex
             for number, (_, fields) in enumerate(explained)
             for name, tensor in fields.items()
         },
+        under_patches(captioner, seen),
+        lead,
     )
 
 
-def with_comparable_table(captioner: SeeingModel, scorer: Scorer) -> SeeingModel:
+def comparable(captioner: SeeingModel, settings: Settings) -> SeeingModel:
     """Return the model without its reference table where that was measured with another scorer.
 
     A score of another kind has another scale.
     """
-    if captioner.reference is None or captioner.reference.fits(scorer):
+    table = captioner.reference
+    if table is None or table.fits(settings.scorer):
         return captioner
-    without: SeeingModel = replace(captioner, reference=None)  # type: ignore[type-var]
-    return without
+    return replace(captioner, reference=None)  # type: ignore[type-var]
 
 
-def _note(captioner: SeeingModel, written: Sentence, words: Sequence[Word]) -> str | None:
+def _note(
+    captioner: SeeingModel, lead: str, written: Sentence, words: Sequence[Word]
+) -> str | None:
     """Return what has to be said of a caption without a noun, and of an encoder without a grid."""
     said = []
     if not written.words:
-        text = captioner.layout.record()["text"]
-        said.append(ASKED_ONLY.format(text) if words else NO_NOUN)
+        said.append(ASKED_ONLY.format(lead) if words else NO_NOUN)
     if words and not captioner.encoder.grid.has_patches:
         said.append(NO_MAPS)
     return "; ".join(said) or None
 
 
-def _explain_word(seen: _Seen, number: int, word: Word) -> tuple[ExplainedWord, dict[str, Tensor]]:
+def _explain_word(case: _Case, number: int, word: Word) -> tuple[ExplainedWord, dict[str, Tensor]]:
     """Return a word of the document, and its heat maps by `<ranking>.<view>`."""
-    settings, attribution = seen.settings, seen.attribution
-    ranked = {view: _rank(seen, number, view) for view in VIEWS}
+    settings, attribution = case.settings, case.attribution
+    ranked = {view: _rank(case, number, view) for view in VIEWS}
     listed = {
-        (ranking, view): _list_units(seen, ranked[view], ranking)
+        (ranking, view): _list_units(case, ranked[view], ranking)
         for view in VIEWS
         for ranking in LISTED
     }
@@ -199,7 +258,7 @@ def _explain_word(seen: _Seen, number: int, word: Word) -> tuple[ExplainedWord, 
         span=word.span,
         n_tokens=word.n_tokens,
         note=word.note,
-        unrelated=tuple(seen.unrelated[0]),
+        unrelated=tuple(case.unrelated[0]),
         lists=UnitLists(**{view: listed["top", view][0] for view in VIEWS}),
         specific_lists=UnitLists(**{view: listed["specific", view][0] for view in VIEWS}),
     )
@@ -213,32 +272,32 @@ def _explain_word(seen: _Seen, number: int, word: Word) -> tuple[ExplainedWord, 
         return explained, fields
     ablated = replace(
         explained,
-        ablation=_curves(seen, word, ranked["patches"]),
-        ablation_last=_curves(seen, word, ranked["last"]),
-        ablated_caption=_ablated_captions(seen, ranked["patches"]),
+        ablation=_curves(case, word, ranked["patches"]),
+        ablation_last=_curves(case, word, ranked["last"]),
+        ablated_caption=_ablated_captions(case, ranked["patches"]),
     )
     return ablated, fields
 
 
 def _list_units(
-    seen: _Seen, ranked: Ranked, ranking: str
+    case: _Case, ranked: Ranked, ranking: str
 ) -> tuple[tuple[UnitRow, ...], dict[str, Tensor]]:
     """Return the first units of a ranking, their heat maps, and that of the set as `.set`."""
-    grid = seen.model.encoder.grid
-    units = ranked.first(ranking, seen.settings.top)
+    grid = case.model.encoder.grid
+    units = ranked.first(ranking, case.settings.top)
     if not units:
         return (), {}
-    rows = _unit_rows(seen, ranked, units)
+    rows = _unit_rows(case, ranked, units)
     if not grid.has_patches:
         return rows, {}
     signs = [row.sign for row in rows]
-    fields = receptive_fields(seen.attribution.activation, units, signs, grid)
+    fields = receptive_fields(case.attribution.activation, units, signs, grid)
     return rows, {"": fields, ".set": set_field(fields)}
 
 
-def _unit_rows(seen: _Seen, ranked: Ranked, units: Sequence[Unit]) -> tuple[UnitRow, ...]:
+def _unit_rows(case: _Case, ranked: Ranked, units: Sequence[Unit]) -> tuple[UnitRow, ...]:
     """Return what the document says of units, in one view of one word."""
-    captioner, reference = seen.model, seen.model.reference
+    captioner, reference = case.model, case.model.reference
     grid, decoding = captioner.encoder.grid, captioner.decoding
     scores, number, view = ranked.scores, ranked.target, ranked.view
     specific = ranked.score("specific") if ranked.has("specific") else None
@@ -287,49 +346,49 @@ def _unit_rows(seen: _Seen, ranked: Ranked, units: Sequence[Unit]) -> tuple[Unit
     )
 
 
-def _rank(seen: _Seen, number: int, view: View) -> Ranked:
+def _rank(case: _Case, number: int, view: View) -> Ranked:
     """Return the rankings of a word's units in one view, and the sets they are compared with."""
     return rank_units(
-        seen.model.language_model,
-        seen.attribution,
+        case.model.language_model,
+        case.attribution,
         number,
         view,
-        reference=seen.model.reference,
-        other=next(iter(seen.others), None),
-        seed=seen.settings.seed,
+        reference=case.model.reference,
+        other=next(iter(case.others), None),
+        seed=case.settings.seed,
     )
 
 
-def _curves(seen: _Seen, word: Word, ranked: Ranked) -> Curves:
+def _curves(case: _Case, word: Word, ranked: Ranked) -> Curves:
     """Return what switching off the sets of one view leaves of a word."""
-    model, settings, until = seen.model.language_model, seen.settings, seen.up_to(word)
+    model, settings, until = case.model.language_model, case.settings, case.up_to(word)
     curves = ablation_curves(
         model,
         until,
         word.target.token_id,
         ranked,
-        settings.grid,
-        seeds=settings.seeds,
+        settings.sizes,
+        seeds=settings.draws,
         positions=settings.positions,
-        unrelated=seen.unrelated[1],
+        unrelated=case.unrelated[1],
     )
     contrast = specific_contrast(
         model,
         until,
         word.target.token_id,
-        ranked.first("specific", max(settings.grid)),
-        seen.others,
+        ranked.first("specific", max(settings.sizes)),
+        case.others,
         view=ranked.view,
         positions=settings.positions,
     )
-    noun = seen.others[0].noun if seen.others else None
+    noun = case.others[0].noun if case.others else None
     return replace(curves, other_noun=noun, contrast=contrast)
 
 
-def _ablated_captions(seen: _Seen, ranked: Ranked) -> AblatedCaptions:
+def _ablated_captions(case: _Case, ranked: Ranked) -> AblatedCaptions:
     """Write the caption again with the first units of each ranking off throughout."""
-    model, prompt = seen.model.language_model, seen.prompt
-    n = max(seen.settings.grid)
+    model, prompt = case.model.language_model, case.prompt
+    n = max(case.settings.sizes)
     sets = {
         name: units
         for name in CAPTIONED
@@ -338,7 +397,7 @@ def _ablated_captions(seen: _Seen, ranked: Ranked) -> AblatedCaptions:
     if not sets:
         return AblatedCaptions(units=CAPTION_UNITS)
     masks = torch.stack([unit_mask(units, model.n_layers, model.d_mlp) for units in sets.values()])
-    with silenced(model, masks, prompt.patches, seen.settings.positions):
+    with silenced(model, masks, prompt.patches, case.settings.positions):
         written = continue_greedily(model, prompt.repeated(len(sets)))
     captions = {name: model.decode(ids).strip() for name, ids in zip(sets, written, strict=True)}
     return AblatedCaptions(units=CAPTION_UNITS, **captions)

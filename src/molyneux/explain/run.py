@@ -2,105 +2,158 @@
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
-from PIL.Image import Resampling
+from safetensors.torch import save
 from torch import Tensor
 
-from molyneux.errors import PhotoError
-from molyneux.explain.document import Document, Image, ModelRecord, SettingsRecord
-from molyneux.explain.photo import Explanation, Settings, explain_photo, with_comparable_table
-from molyneux.explain.tables import units_table
+from molyneux.errors import PhotoError, RunError
+from molyneux.explain.document import Document, Image, ModelRecord, read_document
+from molyneux.explain.folder import ExplainFolder, open_folder, shared_names
+from molyneux.explain.photo import comparable, explain_photo
+from molyneux.explain.seen import as_jpeg
+from molyneux.explain.settings import Settings
 from molyneux.models.seeing_model import SeeingModel, describe_model
-from molyneux.neurons.scorers import GradientActivation, scorer_text
-from molyneux.records import from_plain, to_plain
-from molyneux.store import SCHEMA, Run
-from molyneux.vision.photo import read_photo
-
-SHOWN_PIXELS = 448
+from molyneux.neurons.scorers import scorer_text
+from molyneux.neurons.targets import require_tokens
+from molyneux.records import from_plain
+from molyneux.vision.photo import Photo, Photos, as_photos, photo_name, photo_sha256
 
 
-def seen_photo(captioner: SeeingModel, path: str | os.PathLike[str]) -> bytes:
-    """Return what lies under the patches of a photo, as a square JPEG of up to 448 pixels.
+@dataclass(frozen=True)
+class Explained:
+    """A finished run of `explain_photos`.
 
-    A photo that the encoder squeezes into its square is squeezed here too, so that heat maps lie
-    on it.
+    Attributes:
+        folder: where its files are.
+        photos: how many there are.
+        bad: those that could not be read, each with why.
     """
-    photo = read_photo(path)
-    prepare = captioner.encoder.preprocessing
-    region = prepare.region(photo)
-    if min(region[:2]) < 0:  # black was added around it
-        photo, region = prepare.crop(photo), (0, 0, prepare.under_grid, prepare.under_grid)
-    longer = max(region[2] - region[0], region[3] - region[1])
-    side = min(SHOWN_PIXELS, max(prepare.under_grid, round(longer)))
-    square = photo.resize((side, side), Resampling.BICUBIC, box=region)
-    buffer = io.BytesIO()
-    square.save(buffer, "JPEG", quality=88)
-    return buffer.getvalue()
+
+    folder: Path
+    photos: int
+    bad: tuple[tuple[str, str], ...]
+
+    def document(self) -> Document:
+        """Return the document, read from the folder."""
+        return read_document(self.folder)
 
 
 def explain_photos(
     captioner: SeeingModel,
-    paths: Sequence[str | os.PathLike[str]],
-    settings: Settings,
-    run: Run,
+    photos: Photos,
+    settings: Settings | None = None,
+    out: str | os.PathLike[str] | None = None,
     on_photo: Callable[[int, Image], None] = lambda number, image: None,
-) -> Document:
-    """Return the document, written to the run folder after every photo.
+) -> Explained:
+    """Explain photos into a run folder: document, table of units, heat maps, the photos as seen.
 
-    A photo that cannot be read has an `error`; the others go on.
+    Each photo is written once, when it is finished, and everything is joined at the end. A run
+    that ended early is joined as far as it came, and goes on where it stood when it is called for
+    again. A photo that cannot be read has an `error`; the others go on.
 
     Args:
-        on_photo: told after each photo, with its number and its part of the document.
+        out: the folder; `molyneux-runs/<time>` in the current folder if None.
+        on_photo: told after each photo explained now, with its number and its part of the
+            document.
+
+    Raises:
+        UsageError: there is no photo, or no token for a word asked for.
+        RunError: the folder holds something else, or a run that was begun otherwise, or cannot be
+            written.
     """
-    note, table = None, captioner.reference
-    captioner = with_comparable_table(captioner, settings.scorer)
-    if table is not None and captioner.reference is None:
+    given = as_photos(photos)
+    asked = (settings or Settings()).of_model(captioner.language_model.n_units)
+    for word in asked.words:
+        require_tokens(captioner.language_model, word)
+    seeing = comparable(captioner, asked)
+    note = None
+    if captioner.reference is not None and seeing.reference is None:
         note = (
             "no specific scores, sinks or other photos: the reference table was measured with "
-            f"the scorer {scorer_text(table.scorer)}"
+            f"the scorer {scorer_text(captioner.reference.scorer)}"
         )
-    document = Document(
-        schema=SCHEMA,
-        model=from_plain(ModelRecord, describe_model(captioner), "the model"),
-        settings=record_settings(settings, note),
-        images=(),
-        run=str(run.folder),
+    folder = open_folder(
+        None if out is None else Path(out),
+        from_plain(ModelRecord, describe_model(seeing), "the model"),
+        asked.record(note),
+        shared_names([photo_name(photo) for photo in given]),
+        seed=asked.seed,
+        threads=torch.get_num_threads(),
+        hashes=captioner.hashes,
     )
-    fields: dict[str, Tensor] = {}
-    for number, path in enumerate(paths):
-        try:
-            explained = explain_photo(captioner, path, settings)
-            run.write_bytes(f"photos/{number}.jpg", seen_photo(captioner, path))
-        except PhotoError as error:
-            explained = Explanation(Image(path=os.fspath(path), error=str(error)))
-        document = replace(document, images=(*document.images, explained.image))
-        fields |= {f"{number}.{name}": tensor for name, tensor in explained.fields.items()}
-        run.write_tensors("fields.safetensors", fields or {"none": torch.zeros(0)})
-        run.write_bytes("units.parquet", units_table(document))
-        run.write_json("explain.json", to_plain(document))
-        on_photo(number, explained.image)
-    return document
+    if not folder.is_joined:
+        _explain_rest(seeing, given, asked, folder, on_photo)
+    return Explained(folder.run.folder, len(given), folder.errors())
 
 
-def record_settings(settings: Settings, note: str | None = None) -> SettingsRecord:
-    """Return what the document says of settings."""
-    record = settings.scorer.record()
-    gradient = isinstance(settings.scorer, GradientActivation)
-    return SettingsRecord(
-        grid=tuple(settings.grid),
-        top=settings.top,
-        words=settings.words,
-        ablate=settings.ablate,
-        positions=settings.positions,
-        seeds=settings.seeds,
-        seed=settings.seed,
-        of=record["of"] if gradient else None,
-        site=record["site"] if gradient else None,
-        scorer=None if gradient else record,
-        note=note,
-    )
+def _explain_rest(
+    captioner: SeeingModel,
+    photos: Sequence[Photo],
+    settings: Settings,
+    folder: ExplainFolder,
+    on_photo: Callable[[int, Image], None],
+) -> None:
+    """Explain the photos that have no part yet, and join all parts."""
+    begun = folder.finished()
+    _require_same_photos(folder, photos[:begun])
+    try:
+        for number in range(begun, len(photos)):
+            on_photo(number, _explain_one(captioner, photos[number], settings, folder, number))
+    except BaseException as error:
+        if done := folder.finished():
+            folder.join()  # what is finished can be read
+            error.add_note(
+                f"{done} of {len(photos)} photos are in {folder.run.folder}; the same call with it "
+                "as out goes on"
+            )
+        else:
+            shutil.rmtree(folder.run.folder, ignore_errors=True)  # a run without a photo is nothing
+        raise
+    folder.join()
+
+
+def _explain_one(
+    captioner: SeeingModel,
+    photo: Photo,
+    settings: Settings,
+    folder: ExplainFolder,
+    number: int,
+) -> Image:
+    """Write a photo's part, and return what the document says of it."""
+    name = folder.names[number]
+    fields: bytes | None = None
+    shown: bytes | None = None
+    try:
+        explanation = explain_photo(captioner, photo, settings)
+        image = replace(explanation.image, path=name)
+        fields = _as_file(explanation.fields)
+        shown = as_jpeg(explanation.seen)
+    except PhotoError as error:
+        image = Image(path=name, error=str(error).replace(photo_name(photo), name))
+    folder.write(number, image, fields, shown)
+    return image
+
+
+def _as_file(fields: Mapping[str, Tensor]) -> bytes | None:
+    return save({name: t.contiguous() for name, t in fields.items()}) if fields else None
+
+
+def _require_same_photos(folder: ExplainFolder, photos: Sequence[Photo]) -> None:
+    """Refuse to go on where a finished photo's file is another one now.
+
+    Raises:
+        RunError: it is.
+    """
+    for number, photo in enumerate(photos):
+        digest = folder.part(number).sha256
+        if digest is not None and digest != photo_sha256(photo):
+            raise RunError(
+                f"{folder.names[number]} is another photo than the one that {folder.run.folder} "
+                "was begun with; give --out another folder"
+            )

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from molyneux.explain.document import LISTS, Document
-from molyneux.parquet import parquet_bytes
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from molyneux.explain.document import LISTS, Image
+from molyneux.parquet import parquet_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 COLUMNS = (
     "layer", "unit", "score", "total", "share", "specific", "sign", "sink", "interpretable",
 )  # fmt: skip
+_ROWS = 100_000  # written together
 
 
-def units_table(document: Document) -> bytes:
-    """Return a Parquet file with a row for every listed unit of every word, view and ranking."""
+def units_table(images: Iterable[Image]) -> bytes:
+    """Return a Parquet file with a row for every listed unit of every word, view and ranking.
+
+    The photos are taken one at a time.
+    """
     import pyarrow as pa
 
-    rows = [
-        {
-            "image": number,
-            "path": image.path.encode("utf-8", "backslashreplace").decode(),
-            "word": word.word,
-            "view": view,
-            "ranking": ranking,
-            "rank": rank,
-            **{name: getattr(unit, name) for name in COLUMNS},
-            "tokens": unit.tokens,
-        }
-        for number, image in enumerate(document.images)
-        for word in image.words
-        for ranking, view in LISTS
-        for rank, unit in enumerate(word.ranked_rows(view, ranking))
-    ]
     schema = pa.schema(
         [
             ("image", pa.int32()),
@@ -50,4 +44,32 @@ def units_table(document: Document) -> bytes:
             ("tokens", pa.list_(pa.string())),
         ]
     )
-    return parquet_bytes(pa.Table.from_pylist(rows, schema=schema))
+    return parquet_of(schema, _tables(images, schema))
+
+
+def _tables(images: Iterable[Image], schema: pa.Schema) -> Iterator[pa.Table]:
+    import pyarrow as pa
+
+    gathered: list[pa.Table] = []
+    for number, image in enumerate(images):
+        gathered.append(pa.Table.from_pylist(list(_rows(number, image)), schema=schema))
+        if sum(table.num_rows for table in gathered) >= _ROWS:
+            yield pa.concat_tables(gathered)
+            gathered = []
+    yield pa.concat_tables([schema.empty_table(), *gathered])
+
+
+def _rows(number: int, image: Image) -> Iterator[dict[str, Any]]:
+    for word in image.words:
+        for ranking, view in LISTS:
+            for rank, unit in enumerate(word.ranked(view=view, ranking=ranking)):
+                yield {
+                    "image": number,
+                    "path": image.path,
+                    "word": word.word,
+                    "view": view,
+                    "ranking": ranking,
+                    "rank": rank,
+                    **{name: getattr(unit, name) for name in COLUMNS},
+                    "tokens": unit.tokens,
+                }

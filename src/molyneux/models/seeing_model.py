@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Protocol, runtime_checkable
 
@@ -128,6 +129,10 @@ class SeeingModel(Protocol):
 
     def caption(self, photo: Photo) -> str:
         """Return the greedy caption of one photo, without the prompt's text."""
+        ...
+
+    def caption_all(self, photos: Sequence[Photo]) -> list[str]:
+        """Return the greedy captions of several photos, together where that is possible."""
         ...
 
 

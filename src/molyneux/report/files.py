@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,15 +17,16 @@ def packaged(name: str) -> str:
     return files("molyneux.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def write_page(path: Path, text: str) -> Path:
-    """Write a page as a whole, or leave the one that is there.
+def write_page(path: Path, text: str | Iterable[str]) -> Path:
+    """Write a page, or the pieces of one, as a whole, or leave the one that is there.
 
     Raises:
         RunError: it cannot be written.
     """
     try:
         # A file name that is no text (lone surrogates) must not cost the page.
-        write_at_once(path, text.encode("utf-8", "replace"))
+        pieces = [text] if isinstance(text, str) else text
+        write_at_once(path, (piece.encode("utf-8", "replace") for piece in pieces))
     except OSError as error:
         raise RunError(
             f"cannot write {path} ({error.strerror}); free some space on its disk or check the "

@@ -6,16 +6,20 @@ import base64
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, TemplateError
 from markupsafe import Markup
 
-from molyneux.errors import RunError
+from molyneux.errors import RunError, quote
+from molyneux.explain.claims import claim_of, curve_table, percent, probability
 from molyneux.explain.document import (
     LISTS,
     VIEWS,
@@ -25,25 +29,39 @@ from molyneux.explain.document import (
     Word,
     read_document,
 )
+from molyneux.explain.folder import find_folder
 from molyneux.records import to_plain
-from molyneux.report.claims import claim_of, curve_table, percent, probability
 from molyneux.report.files import PAGE, packaged, write_page
 
 _QUANTA = 127
+_IN_DOCUMENT = ("model", "settings", "photos")
 
-Fields = Mapping[str, np.ndarray]
+Fields = Callable[[str], np.ndarray | None]
+"""What returns a tensor of the run by its name."""
 
 
 def write_photo_report(run: Path) -> Path:
     """Write the page of a run of `molyneux explain` to `RUN/report.html` and return its path.
 
-    An older page is replaced at once, or stays if anything fails.
+    An older page is replaced at once, or stays if anything fails. A run that was killed is joined
+    as far as it came.
 
     Raises:
         RunError: the folder is no such run, is of another version, is damaged, or cannot be
             written.
     """
-    return write_page(run / PAGE, _render(run, read_document(run), _read_fields(run)))
+    unfinished = find_folder(run)
+    if unfinished is not None:
+        unfinished.join()
+    document = read_document(run)
+    with _open_fields(run) as fields:
+        return write_page(run / PAGE, _render(run, document, fields))
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """Return what a manifest says that the document does not."""
+    found = _read_json(path) if path.is_file() else {}
+    return {name: value for name, value in found.items() if name not in _IN_DOCUMENT}
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -59,37 +77,52 @@ def _read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _read_fields(run: Path) -> Fields:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+@contextmanager
+def _open_fields(run: Path) -> Iterator[Fields]:
+    """Give what returns a tensor of the run by its name, or None; one is read at a time."""
+    from safetensors import SafetensorError, safe_open
 
     path = run / "fields.safetensors"
     if not path.is_file():
-        return {}
+        yield lambda name: None
+        return
     try:
-        fields: Fields = load_file(path)
+        with safe_open(path, "numpy") as file:
+            names = set(file.keys())
+            yield lambda name: file.get_tensor(name) if name in names else None
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path} is damaged ({error}); make the run anew") from error
-    return fields
 
 
-def _render(run: Path, document: Document, fields: Fields) -> str:
-    manifest = run / "manifest.json"
+def _render(run: Path, document: Document, fields: Fields) -> Iterator[str]:
+    """Yield the page, a piece at a time: one photo and its maps are held at once."""
     script = packaged("report.js") + packaged("theme.js")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"percent": percent, "probability": probability}
-    return environment.from_string(packaged("report.html.j2")).render(
-        style=Markup(packaged("report.css")),
-        script=Markup(script),
-        script_hash=base64.b64encode(sha256(script.encode()).digest()).decode(),
-        document=document,
-        plain=to_plain,
-        manifest=_read_json(manifest) if manifest.is_file() else {},
-        photos=[_photo(run, image, number) for number, image in enumerate(document.images)],
-        data=embedded(_data(document, fields)),
-    )
+    settings = document.settings
+    shared = {
+        "top": settings.top,
+        "score": score_words(settings),
+        "compared": document.model.reference is not None,
+    }
+    try:
+        yield from environment.from_string(packaged("report.html.j2")).generate(
+            style=Markup(packaged("report.css")),
+            script=Markup(script),
+            script_hash=base64.b64encode(sha256(script.encode()).digest()).decode(),
+            document=document,
+            plain=to_plain,
+            manifest=_read_manifest(run / "manifest.json"),
+            photos=[_Photo(run, fields, n, image) for n, image in enumerate(document.images)],
+            data=embedded(shared),
+        )
+    except (TemplateError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"{run} cannot be shown ({type(error).__name__}: {quote(error)}): its files do not "
+            "belong together; make the run anew with `molyneux explain`"
+        ) from error
 
 
 def embedded(data: Any) -> Markup:
@@ -99,23 +132,81 @@ def embedded(data: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c"))
 
 
-def _photo(run: Path, image: Image, number: int) -> dict[str, Any]:
-    return {
-        "id": f"photo-{number + 1}",
-        "number": number + 1,
-        "name": re.split(r"[/\\]", image.path)[-1],
-        "image": image,
-        "pieces": caption_pieces(image.caption or "", image.words),
-        "source": None if image.error else _data_uri(run / "photos" / f"{number}.jpg"),
-        "words": [_word(word) for word in image.words],
-    }
+@dataclass(frozen=True)
+class _Photo:
+    """A photo on the page; what is large of it is read where it is written."""
+
+    run: Path
+    fields: Fields
+    place: int
+    image: Image
+
+    @property
+    def number(self) -> int:
+        return self.place + 1
+
+    @property
+    def id(self) -> str:
+        return f"photo-{self.number}"
+
+    @property
+    def name(self) -> str:
+        return re.split(r"[/\\]", self.image.path)[-1]
+
+    @property
+    def has_source(self) -> bool:
+        return self.image.error is None and self._file.exists()
+
+    @property
+    def _file(self) -> Path:
+        return self.run / "photos" / f"{self.place}.jpg"
+
+    @property
+    def pieces(self) -> list[tuple[str, int | None]]:
+        return caption_pieces(self.image.caption or "", self.image.words)
+
+    @cached_property
+    def words(self) -> list[dict[str, Any]]:
+        return [_word(word) for word in self.image.words]
+
+    def source(self) -> str:
+        return _data_uri(self._file)
+
+    def data(self) -> Markup:
+        """Return what the page's script draws from: unit lists, fields and curves."""
+        return embedded(
+            {
+                "grid": self.image.grid or (0, 0),
+                "sinkPatches": self.image.sink_patches or (),
+                "words": [self._word_data(n, word) for n, word in enumerate(self.image.words)],
+            }
+        )
+
+    def _word_data(self, number: int, word: Word) -> dict[str, Any]:
+        stored = {
+            f"{ranking}.{view}": f"{self.place}.{number}.{ranking}.{view}"
+            for ranking, view in LISTS
+        }
+        return {
+            "word": word.word,
+            "units": {
+                f"{ranking}.{view}": [
+                    to_plain(row) for row in word.ranked(view=view, ranking=ranking)
+                ]
+                for ranking, view in LISTS
+            },
+            "fields": {
+                listed: _packed(units, self.fields(f"{name}.set"))
+                for listed, name in stored.items()
+                if (units := self.fields(name)) is not None
+            },
+            "curves": [to_plain(curves) for curves in word.curves],
+        }
 
 
-def _data_uri(photo: Path) -> str | None:
+def _data_uri(photo: Path) -> str:
     try:
         content = photo.read_bytes()
-    except FileNotFoundError:
-        return None
     except OSError as error:
         raise RunError(f"cannot read {photo} ({error.strerror}); check its permissions") from error
     return "data:image/jpeg;base64," + base64.b64encode(content).decode()
@@ -178,40 +269,6 @@ def score_words(settings: SettingsRecord) -> str:
     if settings.scorer is not None:
         return str(settings.scorer["name"])
     return f"gradient × activation in {'logits' if settings.of == 'logit' else 'nats'}"
-
-
-def _data(document: Document, fields: Fields) -> dict[str, Any]:
-    """Return what the page's script draws from: unit lists, fields and curves."""
-    return {
-        "top": document.settings.top,
-        "score": score_words(document.settings),
-        "compared": document.model.reference is not None,
-        "photos": [
-            {
-                "grid": image.grid or (0, 0),
-                "sinkPatches": image.sink_patches or (),
-                "words": [
-                    {
-                        "word": word.word,
-                        "units": {
-                            f"{ranking}.{view}": [
-                                to_plain(row) for row in word.ranked_rows(view, ranking)
-                            ]
-                            for ranking, view in LISTS
-                        },
-                        "fields": {
-                            name: _packed(fields[stored], fields.get(f"{stored}.set"))
-                            for name in (f"{ranking}.{view}" for ranking, view in LISTS)
-                            if (stored := f"{number}.{place}.{name}") in fields
-                        },
-                        "curves": [to_plain(curves) for curves in word.curves],
-                    }
-                    for place, word in enumerate(image.words)
-                ],
-            }
-            for number, image in enumerate(document.images)
-        ],
-    }
 
 
 def _packed(units: np.ndarray, whole_set: np.ndarray | None) -> dict[str, Any]:

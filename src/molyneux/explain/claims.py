@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from molyneux.explain.document import Contrast, Curves, View
 from molyneux.neurons.unit_sets import UNIT_SETS
+
+if TYPE_CHECKING:
+    from molyneux.explain.document import Contrast, Curves, View
 
 # About 100 units: what the claim is made at, whatever number of units is listed.
 UNITS = 100

@@ -1,0 +1,180 @@
+"""An explanation, its words and its lists of units, as text and as HTML for a notebook.
+
+The HTML stands alone: styles are inline, photos are embedded, and no script is needed.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from molyneux.explain.claims import Claim, claim_of, probability
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+    from molyneux.explain.document import Image, Ranking, UnitRow, View, Word
+
+LISTED = 10
+TOKENS = 6
+_WIDE = 60
+_ORDER: dict[Ranking, str] = {
+    "specific": "Units most specific to this photo",
+    "top": "Units of the highest raw score, sinks and all",
+}
+_PLACE: dict[View, str] = {
+    "patches": "scored at the photo's patches",
+    "last": "scored where the word is written",
+}
+_CELL = "padding:2px 10px 2px 0;text-align:left;vertical-align:top;border:0"
+_SOFT = "color:#6a6c75"
+
+
+def heading(ranking: Ranking, view: View) -> str:
+    """Say in words what a list is ordered by."""
+    return f"{_ORDER[ranking]}, {_PLACE[view]}"
+
+
+def rounded(value: float | None, digits: int = 3) -> str:
+    """Return a number with so many digits that matter; a dash for None."""
+    if value is None:
+        return "–"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    text = f"{value:.{max(places, 0)}f}" if 1e-3 <= abs(value) < 1e5 else f"{value:.{digits - 1}e}"
+    return text.replace("-", "−", 1) if value < 0 else text
+
+
+def token_text(token: str) -> str:
+    """Return a token as it is read in a list: line breaks and the like are spelt."""
+    return repr(token.strip() or token)[1:-1]
+
+
+def _tokens(tokens: Iterable[str]) -> str:
+    return " ".join(token_text(token) for token in tokens)
+
+
+def _flags(row: UnitRow) -> str:
+    return ", ".join(
+        name for name, holds in (("sink", row.sink), ("words", row.interpretable)) if holds
+    )
+
+
+def units_text(rows: Sequence[UnitRow], title: str) -> str:
+    """Return the first units of a list, one a line: tokens, name, specific score, score."""
+    if not rows:
+        return f"{title}: none"
+    lines = [f"{title} ({len(rows)})"]
+    for number, row in enumerate(rows[:LISTED], start=1):
+        tokens = _tokens(row.tokens[:TOKENS])
+        tokens = tokens if len(tokens) <= _WIDE else tokens[: _WIDE - 1] + "…"
+        lines.append(
+            f"{number:>4}  {row.name:<13} specific {rounded(row.specific):>6}  "
+            f"score {rounded(row.score):>8}  {tokens}{'  [sink]' if row.sink else ''}"
+        )
+    if len(rows) > LISTED:
+        lines.append(f"   … and {len(rows) - LISTED} more")
+    return "\n".join(lines)
+
+
+def units_html(rows: Sequence[UnitRow], title: str) -> str:
+    """Return the first units of a list as a table."""
+    if not rows:
+        return f'<p style="{_SOFT}">{escape(title)}: none</p>'
+    head = "".join(
+        f'<th style="{_CELL};{_SOFT};font-weight:500">{name}</th>'
+        for name in ("", "writes", "unit", "specific", "score", "")
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td style="{_CELL}">{cell}</td>'
+            for cell in (
+                str(number),
+                f"<b>{escape(_tokens(row.tokens[:TOKENS]))}</b>",
+                f"<code>{escape(row.name)}</code>",
+                rounded(row.specific),
+                rounded(row.score),
+                f'<span style="{_SOFT}">{_flags(row)}</span>',
+            )
+        )
+        + "</tr>"
+        for number, row in enumerate(rows[:LISTED], start=1)
+    )
+    more = f", the first {LISTED} of {len(rows)}" if len(rows) > LISTED else ""
+    return (
+        f'<p style="margin:8px 0 2px"><b>{escape(title)}</b>{more}</p>'
+        f'<table style="border-collapse:collapse"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table>"
+    )
+
+
+def word_text(word: Word) -> str:
+    """Return a word: its probability, what switching units off leaves of it, its first units."""
+    lines = [f"{word.word}  p = {probability(word.probability)}"]
+    lines += [f"  ({word.note})"] if word.note else []
+    lines += [f"  {claim.title}: {claim.sentence}" for claim in _claims(word)]
+    lines += [f"  {line}" for line in repr(word.units).splitlines()]
+    return "\n".join(lines).replace("\u00a0", " ")
+
+
+def word_html(word: Word) -> str:
+    """Return a word with its claims and the first units of its default list."""
+    note = f' <span style="{_SOFT}">{escape(word.note)}</span>' if word.note else ""
+    claims = "".join(
+        f'<p style="margin:2px 0">{escape(claim.title)}: {escape(claim.sentence)}</p>'
+        for claim in _claims(word)
+    )
+    return (
+        f'<p style="margin:12px 0 2px;font-size:1.15em"><b>{escape(word.word)}</b> '
+        f'<span style="{_SOFT}">p = {probability(word.probability)}</span>{note}</p>'
+        f"{claims}{units_html(word.units, word.units.title)}"
+    )
+
+
+def photo_text(image: Image, lead: str = "") -> str:
+    """Return what was found of a photo: its caption, and each word with its first units."""
+    if image.error is not None:
+        return f"{image.path}: not explained: {image.error}"
+    lines = [f"{image.path}: {f'{lead} {image.caption}'.strip()}"]
+    lines += [f"  {image.note}"] if image.note else []
+    for word in image.words:
+        lines += [f"  {line}" for line in word_text(word).splitlines()]
+    return "\n".join(lines)
+
+
+def photo_html(image: Image, lead: str = "", pictures: Sequence[Picture] = ()) -> str:
+    """Return what was found of a photo.
+
+    Args:
+        pictures: the photo as seen, or with heat maps; shown beside one another.
+    """
+    if image.error is not None:
+        return f"<p>{escape(image.path)}: not explained: {escape(image.error)}</p>"
+    shown = "".join(
+        f'<img src="{_data_uri(picture)}" width="224" height="224" '
+        'style="margin:0 8px 0 0;border-radius:6px;display:inline-block" alt="">'
+        for picture in pictures
+    )
+    note = f'<p style="{_SOFT}">{escape(image.note)}</p>' if image.note else ""
+    return (
+        f'<div style="font-size:14px;line-height:1.45"><p style="margin:0 0 6px;{_SOFT}">'
+        f'{escape(image.path)}</p>{shown}<p style="margin:8px 0 2px;font-size:1.4em">'
+        f'<span style="{_SOFT}">{escape(lead)}</span> <b>{escape(image.caption or "")}</b></p>'
+        f"{note}{''.join(word_html(word) for word in image.words)}</div>"
+    )
+
+
+def _claims(word: Word) -> list[Claim]:
+    return [claim for curves in word.curves if (claim := claim_of(curves)) is not None]
+
+
+def _data_uri(picture: Picture) -> str:
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

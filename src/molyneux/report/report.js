@@ -4,7 +4,7 @@
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const FIRST_ROWS = 20;
-const TOKENS_IN_A_ROW = { writes: 6, suppressed: 3 };
+const TOKENS_IN_A_ROW = 6;
 const MAP_SIZE = 256; // pixels of a heat map's side
 const MAP_OPACITY = 0.66;
 // Ten colours of matplotlib's inferno: lightness rises steadily from first to last.
@@ -30,21 +30,21 @@ const svg = (tag, attributes = {}, ...children) =>
 
 // ---- Numbers and names ----------------------------------------------------------------------
 
-const unitName = (unit) => `L${unit.layer}.u${unit.unit}`;
+// As `molyneux decode` takes it: with a - where the unit writes negatively.
+const unitName = (unit) => `L${unit.layer}.u${unit.unit}${unit.sign < 0 ? "-" : ""}`;
 
 function percent(fraction) {
   if (fraction > 0 && fraction < 0.001) return "under 0.1 %";
   return `${(100 * fraction).toFixed(fraction && fraction < 0.0995 ? 1 : 0)} %`;
 }
 
-function significant(value, digits = 3) {
+// Digits that matter, never an exponent: 4.79, 0.013, 0.00061.
+function rounded(value, digits = 2) {
   if (value === null || value === undefined) return "–";
   if (value === 0) return "0";
-  const size = Math.abs(value);
-  const text = size >= 0.001 && size < 1e5
-    ? value.toFixed(Math.max(0, digits - 1 - Math.floor(Math.log10(size))))
-    : value.toExponential(digits - 1);
-  return text.replace("-", "−");
+  const places = digits - 1 - Math.floor(Math.log10(Math.abs(value)));
+  if (places > 7) return value < 0 ? "−0.000" : "0.000";
+  return value.toFixed(Math.max(0, places)).replace("-", "−");
 }
 
 function token(text) {
@@ -287,16 +287,19 @@ function drawCurves(section, word) {
 
 // ---- One photo ------------------------------------------------------------------------------
 
+// What a list is, in words: a heading, and what its number means.
 function explains(ranking, view) {
-  const where = view === "patches"
-    ? "the largest over the photo's patches"
-    : "at the position where the word is written";
-  const order = ranking === "specific"
-    ? "Ordered by “specific”: how far the score exceeds what the unit scores on the reference photos, in standard deviations."
-    : "Ordered by score alone, so units that any photo drives come first.";
-  return `${order} Score: ${DATA.score}, ${where}. ` +
-    "Share: its summed score, of the summed magnitudes of all units. " +
-    "Writes: the tokens its output favours in the direction in which it acted.";
+  const where = view === "patches" ? "scored at the photo's patches" : "scored where the word is written";
+  const score = `${DATA.score}${view === "patches" ? ", the largest over the patches" : ""}`;
+  return ranking === "specific"
+    ? {
+      heading: `Units most specific to this photo, ${where}`,
+      meaning: "Ordered by “specific”: how far the unit's score exceeds what it scores on the reference photos, in standard deviations.",
+    }
+    : {
+      heading: `Units of the highest raw score, sinks and all, ${where}`,
+      meaning: `Ordered by score: ${score}. Units that any photo drives come first.`,
+    };
 }
 
 function setUpPhoto(article, photo) {
@@ -359,54 +362,69 @@ function setUpPhoto(article, photo) {
     if (values) {
       const largest = Math.max(...values);
       scale.querySelector(".from").textContent = "0 or less";
-      scale.querySelector(".to").textContent = largest > 0 ? significant(largest) : "nowhere above 0";
+      scale.querySelector(".to").textContent = largest > 0 ? rounded(largest, 3) : "nowhere above 0";
     }
     const set = `all ${units().length} units of the list, each scaled to its largest`;
     viewer.querySelector(".shown").textContent = !values
       ? "This run holds no heat maps for this list."
       : unit ? `${unitName(unit)}: activation × sign` : `The set: mean of ${set}`;
     const detail = viewer.querySelector(".detail");
-    detail.replaceChildren(...(unit
-      ? [
-        unit.peak_patch ? html("p", {}, `Framed: its peak, row ${unit.peak_patch[0] + 1}, column ${unit.peak_patch[1] + 1} of ${photo.grid.join(" × ")} patches.`) : null,
-        html("p", {}, "Writes ", tokens(unit.tokens)),
-        html("p", {}, "Suppresses ", tokens(unit.suppressed)),
-      ].filter(Boolean)
-      : [html("p", {}, "Point at a unit for its own map; click to keep it, Escape to let go.")]));
+    detail.replaceChildren(html("p", {}, unit
+      ? unit.peak_patch ? "Framed: the patch with its score." : ""
+      : "Point at a unit for its own map; click it for everything about it, Escape to let go."));
     if (state.view === "last" && values) {
       detail.append(html("p", {}, "Ranked where the word is written; the map shows the activation over the photo."));
     }
     if (photo.sinkPatches.length && values) {
       detail.append(html("p", {}, "Dashed: a sink patch, with huge activations about nothing."));
     }
-    for (const [place, row] of [...body.rows].entries()) {
-      row.classList.toggle("pinned", place === state.pinned);
-      row.querySelector(".unit").setAttribute("aria-pressed", String(place === state.pinned));
+    body.querySelector(".of-unit")?.remove();
+    for (const row of [...body.rows]) {
+      const pinned = Number(row.dataset.place) === state.pinned && state.pinned !== null;
+      row.classList.toggle("pinned", pinned);
+      row.querySelector(".unit").setAttribute("aria-expanded", String(pinned));
+      if (pinned) row.after(detailRow(units()[state.pinned]));
     }
   }
 
+  const ordering = () => (state.ranking === "top" ? "score" : "specific");
+
   function unitRow(unit, place) {
-    const number = (kind, label, text) =>
-      html("td", { class: `number ${kind}${kind === (state.ranking === "top" ? "score" : "specific") ? " ordering" : ""}`, role: "cell", "data-label": label }, text);
     return html("tr", { "data-place": place, role: "row" },
       html("td", { class: "rank", role: "cell" }, `${place + 1}`),
-      html("td", { class: "named", role: "cell" },
-        html("button", { type: "button", class: "unit" }, unitName(unit)),
+      html("td", { class: "writes", role: "cell" },
+        tokens(unit.tokens, TOKENS_IN_A_ROW),
         unit.sink ? html("span", { class: "badge sink", title: "near the top for at least half of the reference photos" }, "sink") : null,
-        unit.interpretable ? html("span", { class: "badge interpretable", title: "at least 7 of its 10 tokens are dictionary words" }, "interpretable") : null),
-      DATA.compared ? number("specific", "specific", significant(unit.specific)) : null,
-      number("score", "score", significant(unit.score)),
-      number("share", "share", known(unit.share) ? `${significant(100 * unit.share, 2)} %` : "–"),
-      html("td", { class: "sign", role: "cell", "data-label": "sign" }, unit.sign > 0 ? "+" : unit.sign < 0 ? "−" : "0"),
-      html("td", { class: "writes", role: "cell", "data-label": "writes" }, tokens(unit.tokens, TOKENS_IN_A_ROW.writes)),
-      html("td", { class: "less suppressed", role: "cell", "data-label": "suppresses" }, tokens(unit.suppressed, TOKENS_IN_A_ROW.suppressed)));
+        unit.interpretable ? html("span", { class: "badge interpretable", title: "at least 7 of its 10 tokens are dictionary words" }, "words") : null),
+      html("td", { class: "named", role: "cell" },
+        html("button", { type: "button", class: "unit", "aria-expanded": "false" }, unitName(unit))),
+      html("td", { class: "number", role: "cell", "data-label": ordering() }, rounded(unit[ordering()])));
+  }
+
+  // Everything else that the run holds of a unit: shown below its row once it is chosen.
+  function detailRow(unit) {
+    const fact = (name, ...value) => html("div", {}, html("dt", {}, name), html("dd", {}, ...value));
+    const writes = unit.sign < 0 ? "negatively: the tokens are those its output row lowers" : "positively";
+    return html("tr", { class: "of-unit", role: "row" },
+      html("td", { colspan: 4, role: "cell" }, html("dl", {},
+        fact("writes", tokens(unit.tokens)),
+        fact("suppresses", tokens(unit.suppressed)),
+        DATA.compared ? fact("specific", `${rounded(unit.specific)} standard deviations above its score on the reference photos`) : null,
+        fact("score", rounded(unit.score)),
+        fact("share", known(unit.share) ? `${rounded(100 * unit.share)} % of all units' summed scores` : "–"),
+        fact("acts", unit.sign ? writes : "not at all"),
+        unit.peak_patch ? fact("peak", `row ${unit.peak_patch[0] + 1}, column ${unit.peak_patch[1] + 1} of ${photo.grid.join(" × ")} patches`) : null,
+        fact("look it up", html("code", {}, `molyneux decode ${unitName(unit)}`)))));
   }
 
   function showUnits() {
     state.hovered = state.pinned = null;
     const ranked = units();
     section.querySelector(".chosen").textContent = `“${word().word}”`;
-    section.querySelector(".explains").textContent = explains(state.ranking, state.view);
+    const said = explains(state.ranking, state.view);
+    section.querySelector(".list-title").textContent = said.heading;
+    section.querySelector(".explains").textContent = said.meaning;
+    section.querySelector("th.number").textContent = ordering();
     body.replaceChildren(...ranked.slice(0, state.all ? undefined : FIRST_ROWS).map(unitRow));
     find(".ranked").hidden = !ranked.length;
     const empty = section.querySelector(".empty");
@@ -430,7 +448,7 @@ function setUpPhoto(article, photo) {
   }
 
   const placeOf = (event) => {
-    const row = event.target.closest?.("tbody tr");
+    const row = event.target.closest?.("tbody tr[data-place]");
     return row ? Number(row.dataset.place) : null;
   };
   function hover(place) {
@@ -464,7 +482,7 @@ function setUpPhoto(article, photo) {
   body.addEventListener("focusout", () => hover(null));
   body.addEventListener("click", (event) => {
     const place = placeOf(event);
-    pin(place === state.pinned ? null : place);
+    if (place !== null) pin(place === state.pinned ? null : place);
   });
   article.addEventListener("keydown", (event) => event.key === "Escape" && pin(null));
   viewer.querySelector(".set").addEventListener("click", () => pin(null));
@@ -496,7 +514,25 @@ for (const element of document.querySelectorAll(".scripted")) element.hidden = f
 for (const bar of document.querySelectorAll(".scale i")) {
   bar.style.background = `linear-gradient(to right, ${INFERNO.map((rgb) => `rgb(${rgb})`).join(", ")})`;
 }
+
+// A photo is drawn when it comes near: a page may hold hundreds.
+const waiting = new Map();
 for (const article of document.querySelectorAll("article.photo")) {
-  const photo = DATA.photos[Number(article.dataset.photo)];
-  if (article.querySelector(".hero")) setUpPhoto(article, photo);
+  const data = article.querySelector(".photo-data");
+  if (data) waiting.set(article, () => setUpPhoto(article, JSON.parse(data.textContent)));
 }
+function draw(article) {
+  const setUp = waiting.get(article);
+  waiting.delete(article);
+  setUp?.();
+}
+const nearby = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    nearby.unobserve(target);
+    draw(target);
+  }
+}, { rootMargin: "1500px" });
+for (const article of [...waiting.keys()]) nearby.observe(article);
+addEventListener("beforeprint", () => [...waiting.keys()].forEach(draw));
+draw(waiting.keys().next().value);

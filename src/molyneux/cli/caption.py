@@ -17,20 +17,20 @@ def caption(photos: Photos, model: ModelChoice, as_json: AsJson = False) -> int:
     model.require_ready()
     paths = gather_photos(photos)
     model.begin()
+    from molyneux.models.captions import caption_photos
     from molyneux.models.seeing_model import describe_model
     from molyneux.store import SCHEMA
 
     captioner = model.load()
     images: list[dict[str, Any]] = []
-    for path in paths:
-        try:
-            images.append({"path": str(path), "caption": captioner.caption(path), "error": None})
-        except PhotoError as error:
-            images.append({"path": str(path), "caption": None, "error": str(error)})
-            complain(f"molyneux: {error}")
-        if not as_json and images[-1]["error"] is None:
-            said = images[-1]["caption"]
-            show(said if photos == [str(path)] else f"{printable(path)}: {said}")
+    for path, found in zip(paths, caption_photos(captioner, paths), strict=True):
+        if isinstance(found, PhotoError):
+            images.append({"path": str(path), "caption": None, "error": str(found)})
+            complain(f"molyneux: {found}")
+            continue
+        images.append({"path": str(path), "caption": found, "error": None})
+        if not as_json:
+            show(found if photos == [str(path)] else f"{printable(path)}: {found}")
     if as_json:
         show_json({"schema": SCHEMA, "model": describe_model(captioner), "images": images})
     return int(any(image["error"] for image in images))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+from molyneux.checks import is_a, one_of, shown, whole_number
 from molyneux.errors import UsageError
 from molyneux.explain.document import SettingsRecord
 from molyneux.neurons.ablation import Positions, ablation_grid
@@ -58,30 +59,16 @@ class Settings:
         scorer: Scorer | str = DEFAULT_SCORER,
     ) -> None:
         """Check every value; lists become tuples, names of scorers the scorers."""
-        if isinstance(words, str):
-            words = (words,)
-        _require_word(words)
-        _require_one_of("ablate", ablate, get_args(Ablate))
-        _require_one_of("positions", positions, get_args(Positions))
-        if isinstance(grid, str):
-            _require_one_of("grid", grid, get_args(Grid))
-        else:
-            grid = _as_grid(grid)
-        for name, value, least in (("top", top, 1), ("seeds", seeds, 1), ("seed", seed, 0)):
-            if value is not None:
-                _require_integer(name, value, least)
         found = find_scorer(scorer) if isinstance(scorer, str) else scorer
-        if not isinstance(found, Scorer):
-            raise UsageError(f"{scorer!r} is no scorer; give one, or the name of one")
         checked: dict[str, Any] = {
-            "top": top,
-            "words": tuple(words),
-            "ablate": ablate,
-            "positions": positions,
-            "grid": grid,
-            "seeds": seeds,
-            "seed": seed,
-            "scorer": found,
+            "top": whole_number("top", top, least=1),
+            "words": _as_words(words),
+            "ablate": one_of("ablate", ablate, get_args(Ablate)),
+            "positions": one_of("positions", positions, get_args(Positions)),
+            "grid": one_of("grid", grid, get_args(Grid)) if isinstance(grid, str) else _sizes(grid),
+            "seeds": None if seeds is None else whole_number("seeds", seeds, least=1),
+            "seed": whole_number("seed", seed, least=0),
+            "scorer": is_a("scorer", found, Scorer, "one, or its name"),  # type: ignore[type-abstract]
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -123,29 +110,20 @@ class Settings:
         )
 
 
-def _require_one_of(name: str, value: object, known: Sequence[str]) -> None:
-    if value not in known:
-        raise UsageError(f"{name} is {value!r}; give {' or '.join(map(repr, known))}")
-
-
-def _require_integer(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UsageError(f"{name} is {value!r}; give a whole number of {least} or more")
-
-
-def _require_word(words: object) -> None:
-    if not isinstance(words, Sequence):
-        raise UsageError(f"words is {words!r}; give a list of words")
-    for word in words:
+def _as_words(words: object) -> tuple[str, ...]:
+    given = (words,) if isinstance(words, str) else words
+    if not isinstance(given, Sequence):
+        raise UsageError(f"words takes a list, not {shown(words)}; give words")
+    for word in given:
         if not isinstance(word, str) or not word.strip():
-            raise UsageError(f"--word needs a word, and {word!r} is none; give one, as in dog")
+            raise UsageError(f"--word needs a word, not {shown(word)}; give one, as in --word dog")
+    return tuple(given)
 
 
-def _as_grid(grid: object) -> tuple[int, ...]:
+def _sizes(grid: object) -> tuple[int, ...]:
     if not isinstance(grid, Sequence) or not grid:
-        raise UsageError(f"grid is {grid!r}; give 'short', 'full' or numbers of units")
-    for size in grid:
-        _require_integer("a number in grid", size, 0)
-    if sorted(set(grid)) != list(grid):
-        raise UsageError(f"grid is {list(grid)}; give each number once, ascending")
-    return tuple(grid)
+        raise UsageError(f"grid is 'short', 'full' or numbers of units, not {shown(grid)}")
+    sizes = tuple(whole_number("a number in grid", size, least=0) for size in grid)
+    if sorted(set(sizes)) != list(sizes):
+        raise UsageError(f"grid has each number once, ascending, not {shown(grid)}")
+    return sizes

@@ -46,6 +46,11 @@ def draw(word: Word, pictures: list[tuple[str, Image]], lead: str) -> Figure:
         _curves(place, curves)
     if not panels:
         axes[0][0].set_axis_off()
+    handles, names = axes[0][-1].get_legend_handles_labels()
+    if handles:
+        figure.legend(
+            handles, names, loc="outside lower center", ncols=6, fontsize=8, frameon=False
+        )
     figure.suptitle(f"{lead} … {word.word}", fontsize=11)
     return figure
 
@@ -70,4 +75,3 @@ def _curves(axes: Axes, curves: Curves) -> None:
         "units chosen at the patches" if curves.view == "patches" else "chosen where it is written",
         fontsize=9,
     )
-    axes.legend(fontsize=6, frameon=False)

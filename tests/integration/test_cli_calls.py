@@ -70,6 +70,8 @@ WRONG: list[tuple[str, str]] = [
     ("study . --reference gone", "gone (--reference)"),
     ("study . --preset gptj-beit --projection 0.png", "needs a reference table"),
     ("table gone", "gone is not there"),
+    ("train gone", "there is no gone"),
+    ("train . --validation gone", "there is no gone"),
     ("train . --recipe none", "there is no recipe"),
     ("train . --device tpu", "no device 'tpu'"),
     ("train . --out full", "already holds something"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -116,13 +117,16 @@ class ModelChoice(choice.ModelChoice):
         note(line)
 
 
-def takes_model(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+def takes_model(
+    *names: str, others: Mapping[str, tuple[Any, Any]] = MappingProxyType({})
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Return a decorator that gives a command options for choosing its model.
 
     The command's own parameter `model: ModelChoice` is made of them.
 
     Args:
         names: attributes of `ModelChoice` that become options, such as `SEES`.
+        others: annotation and default of those that mean something else to the command.
     """
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
@@ -137,8 +141,8 @@ def takes_model(*names: str) -> Callable[[Callable[..., int]], Callable[..., int
             inspect.Parameter(
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=offered[field.name],
+                default=others[field.name][1] if field.name in others else field.default,
+                annotation=others[field.name][0] if field.name in others else offered[field.name],
             )
             for field in fields(ModelChoice)
             if field.name in names

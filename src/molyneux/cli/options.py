@@ -16,7 +16,6 @@ Photos = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
-Preset = Annotated[str, typer.Option("--preset", help="Which parts; `molyneux models` lists them.")]
 
 
 def _require_free(path: Path | None) -> Path | None:

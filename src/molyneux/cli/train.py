@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molyneux.cli.options import AsJson, Preset
-from molyneux.cli.output import note, show, show_json
+from molyneux.cli.model_choice import ModelChoice, takes_model
+from molyneux.cli.options import AsJson
+from molyneux.cli.output import complain, show, show_json
 from molyneux.cli.progress import Bars
-from molyneux.models import DEFAULT_PRESET
+from molyneux.processes import is_first_process
 
 if TYPE_CHECKING:
-    from molyneux.training.evaluation import Backbone
+    from molyneux.training.from_data import Trained, TrainingSettings
 
 Conditions = list[str] | None
+Dtype = Annotated[
+    str, typer.Option("--dtype", help="float32, bfloat16, or auto: what is faster here.")
+]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        help="Another encoder: a folder or hub name; `random` or `random:NAME` as a control.",
+    ),
+]
 
 
+@takes_model(
+    *("preset", "language_model", "encoder", "dtype", "device"),
+    others={
+        "dtype": (Dtype, "auto"),
+        "device": (Device, "auto"),
+        "encoder": (Encoder, None),
+    },
+)
 def train(
+    model: ModelChoice,
     data: Annotated[
         str,
         typer.Argument(
@@ -130,21 +151,6 @@ def train(
             "--begin", help="Token ahead of the patches, the model's own by default; '' for none."
         ),
     ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            "--encoder",
-            help="Another encoder: a folder or hub name; `random` or `random:NAME` as a control.",
-        ),
-    ] = None,
-    language_model: Annotated[
-        str | None,
-        typer.Option("--language-model", help="Another one: a folder, GGUF file or hub name."),
-    ] = None,
-    dtype: Annotated[
-        str, typer.Option("--dtype", help="float32, bfloat16, or auto: what is faster here.")
-    ] = "auto",
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")] = "auto",
     features: Annotated[
         str | None,
         typer.Option(
@@ -181,34 +187,17 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of every random draw.")] = 0,
     as_json: AsJson = False,
-    preset: Preset = DEFAULT_PRESET,
 ) -> int:
     """Train a projection; run it again to resume."""
-    from molyneux.checkpoints.placement import device_named, training_dtype
-    from molyneux.errors import UsageError
-    from molyneux.models.parts import Parts, load_tokenizer, require_encoder
-    from molyneux.models.presets import find_preset
-    from molyneux.processes import join_processes, together
-    from molyneux.training.batches import require_split
-    from molyneux.training.begin_token import choose_begin, require_begin
-    from molyneux.training.data import Wanted, open_data
-    from molyneux.training.hold_out import leave_out, unseen_names
-    from molyneux.training.loss import require_end_token
-    from molyneux.training.permuted import PERMUTED, permute_captions
-    from molyneux.training.publish import hub_api, push
-    from molyneux.training.recipe import find_recipe
-    from molyneux.training.run import Conduct, train_projection
-    from molyneux.training.run_folder import (
-        open_training_run,
-        recorded_layout,
-        require_same,
-        require_usable,
-    )
-    from molyneux.vision.layout import Layout
+    from molyneux.training.data import Wanted
+    from molyneux.training.from_data import TrainingSettings, run_training
 
-    ready, known = find_recipe(recipe), find_preset(preset)
-    require_encoder(known, encoder)
-    given: dict[str, Any] = {
+    if validation is None and validation_where:
+        validation = data
+    held = None
+    if validation is not None:
+        held = Wanted(validation, tuple(validation_where or ()), validation_images, seed)
+    changes: dict[str, Any] = {
         "steps": steps,
         "batch": batch,
         "learning_rate": learning_rate,
@@ -220,118 +209,119 @@ def train(
         "captions_together": captions_together,
         "seed": seed,
     }
-    chosen = replace(ready.recipe, **{k: v for k, v in given.items() if v is not None})
-    if validation is None and validation_where:
-        validation = data
-    held = None
-    if validation is not None:
-        held = Wanted(validation, tuple(validation_where or ()), validation_images, seed)
-    api = hub_api() if push_to_hub else None
-    place = device_named(device)
-    precision = training_dtype(dtype, place)
-    process = join_processes(place)
-    if process.world > 1 and out is None:
-        raise UsageError("several processes need one folder; give it with --out")
-    speaks = note if process.is_first else _silent
-    if process.is_first:
-        require_usable(out)
-    bars = Bars(chosen, process.is_first)
-    conduct = Conduct(
-        process=process,
-        features=features or ready.features,
+    settings = TrainingSettings(
+        training=Wanted(data, tuple(where or ()), images, seed),
+        held_out=held,
+        hold_out_categories=_names(hold_out),
+        recipe=recipe,
+        changes={name: value for name, value in changes.items() if value is not None},
+        begin=begin,
+        views=views,
+        features=features,
         workers=workers,
-        accumulate=accumulate or ready.accumulate,
+        accumulate=accumulate,
         recompute=recompute,
         checkpoint=checkpoint,
         keep_at=_steps(keep_at),
         cache=cache,
-        on_photo=bars.on_photo,
-        on_step=bars.on_step,
-        note=bars.note,
+        permuted=permuted,
+        bertscore=bertscore,
+        push_to_hub=push_to_hub,
+        licence=licence,
+        name=name,
+        terms=terms,
+        dtype=model.dtype,
+        device=model.device,
     )
-    # From here on, what is cheap comes first: the language model may have 24 GB.
-    tokenizer, called = load_tokenizer(known, language_model, speaks)
-    if begin is None:
-        own = None if language_model is not None else known
-        token, why = choose_begin(tokenizer, ready, own, recorded_layout(out))
-        speaks(why)
-    else:
-        token = begin or None
-    require_begin(tokenizer, token, called)
-    if chosen.end_token:
-        require_end_token(tokenizer, called)
-    require_split(chosen.batch, process, conduct.accumulate, chosen.captions_together)
-    layout = Layout(token)
-    if out is not None:
-        require_same(out, {**asdict(chosen), "layout": layout.record()})
-    conduct = replace(conduct, backbone=_backbone(bertscore, process.is_first))
-    found = open_data(Wanted(data, tuple(where or ()), images, seed), held, speaks)
-    names = tuple(part.strip() for part in (hold_out or "").split(",") if part.strip())
-    record: dict[str, Any] = {"sets": found.record}
-    if names:
-        speaks(f"leaving out photos with {', '.join(names)}")
-        found, record["held_out_categories"] = leave_out(found, names)
-        if unseen := unseen_names(record["held_out_categories"]):
-            speaks(f"molyneux: no photo shows or mentions {', '.join(unseen)}; check the spelling")
-    if permuted is not None:
-        speaks(f"a control: every photo has another one's captions (seed {permuted})")
-        found = replace(found, training=permute_captions(found.training, permuted))
-        record[PERMUTED] = permuted
-    if terms:
-        record["terms"] = terms
-    parts = Parts.load(
-        known,
-        dtype=precision,
-        note=speaks,
-        language_model=language_model,
-        encoder=encoder,
-    ).to(place)
-    with together(process):
-        if not process.is_first:
-            process.wait()  # until the first process has begun the folder
-        run = open_training_run(out)
-        if process.is_first:
-            process.wait()
-    with bars:
-        projection, log = train_projection(
-            parts,
-            found.training,
-            found.validation,
-            layout,
-            chosen,
-            run,
-            data_name=name or ready.data or Path(data).name,
-            views=views or ready.views,
-            licence=licence or None,
-            record=record,
-            conduct=conduct,
+    _require_ready(model, settings, out)
+    with Bars(settings.ready.recipe, is_first_process()) as bars:
+        bars.note(f"loading torch and {model.title}")
+        trained = run_training(
+            model,
+            settings,
+            out,
+            on_photo=bars.on_photo,
+            on_step=bars.on_step,
+            note=bars.note,
         )
-    process.leave()
-    if not process.is_first:
+    if trained is None:
         return 0
-    last: dict[str, Any] = next(entry for entry in reversed(log) if "loss_held_out" in entry)
+    record = trained.projection.provenance
     summary = {
-        "run": str(run.folder),
-        "projection": str(run.folder / "projection.safetensors"),
-        "card": str(run.folder / "MODEL_CARD.md"),
-        "held_out": projection.provenance["held_out"],
-        "evaluation": projection.provenance["evaluation"],
-        "last": last,
+        "run": str(trained.folder),
+        "projection": str(trained.folder / "projection.safetensors"),
+        "card": str(trained.folder / "MODEL_CARD.md"),
+        "held_out": record["held_out"],
+        "evaluation": record["evaluation"],
+        "last": trained.last,
     }
-    if push_to_hub and api is not None:
-        summary["pushed"] = push(run.folder, push_to_hub, api)
+    if trained.pushed is not None:
+        summary["pushed"] = trained.pushed
+    if not trained.learnt:
+        complain(
+            "molyneux: warning: the held-out loss is that of guessing: with another photo's "
+            "patches captions are foretold as well, so nothing of the photos was learnt; train "
+            "longer, on more photos, or with another --learning-rate"
+        )
     if as_json:
         show_json(summary)
     else:
-        show(f"{summary['projection']}: use it with --projection")
-        show(f"held out: {summary['held_out']}; more in {summary['card']}")
-        if "pushed" in summary:
-            show(f"pushed: {summary['pushed']}")
+        _say_what_was_learnt(trained, model)
     return 0
 
 
-def _silent(_: str) -> None:
-    """Say nothing: one process of several speaks."""
+def _require_ready(model: ModelChoice, settings: TrainingSettings, out: Path | None) -> None:
+    """Refuse what is wrong before torch is imported.
+
+    Raises:
+        UsageError: an unknown name, or something that is named and not there.
+    """
+    from molyneux.checkpoints.place_names import require_device
+    from molyneux.checkpoints.sources import require_there
+    from molyneux.models.presets import find_preset
+    from molyneux.store import require_free
+    from molyneux.training.data import require_data
+
+    find_preset(model.preset_name)
+    require_device(model.device)
+    if model.language_model is not None:
+        require_there(model.language_model)
+    if model.encoder is not None and model.encoder != "random":
+        require_there(model.encoder.removeprefix("random:").partition(" seed ")[0], what="encoder")
+    _ = settings.ready
+    for wanted in (settings.training, settings.held_out):
+        if wanted is not None:
+            require_data(wanted)
+    if out is not None and not (out / "manifest.json").is_file():
+        require_free(out)
+
+
+def _say_what_was_learnt(trained: Trained, model: ModelChoice) -> None:
+    """Print the end of a run in sentences: what, how good, where it lies, what next."""
+    record, weights = trained.projection.provenance, trained.folder / "projection.safetensors"
+    found, photos = record["held_out"], record["held_out_photos"]
+    other = record["evaluation"]["loss"]["control"]
+    guessing = f"; with another photo's patches {other['value']:.3f}, which is guessing"
+    show(
+        f"Learnt: a projection of {record['encoder']} into {record['language_model']}, from "
+        f"{record['photos']:,} photos of {record['data']}, kept from step {record['step']:,} of "
+        f"{record['steps']:,}."
+    )
+    show(
+        f"On {photos:,} photos held out the loss is {found['loss']:.3f} nats a token"
+        f"{guessing if other else ''}; {found['hit']:.0%} of the captions name a noun of their "
+        "photo's own."
+    )
+    parts = {"--language-model": model.language_model, "--encoder": model.encoder}
+    named = [word for name, value in parts.items() if value for word in (name, value)]
+    show(f"{weights}: use it with --projection; more in {trained.folder / 'MODEL_CARD.md'}")
+    show(f"Next: molyneux caption PHOTO {shlex.join([*named, '--projection', str(weights)])}")
+    if trained.pushed:
+        show(f"pushed: {trained.pushed}")
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
 def _steps(text: str | None) -> tuple[int, ...]:
@@ -346,22 +336,3 @@ def _steps(text: str | None) -> tuple[int, ...]:
     if not all(part.isdecimal() and int(part) for part in parts):
         raise UsageError(f"--keep-at takes steps such as 100,400,1000, not {text!r}")
     return tuple(int(part) for part in parts)
-
-
-def _backbone(name: str | None, loads: bool) -> Backbone | None:
-    """Return what gives BERTScore's backbone; one the user named is loaded here, before training.
-
-    Args:
-        loads: whether this process is the one that scores.
-
-    Raises:
-        WeightsError: the one that the user named cannot be had.
-    """
-    if name == "none":
-        return None
-    from molyneux.metrics.bertscore import load_bert_scorer
-
-    if name is None or not loads:
-        return lambda: load_bert_scorer(name, note=note)
-    scorer = load_bert_scorer(name, note=note)
-    return lambda: scorer

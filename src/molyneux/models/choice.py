@@ -118,6 +118,11 @@ class ModelChoice:
         return model, asked or own
 
     @property
+    def preset_name(self) -> str:
+        """The preset named, or the default one."""
+        return self.preset or DEFAULT_PRESET
+
+    @property
     def title(self) -> str:
         """What it is, for those who wait for it."""
         return str(self.vlm or self.language_model or self.preset or DEFAULT_PRESET)

@@ -95,6 +95,21 @@ def open_data(wanted: Wanted, validation: Wanted | None, note: Note = lambda lin
     return _apart(Data(found, held, {"training": about, "validation": held_about}))
 
 
+def require_data(wanted: Wanted) -> None:
+    """Refuse a data set that is not there; nothing of it is read.
+
+    Raises:
+        UsageError: it is not.
+    """
+    place = Path(wanted.spec)
+    if not place.exists() and not wanted.spec.startswith("hf:") and not _is_pattern(wanted.spec):
+        open_dataset(wanted.spec)
+
+
+def _is_pattern(spec: str) -> bool:
+    return any(character in spec for character in "*?[{")
+
+
 def _examples(wanted: Wanted, note: Note, training: bool) -> tuple[Examples, dict[str, Any]]:
     if wanted.is_list:
         _require_no_conditions(wanted)

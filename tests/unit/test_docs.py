@@ -91,7 +91,8 @@ def test_commands_and_options_exist(page: Path, verbs: dict[str, set[str]]) -> N
     wrong = []
     for words in commands(page):
         verb = next((word for word in words if not word.startswith("-")), None)
-        known = {"--debug", "--help"} | (verbs.get(verb, set()) if verb else set())
+        known = {"--debug", "--help", "--quiet", "--version", "--install-completion"}
+        known |= verbs.get(verb, set()) if verb else set()
         options = {word.split("=")[0] for word in words if word.startswith("--")}
         if (verb is not None and verb not in verbs) or not options <= known:
             wrong.append(" ".join(words))

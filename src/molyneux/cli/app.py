@@ -17,6 +17,7 @@ from molyneux.cli.decode import decode
 from molyneux.cli.demo import demo
 from molyneux.cli.doctor import doctor
 from molyneux.cli.explain import explain
+from molyneux.cli.help import Command
 from molyneux.cli.models import models
 from molyneux.cli.output import be_quiet, show
 from molyneux.cli.prompts import prompts
@@ -108,4 +109,4 @@ for verb in (
     train,
     units,
 ):
-    app.command(verb.__name__.replace("_", "-"))(_can_be_quiet(verb))
+    app.command(verb.__name__.replace("_", "-"), cls=Command)(_can_be_quiet(verb))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from molyneux.cli.model_choice import COMPARES, ModelChoice, takes_model
-from molyneux.cli.options import AsJson, Out, Photos, ScorerName
+from molyneux.cli.options import AsJson, Opens, Out, Photos, ScorerName, open_page
 from molyneux.cli.output import complain, note, show, show_json
 from molyneux.cli.photos import gather_photos
 from molyneux.errors import printable
@@ -70,6 +70,7 @@ def explain(
         ),
     ] = None,
     out: Out = None,
+    opens: Opens = False,
     as_json: AsJson = False,
 ) -> int:
     """Find the units behind every noun of a caption.
@@ -111,6 +112,8 @@ def explain(
     explained, page = run_explanation(captioner, paths, settings, out, as_json)
     if not as_json:
         show(f"page: {page}")
+    if opens:
+        open_page(page)
     return int(bool(explained.bad))
 
 

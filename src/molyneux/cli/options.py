@@ -44,6 +44,20 @@ ScorerName = Annotated[
 ]
 
 
+Opens = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
+
+
+def open_page(page: Path) -> None:
+    """Open a page in the user's browser; a machine without one is told where the page is."""
+    import webbrowser
+
+    from molyneux.cli.output import complain
+
+    where = page.resolve()
+    if not webbrowser.open(where.as_uri()):
+        complain(f"molyneux: there is no browser to open {where} in")
+
+
 def _require_folder(path: Path) -> Path:
     from molyneux.errors import UsageError
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from molyneux.cli.options import AsJson, RunFolder
+from molyneux.cli.options import AsJson, Opens, RunFolder, open_page
 from molyneux.cli.output import show, show_json
 
 
 def report(
     run: RunFolder,
+    opens: Opens = False,
     as_json: AsJson = False,
 ) -> int:
     """Write a run's page again. Needs the run folder alone, no model."""
@@ -18,4 +19,6 @@ def report(
         show_json({"report": str(page)})
     else:
         show(str(page))
+    if opens:
+        open_page(page)
     return 0

@@ -281,7 +281,10 @@ def _require_ready(model: ModelChoice, settings: TrainingSettings, out: Path | N
     from molyneux.models.presets import find_preset
     from molyneux.store import require_free
     from molyneux.training.data import require_data
+    from molyneux.training.publish import hub_api
 
+    if out is not None and not (out / "manifest.json").is_file():
+        require_free(out)
     find_preset(model.preset_name)
     require_device(model.device)
     if model.language_model is not None:
@@ -289,11 +292,11 @@ def _require_ready(model: ModelChoice, settings: TrainingSettings, out: Path | N
     if model.encoder is not None and model.encoder != "random":
         require_there(model.encoder.removeprefix("random:").partition(" seed ")[0], what="encoder")
     _ = settings.ready
+    if settings.push_to_hub:
+        hub_api()
     for wanted in (settings.training, settings.held_out):
         if wanted is not None:
             require_data(wanted)
-    if out is not None and not (out / "manifest.json").is_file():
-        require_free(out)
 
 
 def _say_what_was_learnt(trained: Trained, model: ModelChoice) -> None:
@@ -301,7 +304,9 @@ def _say_what_was_learnt(trained: Trained, model: ModelChoice) -> None:
     record, weights = trained.projection.provenance, trained.folder / "projection.safetensors"
     found, photos = record["held_out"], record["held_out_photos"]
     other = record["evaluation"]["loss"]["control"]
-    guessing = f"; with another photo's patches {other['value']:.3f}, which is guessing"
+    guessing = ""
+    if other is not None:
+        guessing = f"; with another photo's patches {other['value']:.3f}, which is guessing"
     show(
         f"Learnt: a projection of {record['encoder']} into {record['language_model']}, from "
         f"{record['photos']:,} photos of {record['data']}, kept from step {record['step']:,} of "
@@ -309,7 +314,7 @@ def _say_what_was_learnt(trained: Trained, model: ModelChoice) -> None:
     )
     show(
         f"On {photos:,} photos held out the loss is {found['loss']:.3f} nats a token"
-        f"{guessing if other else ''}; {found['hit']:.0%} of the captions name a noun of their "
+        f"{guessing}; {found['hit']:.0%} of the captions name a noun of their "
         "photo's own."
     )
     parts = {"--language-model": model.language_model, "--encoder": model.encoder}

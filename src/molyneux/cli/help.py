@@ -1,0 +1,102 @@
+"""How a command's help reads: options in groups, and examples to copy."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from typer.core import TyperCommand
+
+_GROUPS = {
+    "Model": {
+        *("preset", "language_model", "encoder", "projection", "vlm", "prompt", "centre"),
+        *("decoding", "dtype", "device", "reference"),
+    },
+    "Data": {
+        *("where", "images", "kind", "validation", "validation_where", "validation_images"),
+        *("hold_out", "selectivity", "selectivity_where", "classes", "per_class", "name", "terms"),
+        *("permuted", "captions_together"),
+    },
+    "Output": {
+        *("out", "as_json", "quiet", "help", "opens", "strict", "form", "push_to_hub", "licence"),
+    },
+}
+_ORDER = ("Arguments", "Options", "Data", "Model", "Output")
+_KINDS = (
+    (re.compile(r"<int( range)?>"), "N"),
+    (re.compile(r"<float( range)?>"), "X"),
+    (re.compile(r"<(list\[)?str\]?>"), "TEXT"),
+    (re.compile(r"<(list\[)?path\]?>"), "PATH"),
+)
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "cache": ("molyneux cache", "molyneux cache clear --yes"),
+    "calibrate-bertscore": ("molyneux calibrate-bertscore --layer 5",),
+    "caption": (
+        "molyneux caption photo.jpg",
+        "molyneux caption holiday/ --json > captions.json",
+        "find . -name '*.jpg' | molyneux caption -",
+    ),
+    "data": ("molyneux data", "molyneux data coco", "molyneux data coco /data/coco"),
+    "decode": ("molyneux decode L12.u905", "molyneux decode --word water --top 20"),
+    "demo": ("molyneux demo --open",),
+    "doctor": ("molyneux doctor", "molyneux doctor --vlm llava-hf/llava-1.5-7b-hf"),
+    "explain": (
+        "molyneux explain photo.jpg --open",
+        "molyneux explain photo.jpg --word river --out my-run",
+        "molyneux explain photo.jpg --vlm PATH --device cuda --dtype bfloat16",
+    ),
+    "models": ("molyneux models", "molyneux models fetch gptj-beit"),
+    "prompts": ("molyneux prompts photo.jpg --top 3",),
+    "reference": (
+        "molyneux reference /data/coco --where split=train2017 --out table",
+        "molyneux explain photo.jpg --reference table/reference.safetensors",
+    ),
+    "report": ("molyneux report molyneux-runs/20260102-030405 --open",),
+    "runs": ("molyneux runs", "molyneux runs results --json"),
+    "size": ("molyneux size EleutherAI/pythia-70m", "molyneux size gptj-beit"),
+    "study": (
+        "molyneux study /data/coco --where masks --images 100 --out my-study",
+        "molyneux study /data/coco --experiments E2,E3 --out my-study",
+    ),
+    "table": ("molyneux table my-study", "molyneux table my-study E6 --format latex"),
+    "train": (
+        "molyneux train my-photos --out my-run",
+        "molyneux train my-photos --language-model gpt2 --encoder facebook/dinov2-base",
+    ),
+    "units": ("molyneux units my-study --passing specific --top 10",),
+}
+
+
+class Command(TyperCommand):
+    """A command whose help has its options in groups, and ends with examples."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options by group, then the examples."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                argument = parameter.param_type_name == "argument"
+                group = "Arguments" if argument else _group_of(str(parameter.name))
+                name = record[0].split()[0] if argument else _plain(record[0])
+                groups.setdefault(group, []).append((name, record[1]))
+        for name in _ORDER:
+            if name in groups:
+                with formatter.section(name):
+                    formatter.write_dl(groups[name])
+        if examples := EXAMPLES.get(str(self.name), ()):
+            with formatter.section("Examples"):
+                for line in examples:
+                    formatter.write(f"  {line}\n")
+
+
+def _group_of(name: str) -> str:
+    return next((group for group, names in _GROUPS.items() if name in names), "Options")
+
+
+def _plain(name: str) -> str:
+    """Return an option with the kind of its value in a word."""
+    for pattern, word in _KINDS:
+        name = pattern.sub(word, name)
+    return name

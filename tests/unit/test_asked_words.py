@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from tiny_models import tiny_language_model
 from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
@@ -16,12 +17,34 @@ from molyneux.cli.model_choice import ModelChoice
 from molyneux.errors import UsageError
 from molyneux.models.presets import DEFAULT_DECODING
 from molyneux.neurons.decoding import find_writers
-from molyneux.neurons.targets import require_tokens, unrelated_nouns, word_tokens
+from molyneux.neurons.targets import (
+    Sentence,
+    ask_for,
+    require_tokens,
+    unrelated_nouns,
+    word_tokens,
+)
+from molyneux.vision.layout import ImagePrompt
 
 
 def spaced_tokenizer() -> PreTrainedTokenizerFast:
     """Return a tokenizer that puts a space before every text by itself, as Llama's does."""
-    pieces = ["<unk>", "<s>", "</s>", "▁", "▁dog", "▁cat", "▁ze", "bra", "z", "e", "b", "r", "a"]
+    pieces = [
+        "<unk>",
+        "<s>",
+        "</s>",
+        "▁",
+        "▁dog",
+        "▁Dog",
+        "▁cat",
+        "▁ze",
+        "bra",
+        "z",
+        "e",
+        "b",
+        "r",
+        "a",
+    ]
     scores = [(piece, -1.0 if len(piece) > 1 else -5.0) for piece in pieces]
     tokenizer = Tokenizer(models.Unigram(scores, unk_id=0))
     tokenizer.normalizer = normalizers.Sequence(
@@ -71,3 +94,11 @@ def test_decode_says_what_it_ranked(
     assert "ranked" not in capsys.readouterr().err
     assert main(["decode", "--word", "xyz", "--quiet"]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_words_that_differ_in_capitals_are_told_apart_by_their_tokens(spaced: Any) -> None:
+    prompt, nothing = ImagePrompt(torch.zeros(1, 20, 32), slice(1, 17)), Sentence([], "", [])
+    small, large = (ask_for(spaced, prompt, nothing, word)[1] for word in ("dog", "Dog"))
+    assert small.word == large.word == "dog"
+    assert small.target.token_id != large.target.token_id
+    assert (small.note, large.note) == (None, "scored by ' Dog'")

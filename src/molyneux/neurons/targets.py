@@ -32,9 +32,9 @@ class Word:
 
     @property
     def note(self) -> str | None:
-        """Say so where the word is scored by a part of it."""
+        """Say so where the word is scored by a part of it, or by other letters: dog, Dog, DOG."""
         if self.n_tokens == 1:
-            return None
+            return None if self.token.strip() == self.word else f"scored by {self.token!r}"
         return f"scored by {self.token!r}, the first of its {self.n_tokens} tokens"
 
 

@@ -122,8 +122,8 @@ def together(process: Process) -> Iterator[None]:
             raise
         said = re.sub(r"^\[[^]]*\] ", "", " ".join(str(error).split())).partition(". ")[0]
         raise RunError(
-            f"process {process.rank} of {process.world} lost another one ({said[:120]}); see what that "
-            "one said, then give the same command again to resume from the last checkpoint"
+            f"process {process.rank} of {process.world} lost another one ({said[:120]}); see what "
+            "that one said, then give the same command again to resume from the last checkpoint"
         ) from error
 
 

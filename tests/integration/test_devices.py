@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -291,7 +292,9 @@ def test_loading_puts_models_where_it_is_told(
 ) -> None:
     """From files: on one GPU, and over both as accelerate's own plan has it."""
     # Its tensors are of another class than torch's, which is refused as quantised weights are.
-    monkeypatch.setattr("molyneux.adapters.adapt._require_ordinary", lambda module, layer: None)
+    monkeypatch.setattr(
+        import_module("molyneux.adapters.adapt"), "_require_ordinary", lambda module, layer: None
+    )
     # Threads that read weights would not be in the pretence.
     monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "1")
     folder = tmp_path / "model"

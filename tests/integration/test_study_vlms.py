@@ -19,6 +19,8 @@ from PIL import Image
 from tiny_vlms import VLM_KINDS, tiny_vlm, tiny_vlm_parts
 
 from molyneux.cli import main
+from molyneux.data.open import open_dataset
+from molyneux.data.selection import select
 from molyneux.errors import RunError
 from molyneux.explain.measure_reference import measure_reference
 from molyneux.models.vlm import VisionLanguageModel
@@ -363,7 +365,7 @@ def test_a_file_of_weights_is_no_vision_language_model(
     file.write_bytes(b"")
     for arguments in (["caption", "a.png"], ["decode", "L1.u1"], ["doctor"]):
         status, out, err = said(capsys, *arguments, "--vlm", file)
-        assert (status, out) == (1, "")
+        assert (status, out) == (2, "")
         assert "takes the folder of the whole model" in err
         assert str(tmp_path) in err.strip().splitlines()[-1]
 
@@ -411,6 +413,6 @@ def test_a_choice_that_is_none_is_one_line_before_anything_is_loaded(
     arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, out, err = said(capsys, *arguments)
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     assert expected in err
     assert len(err.strip().splitlines()) == 1

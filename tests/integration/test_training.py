@@ -209,9 +209,7 @@ def test_csv_and_coco_are_read(folder: Path) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("line", "said"), [("{", "is not JSON"), ('{"file": "0.png"}', "no caption")]
-)
+@pytest.mark.parametrize(("line", "said"), [("{", "no JSON"), ('{"file": "0.png"}', "no caption")])
 def test_a_bad_line_is_named(folder: Path, line: str, said: str) -> None:
     (folder / "captions.jsonl").write_text(line)
     with pytest.raises(UsageError, match=said):
@@ -240,7 +238,9 @@ def test_a_bad_crop_is_named(folder: Path, crop: Any) -> None:
     lines = (folder / "captions.jsonl").read_text().splitlines()
     lines.insert(1, json.dumps({"file": "0.png", "caption": "a dog.", "crop": crop}))
     (folder / "captions.jsonl").write_text("\n".join(lines))
-    with pytest.raises(UsageError, match=r"captions\.jsonl line 2: the crop .* four whole") as said:
+    with pytest.raises(
+        UsageError, match=r"captions\.jsonl, line 2: the crop .* four whole"
+    ) as said:
         load_examples(folder)
     assert "\n" not in str(said.value)
 
@@ -249,7 +249,7 @@ def test_a_bad_crop_is_named(folder: Path, crop: Any) -> None:
 def test_a_bad_weight_is_named(folder: Path, weight: Any) -> None:
     line = json.dumps({"file": "0.png", "caption": "a dog.", "weight": weight})
     (folder / "captions.jsonl").write_text(line)
-    with pytest.raises(UsageError, match=r"captions\.jsonl line 1: the weight .* above 0"):
+    with pytest.raises(UsageError, match=r"captions\.jsonl, line 1: the weight .* above 0"):
         load_examples(folder)
 
 

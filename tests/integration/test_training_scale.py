@@ -426,7 +426,7 @@ def test_processes_agree_on_what_is_left_while_another_run_writes(
     first = threading.Thread(
         target=counted,
         args=(folder, Counting(), tmp_path),
-        kwargs={"share": Meets(0, 2)},
+        kwargs={"process": Meets(0, 2)},
         daemon=True,
     )
     first.start()

@@ -458,6 +458,12 @@ def test_a_random_encoder_is_seeded_and_sees() -> None:
     # A dead or constant network would be another control: photos and patches differ.
     assert float((features[0] - features[1]).abs().mean()) > 0.05
     assert float(features.std(1).mean()) > 0.05
+    # Calibrated: what a norm puts out has about the mean and deviation of its batch.
+    normed: list[torch.Tensor] = []
+    hook = network._bn1.register_forward_hook(lambda *passed: normed.append(passed[2]))
+    encoder.encode(prepare_pixels(encoder, tiny_photos(8)))
+    hook.remove()
+    assert 0.2 < float(normed[0].std()) < 3
 
 
 @pytest.fixture

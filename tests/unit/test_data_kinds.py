@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import inspect
 import io
 import json
 import tarfile
@@ -270,7 +271,6 @@ def test_a_backslash_that_is_part_of_a_name(tmp_path: Path) -> None:
         "%2e%2e/a.png",
         "file:///etc/a.png",
         r"\\server\a.png",
-        "a.png\0",
     ],
 )
 def test_no_annotation_leads_out_of_the_data_set(tmp_path: Path, name: str) -> None:
@@ -1019,3 +1019,59 @@ def test_one_condition_is_not_its_letters(two: Path) -> None:
     assert select(open_dataset(two), "present").where == ("present",)
     with pytest.raises(UsageError, match="not among the 2 chosen"):
         select(open_dataset(two)).only(["gone.png"])
+
+
+@every_reader
+def test_half_a_character(two: Path, read: Any) -> None:
+    """As where a text was cut within an emoji: in a sentence it is one character that is none."""
+    (two / "captions.jsonl").write_text(r'{"file": "a.png", "caption": "a cat \ud83d"}')
+    assert read(two) == {"a.png": ("a cat \ufffd",)}
+    for name in (r"\ud83d.png", r"a\u0000.png"):
+        (two / "captions.jsonl").write_text(f'{{"file": "{name}", "caption": "x"}}')
+        assert "line 1: no photo is named" in refused(lambda: read(two))
+
+
+@pytest.mark.parametrize("cut", [r"\ud83d", r"a\u0000b"])
+def test_half_a_character_is_no_name_and_no_id(two: Path, cut: str) -> None:
+    text = f'{{"images": [{{"id": 1, "file_name": "{cut}.png"}}]}}'
+    assert "is no photo's name" in refused(lambda: coco(two, text))
+    text = f'{{"images": [{{"id": "{cut}", "file_name": "a.png"}}]}}'
+    assert "is no id" in refused(lambda: coco(two, text))
+
+
+@pytest.mark.parametrize("split", ["..", "../x", "/etc", "a/b", "x" * 300, "."])
+def test_a_split_leads_nowhere(tmp_path: Path, split: str) -> None:
+    photo(tmp_path / "x/a.png")
+    photo(tmp_path / "a.png")
+    place = tmp_path / "set"
+    place.mkdir()
+    document = {"images": [{"id": 1, "file_name": "a.png", "split": split}]}
+    (place / "captions.json").write_text(json.dumps(document))
+    assert "none of the photos" in refused(lambda: Coco(place))
+    photo(place / "a.png")
+    assert next(iter(Coco(place))).split == split
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"where": 5}, "where takes conditions"),
+        ({"where": [5]}, "where takes conditions"),
+        ({"where": ["x"]}, "no condition is called 'x'"),
+        ({"images": 0}, "cannot choose 0 photos"),
+        ({"images": 1.5}, "images takes a whole number"),
+        ({"images": "3"}, "images takes a whole number"),
+        ({"images": True}, "images takes a whole number"),
+        ({"seed": "0"}, "seed takes a whole number"),
+        ({"dataset": "photos"}, "dataset takes a Dataset"),
+        ({"dataset": None}, "dataset takes a Dataset"),
+    ],
+)
+def test_what_cannot_be_selected_is_said(two: Path, arguments: dict[str, Any], said: str) -> None:
+    untyped = inspect.unwrap(select)  # as without the tests' check of types
+    given = {"dataset": open_dataset(two), **arguments}
+    assert said in refused(lambda: untyped(**given))
+    assert len(untyped(open_dataset(two), None)) == 2
+    for kind in (5, [], "cocoa"):
+        message = refused(lambda kind=kind: inspect.unwrap(open_dataset)(two, kind=kind))  # type: ignore[misc]
+        assert "no kind of data set is called" in message

@@ -11,7 +11,7 @@ from typing import Any
 
 from molyneux.data.tables import read_table
 from molyneux.data.text_files import read_json_lines
-from molyneux.data.texts import read_name, read_texts, tidy
+from molyneux.data.texts import is_cut, read_name, read_texts, tidy
 from molyneux.errors import UsageError
 
 CAPTION_FILES = ("captions.jsonl", "captions.csv", "captions.tsv")
@@ -62,7 +62,7 @@ def read_caption_file(file: Path) -> Iterator[CaptionLine]:
     for number, said in _rows(file):
         where = f"{file}, line {number}"
         name = next((said[key] for key in _FILE_KEYS if isinstance(said.get(key), str)), "")
-        if not name.strip():
+        if not name.strip() or is_cut(name):
             raise UsageError(f"{where}: no photo is named; a line has `file` and `caption`")
         captions = [c for key in _CAPTION_KEYS for c in read_texts(said.get(key), key, where)]
         categories = read_texts(said.get("categories"), "categories", where)

@@ -201,7 +201,7 @@ class Coco(AnnotatedPhotos):
             if photo.split in found:
                 continue
             if photo.split not in places:
-                places[photo.split] = [p for p in self._places(photo.split) if p.is_dir()]
+                places[photo.split] = [p for p in self._places(photo.split) if os.path.isdir(p)]
             for place in places[photo.split]:
                 if os.path.isfile(photo_file(place, photo.file_name)):
                     found[photo.split] = place
@@ -209,7 +209,9 @@ class Coco(AnnotatedPhotos):
         return found
 
     def _places(self, split: str | None) -> list[Path]:
-        named = [] if split is None else [self.root / split, self.root / "images" / split]
+        # A split that is no folder's name, such as `../x`, is looked for nowhere of its own.
+        is_name = split not in (None, "", ".", "..") and os.path.basename(str(split)) == split
+        named = [self.root / split, self.root / "images" / split] if split and is_name else []
         if self._captions is not None:
             named.append(self.root / self._captions.stem.removeprefix("captions_"))
         return [*named, self.root / "images", self.root]

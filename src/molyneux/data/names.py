@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
+from molyneux.data.texts import is_cut
 from molyneux.vision.photo import is_address
 
 
@@ -48,7 +49,7 @@ def inside(written: object) -> str:
     Raises:
         ValueError: it does, or it is no name.
     """
-    if not isinstance(written, str) or not written.strip():
+    if not isinstance(written, str) or not written.strip() or is_cut(written):
         raise ValueError(f"{written!r} is no photo's name")
     if is_address(written) and not written.lower().startswith("file:"):
         raise ValueError(
@@ -57,7 +58,7 @@ def inside(written: object) -> str:
         )
     for name in spellings(written):
         for path in (PurePosixPath(name), PureWindowsPath(name), Path(name)):
-            if path.is_absolute() or path.root or ".." in path.parts or "\0" in name:
+            if path.is_absolute() or path.root or ".." in path.parts:
                 raise ValueError(f"the photo {written} lies outside the data set")
     return written
 

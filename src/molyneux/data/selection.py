@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from molyneux.checks import is_a, shown, whole_number
 from molyneux.data.dataset import Dataset, Indexed, Item, Streamed
 from molyneux.data.names import spellings
 from molyneux.data.text_files import read_lines
@@ -120,13 +121,17 @@ def select(
     order. With it they are the first by the SHA-256 of `<seed>/<id>`: the sample does not depend
     on the set's order, and a smaller sample is the beginning of a larger one.
 
+    Args:
+        where: conditions as `CONDITIONS` lists them; a text is one.
+
     Raises:
-        UsageError: a condition is unknown or its file cannot be read, no photo meets them all, two
-            photos share an id, or `images` is not positive.
+        UsageError: an argument is of the wrong kind, a condition is unknown or its file cannot be
+            read, no photo meets them all, two photos share an id, or `images` is not positive.
     """
-    if isinstance(where, str):  # one condition, and not its letters
-        where = (where,)
-    if images is not None and images < 1:
+    is_a("dataset", dataset, Dataset, "what open_dataset returns")  # type: ignore[type-abstract]
+    where = _conditions(where)
+    whole_number("seed", seed)
+    if images is not None and whole_number("images", images) < 1:
         raise UsageError(
             f"cannot choose {images} photos; ask for 1 or more, or leave it out for all"
         )
@@ -171,6 +176,19 @@ def _has(item: Item) -> Iterator[str]:
         yield "masks"
     if item.label is not None:
         yield "label"
+
+
+def _conditions(where: Any) -> tuple[str, ...]:
+    if isinstance(where, str):  # one condition, and not its letters
+        return (where,)
+    if where is None:
+        return ()
+    if not isinstance(where, Sequence) or not all(isinstance(one, str) for one in where):
+        raise UsageError(
+            f"where takes conditions such as 'captions', not {shown(where)}; there are "
+            f"{', '.join(CONDITIONS)}"
+        )
+    return tuple(where)
 
 
 def _draw(seed: int, identity: str) -> bytes:

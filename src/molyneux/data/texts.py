@@ -10,13 +10,15 @@ from typing import Any
 
 from molyneux.errors import UsageError
 
+_HALVES = re.compile("[\ud800-\udfff]")  # of characters that were cut in two
 _WHOLE = re.compile(r"([+-]?\d+)(?:\.0*)?")
 
 
 def read_texts(value: Any, name: str, where: str) -> list[str]:
     """Return the texts in a text, a list of texts, or records with `caption`, as COCO's are.
 
-    Nothing is the same as no texts; texts of white space alone are left out.
+    Nothing is the same as no texts; texts of white space alone are left out. Half a character, as
+    where a text was cut within an emoji, is read as U+FFFD.
 
     Args:
         name: of the key that holds the value.
@@ -34,7 +36,7 @@ def read_texts(value: Any, name: str, where: str) -> list[str]:
                 "mend it, or leave it out"
             )
         if text.strip():
-            found.append(text)
+            found.append(_HALVES.sub("\ufffd", text))
     return found
 
 
@@ -51,7 +53,7 @@ def read_name(value: Any, name: str, where: str) -> str | None:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return tidy(value) or None
+        return tidy(_HALVES.sub("\ufffd", value)) or None
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return str(int(value))
     raise UsageError(
@@ -70,7 +72,7 @@ def read_id(value: Any) -> str:
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    if isinstance(value, str) and value.strip():
+    if isinstance(value, str) and value.strip() and not is_cut(value):
         whole = _WHOLE.fullmatch(value.strip())
         return whole[1] if whole else value.strip()
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
@@ -78,6 +80,11 @@ def read_id(value: Any) -> str:
             return str(int(value))
         raise ValueError(f"the id {value!r} is a number with a fraction, too large to be exact")
     raise ValueError(f"{_shown(value)} is no id")
+
+
+def is_cut(text: str) -> bool:
+    """Whether a text holds half a character or a zero byte, as no file's name and no id does."""
+    return "\0" in text or _HALVES.search(text) is not None
 
 
 def tidy(text: str) -> str:

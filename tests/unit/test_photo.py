@@ -40,6 +40,13 @@ def _pillow_is_left_alone() -> Iterator[None]:
     assert switches() == before
 
 
+@pytest.fixture
+def pillow(_pillow_is_left_alone: None) -> Iterator[pytest.MonkeyPatch]:
+    """What changes Pillow for a test, and has changed it back before that is looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
 def pixels(photo: Image.Image) -> np.ndarray:
     assert photo.mode == "RGB"
     return np.asarray(photo)
@@ -564,29 +571,25 @@ def test_bombs_of_other_formats_name_their_size(tmp_path: Path, suffix: str) -> 
 
 
 def test_between_pillows_limit_and_ours_no_warning_leaks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pillow: pytest.MonkeyPatch
 ) -> None:
     """Pillow warns from its limit on; a photo below ours is read, and nothing is said."""
     textured(64, 48).save(tmp_path / "t.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 48 - 1)
+    pillow.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 48 - 1)
     assert read_photo(tmp_path / "t.png").size == (64, 48)
 
 
-def test_pillows_own_lower_limit_is_respected(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pillows_own_lower_limit_is_respected(tmp_path: Path, pillow: pytest.MonkeyPatch) -> None:
     textured(64, 48).save(tmp_path / "t.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    pillow.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     message = refusal(tmp_path / "t.png")
     assert "3,072 pixels" in message
     assert "downscale" in message
 
 
-def test_our_limit_holds_where_pillows_is_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_our_limit_holds_where_pillows_is_off(tmp_path: Path, pillow: pytest.MonkeyPatch) -> None:
     (tmp_path / "bomb.png").write_bytes(png_header(20_000, 20_000))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    pillow.setattr(Image, "MAX_IMAGE_PIXELS", None)
     assert "20000 x 20000" in refusal(tmp_path / "bomb.png")
 
 

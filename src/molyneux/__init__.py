@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from molyneux.models.parts import Parts
     from molyneux.models.vlm import VisionLanguageModel
     from molyneux.models.vlm_loading import load_vlm
-    from molyneux.neurons.ablation import Intervention, Scaled, ablate_units
+    from molyneux.neurons.ablation import Intervention, Scaled, ablate_units, intervened_logits
     from molyneux.neurons.attribution import Target, attribute_products, attribute_units
     from molyneux.neurons.decoding import decode_units, find_writers
     from molyneux.neurons.decoding_rule import Decoding
@@ -104,6 +104,7 @@ _PLACES = {
     "find_scorer": "neurons.scorers",
     "find_writers": "neurons.decoding",
     "in_folder": "data.loader",
+    "intervened_logits": "neurons.ablation",
     "load": "model",
     "load_encoder": "checkpoints.encoders",
     "load_examples": "training.caption_files",
@@ -168,6 +169,7 @@ __all__ = [
     "find_scorer",
     "find_writers",
     "in_folder",
+    "intervened_logits",
     "load",
     "load_encoder",
     "load_examples",

@@ -16,15 +16,29 @@ from PIL import Image
 from study_toy import photo_files
 from tiny_models import tiny_photos
 
-from molyneux import MolyneuxError
+from molyneux import MolyneuxError, plugins
 from molyneux.cli import main
+from molyneux.explain.curves import SETS
+from molyneux.explain.document import LISTS, Curves
 from molyneux.explain.measure_reference import measure_reference
 from molyneux.models.captioner import Captioner
 from molyneux.neurons import scorers
-from molyneux.neurons.attribution import Attribution, Target, attribute_units
+from molyneux.neurons.ablation import ablated_logits
+from molyneux.neurons.attribution import VIEWS, Attribution, Target, attribute_units
 from molyneux.neurons.reference import Reference, load_reference
 from molyneux.neurons.scorers import DEFAULT_SCORER, GradientActivation, find_scorer, scorer_text
 from molyneux.neurons.unit import top_units
+from molyneux.neurons.unit_sets import (
+    CONTROLS,
+    DRAWN,
+    LISTED,
+    NO_SINKS,
+    RANKINGS,
+    UNIT_SETS,
+    WITH_SINKS,
+)
+from molyneux.records import attributes_of
+from molyneux.report.claims import CURVES
 from molyneux.studies.settings import StudySettings
 
 PREACTIVATION = "gradient-activation:site=preactivation"
@@ -249,3 +263,49 @@ def test_the_ranking_shown_in_the_docs_ranks_by_totals(captioner: Any) -> None:
     assert top == top_units(found.patches.score[0], 12) != totals
     assert [unit.layer for unit in drawn] == [unit.layer for unit in top]
     assert not {*drawn} & {*top}
+
+
+def test_an_installed_package_s_scorer_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = tmp_path / "my_scorers-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: my_scorers\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[molyneux]\nmine = my_scorers\n")
+    code = shown_in_docs("register_scorer").replace("direct-logit", "mine")
+    (tmp_path / "my_scorers.py").write_text(code, encoding="utf-8")
+    with pytest.raises(MolyneuxError, match="no scorer 'mine'"):
+        find_scorer("mine")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(plugins, "_done", set())
+    assert find_scorer("mine").name == "mine"
+    assert "mine" in scorers.scorer_names()
+
+
+def test_every_set_of_the_table_has_its_place_in_the_document() -> None:
+    names = set(UNIT_SETS)
+    assert names == {*RANKINGS, *CONTROLS, *DRAWN}
+    assert {*RANKINGS} == {*WITH_SINKS, *NO_SINKS}
+    assert all(row.control_of in RANKINGS for row in UNIT_SETS.values() if not row.own)
+    # Without sinks there are lists in studies alone.
+    curves = set(attributes_of(Curves))
+    assert {*SETS, *DRAWN} == names - {*NO_SINKS} <= curves
+    assert {f"unrelated_{name}" for name in LISTED} <= curves
+    assert {name for name in CURVES if name in names} == names - {*NO_SINKS}
+    assert set(LISTS) == {(name, view) for name in LISTED for view in VIEWS}
+
+
+def test_other_values_of_the_docs_are_given(captioner: Any) -> None:
+    page = (DOCS / "python.md").read_text(encoding="utf-8")
+    code = next(c for c in re.findall(r"```python\n(.*?)^```$", page, re.M | re.S) if "Scaled" in c)
+    shown: dict[str, Any] = {}
+    exec(compile(code, "docs/python.md", "exec"), shown)
+    model = captioner.language_model
+    until, target = first_noun(captioner, tiny_photos(1)[0])
+    found = attribute_units(model, until, [target])
+    units = top_units(found.patches.score[0], 20)
+    effects = shown["other_values"](model, until, units, found.activation, target.token_id)
+    clean, off = ablated_logits(model, until, [[], units])[:, target.token_id]
+    assert effects[0] == 0
+    torch.testing.assert_close(effects[1], off - clean)
+    assert len(set(effects.tolist())) == 5

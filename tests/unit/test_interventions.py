@@ -5,11 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 from test_attribution import TOY, ToyNetwork
-from tiny_models import tiny_tokenizer
+from tiny_models import tiny_captioner, tiny_photos, tiny_tokenizer
 
 from molyneux import MolyneuxError
 from molyneux.adapters import LanguageModel, adapt
-from molyneux.neurons.ablation import Intervention, Scaled, ablated_logits, intervened_logits
+from molyneux.hooks import capture
+from molyneux.neurons.ablation import (
+    Intervention,
+    Scaled,
+    ablated_logits,
+    intervened,
+    intervened_logits,
+)
 from molyneux.neurons.unit import Unit, unit_mask
 from molyneux.vision.layout import ImagePrompt
 
@@ -100,3 +107,21 @@ def test_what_an_earlier_layer_is_given_passes_on_to_later_ones(
 def test_values_of_another_shape_are_refused(value: torch.Tensor, said: str) -> None:
     with pytest.raises(MolyneuxError, match=said):
         Intervention([FIRST], value=value)
+
+
+def test_the_mean_over_the_patches_lasts_while_a_caption_is_written() -> None:
+    captioner = tiny_captioner("llama")
+    model, prompt = captioner.language_model, captioner.see(tiny_photos(2))
+    unit, down = Unit(1, 7), {1: model.down_projection(1)}
+    with torch.no_grad(), capture(down) as clean:
+        model.read(prompt)
+    mean = clean[1][:, prompt.patches, unit.unit].mean(dim=1)
+    assert (mean[0] - mean[1]).abs() > 1e-4  # each photo has its own
+    rows = [Intervention([unit], value="mean")] * 2
+    with torch.no_grad(), intervened(model, rows, prompt.patches), capture(down) as seen:
+        first = model.read(prompt, use_cache=True)
+        prefilled = seen[1][:, :, unit.unit]
+        tokens = first.logits[:, -1].argmax(dim=-1)
+        model.run(input_ids=tokens[:, None], past_key_values=first.past_key_values, use_cache=True)
+    torch.testing.assert_close(prefilled, mean[:, None].expand_as(prefilled))
+    torch.testing.assert_close(seen[1][:, :, unit.unit], mean[:, None])

@@ -6,21 +6,20 @@ What stands below it is public too; this is the short way to it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molyneux.checks import several, shown
+from molyneux.checks import path_of, shown, text_of, whole_number
 from molyneux.errors import UsageError
 from molyneux.models.choice import ModelChoice
 
 if TYPE_CHECKING:
     from molyneux.adapters.language_model import LanguageModel
     from molyneux.explain.photo import Explanation
-    from molyneux.explain.run import Explained
     from molyneux.explain.settings import Settings
-    from molyneux.models.seeing_model import Photo, SeeingModel
+    from molyneux.models.seeing_model import SeeingModel
     from molyneux.neurons.ablation import Intervention, Positions, Value
     from molyneux.neurons.decoding import Decoded
     from molyneux.neurons.unit import Unit
@@ -114,50 +113,34 @@ class Model:
         """
         return self.caption_all([photo])[0]
 
-    def caption_all(self, photos: Iterable[Photo]) -> list[str]:
+    def caption_all(self, photos: Photos) -> list[str]:
         """Return the greedy captions of several photos.
 
         Raises:
             PhotoError: a photo cannot be read.
-            UsageError: one photo was given instead of several.
+            UsageError: there is none.
         """
-        return _captions(self.seeing, _several(photos))
+        return _captions(self.seeing, photos)
 
     def explain(self, photo: Photo, **asked: Any) -> Explanation:
-        """Return a photo's caption, words, units, heat maps and ablation curves.
+        """Return a photo's caption, words, units, heat maps and ablation curves; writes no file.
 
         Args:
-            photo: a path, or a picture.
-            asked: fields of `Settings`, such as `words=("dog",)`, `top=20`, `ablate="none"` or
-                `scorer="gradient-activation:site=preactivation"`; the short grid if none is given.
+            photo: a file's name, a PIL image, or one photo's pixels in an array or a tensor.
+            asked: what `Settings` takes, such as `words=["dog"]`, `top=20` or `ablate="none"`.
 
         Raises:
             PhotoError: the photo cannot be read.
-            UsageError: a setting is none of its choices.
+            UsageError: there is no such setting, or a setting is none of its choices.
         """
         from molyneux.explain.photo import explain_photo
+        from molyneux.explain.settings import Settings
 
-        return explain_photo(self.seeing, photo, _settings(asked))
-
-    def explain_photos(
-        self,
-        photos: Photos,
-        out: str | os.PathLike[str] | None = None,
-        **asked: Any,
-    ) -> Explained:
-        """Explain photos into a run folder, as `molyneux explain` does; called again, it goes on.
-
-        Args:
-            out: the folder; `molyneux-runs/<time>` in the current folder if None.
-            asked: fields of `Settings`, as for `explain`.
-
-        Raises:
-            UsageError: there is no photo, or a setting is none of its choices.
-            RunError: the folder holds something else, or cannot be written.
-        """
-        from molyneux.explain.run import explain_photos
-
-        return explain_photos(self.seeing, photos, _settings(asked), out)
+        known = Settings.__dataclass_fields__
+        for name in asked:
+            if name not in known:
+                raise UsageError(f"explain has no setting {name!r}; there are {', '.join(known)}")
+        return explain_photo(self.seeing, photo, Settings(**asked))
 
     def without(
         self,
@@ -178,8 +161,10 @@ class Model:
             UsageError: the model has no such unit, or positions or value are none of these.
         """
         from molyneux.neurons.ablation import Intervention
+        from molyneux.neurons.checks import as_units
 
-        return Changed(self.seeing, Intervention(self._units(units), positions, value))
+        chosen = as_units(self.language_model, _listed(units))
+        return Changed(self.seeing, Intervention(chosen, positions, value))
 
     def decode(
         self, units: str | Unit | Iterable[str | Unit], *, top: int = 10
@@ -194,15 +179,16 @@ class Model:
         Raises:
             UsageError: the model has no such unit, or `top` is below 1.
         """
+        from molyneux.neurons.checks import as_signed_units
         from molyneux.neurons.decoding import decode_units
 
-        chosen = [self._signed(unit) for unit in _listed(units)]
+        chosen = as_signed_units(self.language_model, _listed(units))
         rule = self.seeing.decoding
         found = decode_units(
             self.language_model,
             [unit for unit, _ in chosen],
             [sign for _, sign in chosen],
-            top=_at_least_one("top", top),
+            top=whole_number("top", top, least=1),
             final_norm=rule.final_norm,
             bias=rule.bias,
         )
@@ -219,12 +205,10 @@ class Model:
         from molyneux.neurons.decoding import decode_units, find_writers
         from molyneux.neurons.targets import require_tokens
 
-        if not isinstance(word, str):
-            raise UsageError(f"a word is a text, not {word!r}; give one, as in find('water')")
         rule, model = self.seeing.decoding, self.language_model
-        token = require_tokens(model, word)[0]
+        token = require_tokens(model, text_of("word", word, "as in find('water')"))[0]
         found = find_writers(
-            model, token, top=_at_least_one("top", top), final_norm=rule.final_norm
+            model, token, top=whole_number("top", top, least=1), final_norm=rule.final_norm
         )
         return decode_units(
             model,
@@ -233,19 +217,6 @@ class Model:
             final_norm=rule.final_norm,
             bias=rule.bias,
         )
-
-    def _units(self, units: str | Unit | Iterable[str | Unit]) -> list[Unit]:
-        return [self._signed(unit)[0] for unit in _listed(units)]
-
-    def _signed(self, unit: str | Unit) -> tuple[Unit, int]:
-        from molyneux.neurons.unit import Unit, parse_unit
-
-        model = self.language_model
-        named = isinstance(unit, tuple) and len(unit) == 2 and all(type(n) is int for n in unit)
-        name = str(Unit(*unit)) if named else unit
-        if not isinstance(name, str):
-            raise UsageError(f"{unit!r} is no unit; give a name, as L12.u905, or Unit(12, 905)")
-        return parse_unit(name, model.n_layers, model.d_mlp)
 
 
 @dataclass(frozen=True, repr=False)
@@ -270,18 +241,18 @@ class Changed:
         """Return the caption that is written so, without the prompt's text."""
         return self.caption_all([photo])[0]
 
-    def caption_all(self, photos: Iterable[Photo]) -> list[str]:
+    def caption_all(self, photos: Photos) -> list[str]:
         """Return the captions of several photos that are written so."""
-        return _captions(self.seeing, _several(photos), self.intervention)
+        return _captions(self.seeing, photos, self.intervention)
 
 
 def _captions(
-    seeing: SeeingModel, photos: Sequence[Photo], intervention: Intervention | None = None
+    seeing: SeeingModel, given: Photos, intervention: Intervention | None = None
 ) -> list[str]:
     from molyneux.neurons.ablation import intervened
+    from molyneux.vision.photo import as_photos
 
-    if not photos:
-        return []
+    photos = as_photos(given)
     model, prompt = seeing.language_model, seeing.see(photos)
     if intervention is None:
         written = seeing.write(prompt)
@@ -301,12 +272,6 @@ def _settings(asked: dict[str, Any]) -> Settings:
     return Settings(**asked)
 
 
-def _several(photos: Iterable[Photo]) -> list[Photo]:
-    if isinstance(photos, (str, os.PathLike)) or not isinstance(photos, Iterable):
-        raise UsageError(f"{photos!r} is one photo; give a list, or take caption(photo)")
-    return several("photos", photos, "['photo.jpg']")
-
-
 def _is_one(units: Any) -> bool:
     from molyneux.neurons.unit import Unit
 
@@ -324,12 +289,6 @@ def _listed(units: Any) -> list[Any]:
     return found
 
 
-def _at_least_one(name: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UsageError(f"{name} is a whole number from 1 on, not {value!r}")
-    return value
-
-
 def _text(name: str, value: Any) -> str | None:
     if value is None or isinstance(value, (str, os.PathLike)):
         return None if value is None else os.fspath(value)
@@ -337,5 +296,4 @@ def _text(name: str, value: Any) -> str | None:
 
 
 def _path(name: str, value: Any) -> Path | None:
-    text = _text(name, value)
-    return None if text is None else Path(text).expanduser()
+    return None if value is None else path_of(name, value)

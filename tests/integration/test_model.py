@@ -42,7 +42,7 @@ def test_a_photo_is_captioned_as_the_captioner_does(model: Model) -> None:
     photos = tiny_photos(3)
     assert model.caption_all(photos) == tiny_captioner().caption_all(photos)
     assert model.caption(photos[1]) == model.caption_all(photos)[1]
-    assert model.caption_all([]) == []
+    assert model.caption_all(photos[1]) == [model.caption(photos[1])]
 
 
 def test_without_all_units_it_writes_what_it_writes_with_zeroed_weights(model: Model) -> None:
@@ -124,7 +124,8 @@ calls = [
     lambda: m.find(7),
     lambda: m.find("mountain", top=True),
     lambda: m.caption(7),
-    lambda: m.caption_all("photo.jpg"),
+    lambda: m.caption_all("no-such.jpg"),
+    lambda: m.caption_all([]),
     lambda: m.caption_all(7),
     lambda: m.explain(None),
     lambda: mx.load(7),

@@ -179,9 +179,24 @@ def test_the_example_on_one_screen_runs(
     photo.save(tmp_path / "photo.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Captioner, "load", staticmethod(lambda preset: captioner))
-    code = blocks(ROOT / "docs" / "python.md", "python")[0]
+    code = blocks(ROOT / "docs" / "python.md", "python")[1]
     exec(compile(code.replace("photo.jpg", "photo.png"), "docs/python.md", "exec"), {})
     assert "of the probability is left" in capsys.readouterr().out
+
+
+def test_the_short_way_does_what_it_shows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, captioner: Any, photos: list[Any]
+) -> None:
+    from molyneux import Model
+
+    photos[0].save(tmp_path / "photo.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("molyneux.model.load", lambda preset: Model(captioner))
+    code = blocks(ROOT / "docs" / "python.md", "python")[0]
+    found: dict[str, Any] = {}
+    exec(compile(code.replace("photo.jpg", "photo.png"), "docs/python.md", "exec"), found)
+    assert found["e"].caption == captioner.caption(photos[0])
+    assert (tmp_path / "word.png").exists() == bool(found["e"].words)
 
 
 def test_the_row_of_another_family_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ def test_an_interrupted_run_leaves_nothing_half_written(
     def interrupt(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("molyneux.explain.run.explain_photo", interrupt)
+    monkeypatch.setattr("molyneux.explain.run.explain_seen", interrupt)
     status, _, err = run(capsys, "explain", folder / "0.png", "--out", folder / "run")
     assert status == 130
     assert "interrupted" in err

@@ -18,7 +18,7 @@ from molyneux.errors import RunError, UsageError
 from molyneux.explain import run as running
 from molyneux.explain.document import read_document
 from molyneux.explain.folder import find_folder, shared_names
-from molyneux.explain.photo import Explanation, explain_photo
+from molyneux.explain.photo import Explanation, explain_photo, explain_seen
 from molyneux.explain.run import explain_photos
 from molyneux.explain.settings import Settings
 from molyneux.report import write_report
@@ -45,13 +45,13 @@ def whole(make_captioner: Any, files: list[Path], tmp_path_factory: Any) -> Path
 
 
 def stop_at(number: int, error: type[BaseException]) -> Callable[..., Explanation]:
-    """Return `explain_photo` that is stopped at a photo."""
+    """Return `explain_seen` that is stopped at a photo."""
     calls = iter(range(1000))
 
     def explain(*arguments: Any) -> Explanation:
         if next(calls) == number:
             raise error
-        return explain_photo(*arguments)
+        return explain_seen(*arguments)
 
     return explain
 
@@ -74,7 +74,7 @@ def test_an_interrupted_run_is_readable_and_goes_on_to_the_same_bytes(
 ) -> None:
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(running, "explain_photo", stop_at(stopped, KeyboardInterrupt))
+        patch.setattr(running, "explain_seen", stop_at(stopped, KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             explain_photos(captioner, files, SETTINGS, out)
     so_far = read_document(out)
@@ -100,7 +100,7 @@ def test_a_killed_run_has_a_page_and_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(running.ExplainFolder, "join", nothing)
-        patch.setattr(running, "explain_photo", stop_at(4, Killed))
+        patch.setattr(running, "explain_seen", stop_at(4, Killed))
         with pytest.raises(Killed):
             explain_photos(captioner, files, SETTINGS, out)
     assert not (out / "explain.json").exists()
@@ -167,11 +167,11 @@ def test_one_photo_s_tensors_are_held_at_a_time(
 
     def watched(*arguments: Any) -> Explanation:
         assert not [each for each in held if each() is not None]
-        explanation = explain_photo(*arguments)
+        explanation = explain_seen(*arguments)
         held.extend(weakref.ref(tensor) for tensor in explanation.fields.values())
         return explanation
 
-    monkeypatch.setattr(running, "explain_photo", watched)
+    monkeypatch.setattr(running, "explain_seen", watched)
     explain_photos(captioner, [files[0], files[2], files[3]], SETTINGS, tmp_path / "run")
     assert held
     assert not [each for each in held if each() is not None]
@@ -183,7 +183,7 @@ def test_a_finished_run_is_left_as_it_is(
     out = tmp_path / "run"
     first = explain_photos(captioner, files[:1], SETTINGS, out)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    monkeypatch.setattr(running, "explain_photo", stop_at(0, AssertionError))
+    monkeypatch.setattr(running, "explain_seen", stop_at(0, AssertionError))
     assert explain_photos(captioner, files[:1], SETTINGS, out) == first
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
@@ -218,7 +218,7 @@ def test_a_photo_that_was_changed_in_between_is_refused(
     for path, photo in zip(files, tiny_photos(2), strict=True):
         photo.save(path)
     with monkeypatch.context() as patch:
-        patch.setattr(running, "explain_photo", stop_at(1, KeyboardInterrupt))
+        patch.setattr(running, "explain_seen", stop_at(1, KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             explain_photos(captioner, files, SETTINGS, tmp_path / "run")
     tiny_photos(3)[2].save(files[0])
@@ -300,6 +300,15 @@ def test_a_photo_in_memory_is_explained_too(captioner: Any, files: list[Path]) -
 def test_wrong_settings_are_refused_when_they_are_said(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         Settings(**wrong)
+
+
+def test_what_load_returns_is_taken_too(captioner: Any, files: list[Path], tmp_path: Path) -> None:
+    from molyneux.model import Model
+
+    explained = explain_photo(Model(captioner), files[0], SETTINGS)
+    assert explained.caption == captioner.caption(files[0])
+    run = explain_photos(Model(captioner), files[0], SETTINGS, tmp_path / "run")
+    assert run.document().images[0].words == explained.words
 
 
 def test_settings_are_completed_for_a_model() -> None:

@@ -369,7 +369,7 @@ def test_the_page_depends_on_the_run_alone(run: Path) -> None:
 def test_the_page_needs_no_torch(run: Path) -> None:
     program = (
         "import sys; from pathlib import Path; import molyneux.report as report; "
-        "assert 'torch' not in sys.modules; report.write_photo_report(Path(sys.argv[1])); "
+        "assert 'torch' not in sys.modules; report.write_report(Path(sys.argv[1])); "
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program, str(run)], check=True)

@@ -18,10 +18,10 @@ from molyneux.explain.document import Image as ExplainedImage
 from molyneux.explain.document import Word as ExplainedWord
 from molyneux.explain.folder import shared_names
 from molyneux.explain.seen import over_photo, under_patches
-from molyneux.explain.settings import Settings
+from molyneux.explain.settings import Settings, as_settings
 from molyneux.explain.text import photo_html, photo_text
 from molyneux.models.generation import continue_greedily
-from molyneux.models.seeing_model import SeeingModel
+from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing
 from molyneux.neurons.ablation import silenced
 from molyneux.neurons.attribution import VIEWS, Attribution, View
 from molyneux.neurons.decoding import decode_units
@@ -154,7 +154,7 @@ class _Case:
 
 
 def explain_photo(
-    captioner: SeeingModel, photo: Photo, settings: Settings | None = None
+    captioner: SeeingModel | Sees, photo: Photo, settings: Settings | None = None
 ) -> Explanation:
     """Return a photo's caption, words, units, heat maps and ablations; no file is written.
 
@@ -163,10 +163,20 @@ def explain_photo(
 
     Raises:
         PhotoError: the photo cannot be read.
+        UsageError: an argument is none, or the tokenizer has no token for a word asked for.
+    """
+    seeing, asking = as_seeing(captioner), as_settings(settings)
+    return explain_seen(seeing, photo, asking.of_model(seeing.language_model.n_units))
+
+
+def explain_seen(captioner: SeeingModel, photo: Photo, asking: Settings) -> Explanation:
+    """Return what `explain_photo` does, of arguments that were looked at.
+
+    Raises:
+        PhotoError: the photo cannot be read.
         UsageError: the tokenizer has no token for a word asked for.
     """
     model, grid = captioner.language_model, captioner.encoder.grid
-    asking = (settings or Settings()).of_model(model.n_units)
     captioner = comparable(captioner, asking)
     seen, digest = read_photo(photo), photo_sha256(photo)
     prompt = captioner.see([seen])

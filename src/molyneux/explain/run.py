@@ -12,13 +12,14 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from molyneux.checks import path_of
 from molyneux.errors import PhotoError, RunError
 from molyneux.explain.document import Document, Image, ModelRecord, read_document
 from molyneux.explain.folder import ExplainFolder, open_folder, shared_names
-from molyneux.explain.photo import comparable, explain_photo
+from molyneux.explain.photo import comparable, explain_seen
 from molyneux.explain.seen import as_jpeg
-from molyneux.explain.settings import Settings
-from molyneux.models.seeing_model import SeeingModel, describe_model
+from molyneux.explain.settings import Settings, as_settings
+from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing, describe_model
 from molyneux.neurons.scorers import scorer_text
 from molyneux.neurons.targets import require_tokens
 from molyneux.records import from_plain
@@ -45,7 +46,7 @@ class Explained:
 
 
 def explain_photos(
-    captioner: SeeingModel,
+    captioner: SeeingModel | Sees,
     photos: Photos,
     settings: Settings | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -63,29 +64,30 @@ def explain_photos(
             document.
 
     Raises:
-        UsageError: there is no photo, or no token for a word asked for.
+        UsageError: an argument is none, there is no photo, or no token for a word asked for.
         RunError: the folder holds something else, or a run that was begun otherwise, or cannot be
             written.
     """
-    given = as_photos(photos)
-    asked = (settings or Settings()).of_model(captioner.language_model.n_units)
+    model, given = as_seeing(captioner), as_photos(photos)
+    asked = as_settings(settings).of_model(model.language_model.n_units)
+    place = None if out is None else path_of("out", out)
     for word in asked.words:
-        require_tokens(captioner.language_model, word)
-    seeing = comparable(captioner, asked)
+        require_tokens(model.language_model, word)
+    seeing = comparable(model, asked)
     note = None
-    if captioner.reference is not None and seeing.reference is None:
+    if model.reference is not None and seeing.reference is None:
         note = (
             "no specific scores, sinks or other photos: the reference table was measured with "
-            f"the scorer {scorer_text(captioner.reference.scorer)}"
+            f"the scorer {scorer_text(model.reference.scorer)}"
         )
     folder = open_folder(
-        None if out is None else Path(out),
+        place,
         from_plain(ModelRecord, describe_model(seeing), "the model"),
         asked.record(note),
         shared_names([photo_name(photo) for photo in given]),
         seed=asked.seed,
         threads=torch.get_num_threads(),
-        hashes=captioner.hashes,
+        hashes=model.hashes,
     )
     if not folder.is_joined:
         _explain_rest(seeing, given, asked, folder, on_photo)
@@ -130,7 +132,7 @@ def _explain_one(
     fields: bytes | None = None
     shown: bytes | None = None
     try:
-        explanation = explain_photo(captioner, photo, settings)
+        explanation = explain_seen(captioner, photo, settings)
         image = replace(explanation.image, path=name)
         fields = _as_file(explanation.fields)
         shown = as_jpeg(explanation.seen)

@@ -110,6 +110,16 @@ class Settings:
         )
 
 
+def as_settings(settings: object) -> Settings:
+    """Return settings, the usual ones for None.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    given = Settings() if settings is None else settings
+    return is_a("settings", given, Settings, "Settings(top=20), or none")
+
+
 def _as_words(words: object) -> tuple[str, ...]:
     given = (words,) if isinstance(words, str) else words
     if not isinstance(given, Sequence):

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
+from molyneux.errors import UsageError
 from molyneux.models.generation import MAX_TOKENS
 from molyneux.neurons.decoding_rule import Decoding
 from molyneux.neurons.reference import Reference
@@ -134,6 +135,32 @@ class SeeingModel(Protocol):
     def caption_all(self, photos: Sequence[Photo]) -> list[str]:
         """Return the greedy captions of several photos, together where that is possible."""
         ...
+
+
+@runtime_checkable
+class Sees(Protocol):
+    """What holds a model that sees, such as what `molyneux.load` returns."""
+
+    @property
+    def seeing(self) -> SeeingModel:
+        """The model itself."""
+        ...
+
+
+def as_seeing(model: Any) -> SeeingModel:
+    """Return a model that sees, or the one that something holds.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if isinstance(model, SeeingModel):
+        return model
+    seeing = getattr(model, "seeing", None)
+    if isinstance(seeing, SeeingModel):
+        return seeing
+    raise UsageError(
+        f"{type(model).__name__} is no model that sees; give what `molyneux.load` returns"
+    )
 
 
 def shown_model(model: SeeingModel) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import PathLike
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 
 from molyneux.data.dataset import Item
 from molyneux.errors import UsageError
 from molyneux.models.choice import ModelChoice
-from molyneux.models.seeing_model import SeeingModel, describe_model
+from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing, describe_model
 from molyneux.neurons.ablation import ablation_grid
 from molyneux.neurons.reference import load_reference
 from molyneux.neurons.scorers import find_scorer
@@ -40,15 +40,6 @@ from molyneux.studies.subject import ModelFacts, Subject
 
 
 @runtime_checkable
-class Sees(Protocol):
-    """What holds a model that sees, such as what `molyneux.load` returns."""
-
-    @property
-    def seeing(self) -> SeeingModel:
-        """The model itself."""
-        ...
-
-
 def run_study(
     model: SeeingModel | Sees | ModelChoice,
     data: Data,
@@ -238,14 +229,7 @@ def conclude(run: Run) -> list[Result]:
 
 
 def _seeing(model: SeeingModel | Sees | ModelChoice) -> SeeingModel | ModelChoice:
-    if isinstance(model, ModelChoice | SeeingModel):
-        return model
-    seeing = getattr(model, "seeing", None)
-    if isinstance(seeing, SeeingModel):
-        return seeing
-    raise UsageError(
-        f"{type(model).__name__} is no model that sees; give what `load` returns, or a ModelChoice"
-    )
+    return model if isinstance(model, ModelChoice) else as_seeing(model)
 
 
 def _require_reference(model: SeeingModel | ModelChoice) -> None:

@@ -59,6 +59,10 @@ if TYPE_CHECKING:
     from molyneux.neurons.targets import read_sentence
     from molyneux.neurons.unit import Unit, top_units
     from molyneux.neurons.unit_sets import UnitSet
+    from molyneux.studies.experiment import Experiment, Needs, register_experiment
+    from molyneux.studies.folder import Study
+    from molyneux.studies.results import Result, ResultTable, over_photos
+    from molyneux.studies.settings import StudySettings
     from molyneux.studies.study import run_study
     from molyneux.training.caption_files import load_examples
     from molyneux.training.recipe import Recipe
@@ -74,6 +78,7 @@ _PLACES = {
     "Cost": "neurons.scorers",
     "Decoding": "neurons.decoding_rule",
     "EncoderFamily": "adapters",
+    "Experiment": "studies.experiment",
     "Family": "adapters",
     "GradientActivation": "neurons.scorers",
     "Intervention": "neurons.ablation",
@@ -83,12 +88,17 @@ _PLACES = {
     "Loader": "data.loader",
     "Model": "model",
     "MolyneuxError": "errors",
+    "Needs": "studies.experiment",
     "Parts": "models.parts",
     "Ranked": "neurons.rankings",
     "Recipe": "training.recipe",
+    "Result": "studies.results",
+    "ResultTable": "studies.results",
     "Scaled": "neurons.ablation",
     "Scorer": "neurons.scorers",
     "Settings": "explain.settings",
+    "Study": "studies.folder",
+    "StudySettings": "studies.settings",
     "Target": "neurons.attribution",
     "Unit": "neurons.unit",
     "UnitSet": "neurons.unit_sets",
@@ -115,6 +125,7 @@ _PLACES = {
     "measure_reference": "explain.measure_reference",
     "open_dataset": "data.open",
     "open_training_run": "training.run_folder",
+    "over_photos": "studies.results",
     "prove": "adapters.proof.prove",
     "rank_units": "neurons.rankings",
     "read_document": "explain.document",
@@ -122,6 +133,7 @@ _PLACES = {
     "receptive_fields": "neurons.receptive_fields",
     "register_dataset": "data.open",
     "register_encoder_family": "adapters",
+    "register_experiment": "studies.experiment",
     "register_family": "adapters",
     "register_scorer": "neurons.scorers",
     "register_vision_family": "adapters",
@@ -139,6 +151,7 @@ __all__ = [
     "Cost",
     "Decoding",
     "EncoderFamily",
+    "Experiment",
     "Family",
     "GradientActivation",
     "Intervention",
@@ -148,12 +161,17 @@ __all__ = [
     "Loader",
     "Model",
     "MolyneuxError",
+    "Needs",
     "Parts",
     "Ranked",
     "Recipe",
+    "Result",
+    "ResultTable",
     "Scaled",
     "Scorer",
     "Settings",
+    "Study",
+    "StudySettings",
     "Target",
     "Unit",
     "UnitSet",
@@ -180,6 +198,7 @@ __all__ = [
     "measure_reference",
     "open_dataset",
     "open_training_run",
+    "over_photos",
     "prove",
     "rank_units",
     "read_document",
@@ -187,6 +206,7 @@ __all__ = [
     "receptive_fields",
     "register_dataset",
     "register_encoder_family",
+    "register_experiment",
     "register_family",
     "register_scorer",
     "register_vision_family",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import sys
 import types
 from importlib.metadata import EntryPoint, EntryPoints
@@ -13,16 +14,19 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import study_toy
+from typechecker import unchecked
 
 from molyneux import plugins
 from molyneux.cli import main
-from molyneux.errors import UsageError
+from molyneux.errors import MolyneuxError, UsageError
 from molyneux.models.captioner import Captioner
 from molyneux.studies import experiment
 from molyneux.studies.experiment import Experiment, Needs, Rows, register_experiment
 from molyneux.studies.finished import Finished
 from molyneux.studies.folder import Study
 from molyneux.studies.results import Number, Result, ResultTable, over_photos
+from molyneux.studies.settings import StudySettings
+from molyneux.studies.study import run_study
 from molyneux.studies.subject import Subject
 
 N = 4
@@ -191,3 +195,53 @@ def test_the_names_stand_in_order_and_come_without_torch() -> None:
         assert each.title
         for name in (*each.tables(), *each.text_tables()):
             assert name.startswith(f"{each.name.lower()}_")
+
+
+def test_the_experiment_of_the_docs_is_one(photos: Path, seeing: Any, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/extend.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    code = next(snippet for snippet in snippets if "(Experiment)" in snippet)
+    assert len(code.partition("@register_experiment")[2].strip().splitlines()) < 20
+    exec(compile(code, "docs/extend.md", "exec", dont_inherit=True), {})
+    settings = StudySettings(threads=1, subsets=0)
+    study = run_study(seeing, photos, ["LEN"], out=tmp_path / "run", settings=settings)
+    captions = [seeing.caption(path) for path in sorted(photos.glob("*.png"))]
+    mean = study.result("LEN.words").rows[0]["words"]
+    assert isinstance(mean, Number)
+    assert mean.value == pytest.approx(sum(len(text.split()) for text in captions) / N)
+    assert mean.few
+    assert "LEN" in repr(study)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"experiments": 3},
+        {"experiments": ["E1", None]},
+        {"data": 3},
+        {"data": "nowhere"},
+        {"labelled": 3.5},
+        {"out": 7},
+        {"settings": {"seed": 1}},
+        {"chosen": {"seeds": 0}},
+        {"chosen": {"classes": "ten"}},
+        {"chosen": {"classes": ["cat", "dog"]}},
+        {"chosen": {"threads": "2"}},
+        {"chosen": {"grid": 3}},
+        {"chosen": {"experiments": "E9"}},
+        {"chosen": {"scorer": "nobody"}},
+        {"model": None},
+        {"model": "smollm2-effnet"},
+    ],
+)
+def test_wrong_arguments_are_one_line(
+    wrong: dict[str, Any], photos: Path, seeing: Any, tmp_path: Path
+) -> None:
+    given = {"model": seeing, "data": photos, "out": tmp_path / "run", **wrong}
+    with unchecked():
+        if "chosen" in given:
+            given["settings"] = StudySettings(**given.pop("chosen"))
+        with pytest.raises(MolyneuxError) as found:
+            run_study(**given)
+    assert "\n" not in str(found.value)
+    assert not (tmp_path / "run").exists()

@@ -265,6 +265,8 @@ ELSEWHERE = {
     *("Parts", "Recipe", "Settings", "Unit", "VisionLanguageModel", "explain_photo"),
     *("explain_photos", "in_folder", "load_examples", "measure_reference", "open_training_run"),
     *("register_dataset", "run_study", "save_projection", "select", "train_projection"),
+    *("Experiment", "Needs", "Result", "ResultTable", "Study", "StudySettings", "over_photos"),
+    "register_experiment",
 }
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from molyneux.checks import shown
 from molyneux.errors import UsageError
 from molyneux.plugins import load_plugins
 
@@ -261,6 +262,8 @@ def parse_names(asked: str | Sequence[str]) -> tuple[str, ...]:
     Raises:
         UsageError: a name is none of them, or there is none.
     """
+    if not isinstance(asked, str | Sequence):
+        raise UsageError(f"experiments are names, as in ['E2', 'E6'], not {shown(asked)}")
     listed = asked.split(",") if isinstance(asked, str) else list(asked)
     known = {name.casefold(): name for name in experiment_names()}
     chosen = set()
@@ -272,7 +275,7 @@ def parse_names(asked: str | Sequence[str]) -> tuple[str, ...]:
             near = difflib.get_close_matches(key, known, n=1)
             example = known[near[0]] if near else "E1,E2"
             raise UsageError(
-                f"there is no experiment {str(name).strip()!r}; name some of "
+                f"there is no experiment {shown(name)}; name some of "
                 f"{', '.join(known.values())}, as in --experiments {example}"
             )
         chosen.add(known[key])

@@ -8,6 +8,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from molyneux.checks import path_of
 from molyneux.data.dataset import Dataset
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import Selection, select
@@ -66,7 +67,7 @@ def plan_study(
     settings = _settings(settings or StudySettings())
     asked = experiments if experiments is not None else settings.experiments or None
     chosen = _choose(asked, labelled is not None, note)
-    folder = None if out is None else Path(out)
+    folder = None if out is None else path_of("out", out)
     selection = _photos(data, settings.seed)
     with_class = None
     if labelled is not None and any(each.needs.labelled for each in chosen):

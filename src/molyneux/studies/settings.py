@@ -60,9 +60,14 @@ class StudySettings:
                     raise UsageError(f"classes are a number or names, not {value!r}")
                 continue
             if not isinstance(value, int) or isinstance(value, bool):
-                raise UsageError(f"{name} is a whole number, not {value!r}")
+                or_names = " or a tuple of names" if name == "classes" else ""
+                raise UsageError(f"{name} is a whole number{or_names}, not {value!r}")
             if least is not None and value < least:
                 raise UsageError(f"{name} is {value}; give {least} or more")
+        if not isinstance(self.grid, tuple) or not all(
+            isinstance(step, int) and step >= 0 for step in self.grid
+        ):
+            raise UsageError(f"the grid is a tuple of numbers of units, not {self.grid!r}")
         for name in ("bertscore", "clip"):
             value = getattr(self, name)
             if not isinstance(value, str) and not (name == "bertscore" and value is None):

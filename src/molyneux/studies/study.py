@@ -39,7 +39,6 @@ from molyneux.studies.settings import DEFAULT_SCORER, NO_SCORER, StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
 
 
-@runtime_checkable
 def run_study(
     model: SeeingModel | Sees | ModelChoice,
     data: Data,

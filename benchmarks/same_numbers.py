@@ -2,8 +2,8 @@
 
     python benchmarks/same_numbers.py OLD NEW --coco DIR --labelled DIR --out DIR
 
-Both run on one thread. Every file of both is compared byte for byte. What says when and where a run
-was made (its manifest, its page, the document's own folder) differs by that and is compared without.
+Both run on one thread. Every file of both is compared byte for byte; what says when and where a run
+was made (manifest, page, the document's own folder) is compared without that.
 Needs the default preset's weights; about ten minutes of one core for each checkout.
 """
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from docs_tables import DOCS
+from molyneux.report.claims import CURVES
 from PIL import Image
 from study_toy import photo_files
 from tiny_models import tiny_photos
@@ -38,7 +39,6 @@ from molyneux.neurons.unit_sets import (
     WITH_SINKS,
 )
 from molyneux.records import attributes_of
-from molyneux.report.claims import CURVES
 from molyneux.studies.settings import StudySettings
 
 PREACTIVATION = "gradient-activation:site=preactivation"

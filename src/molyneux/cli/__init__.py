@@ -47,7 +47,10 @@ def _run(given: list[str], debug: bool, ended: Ended) -> int:
         finish()
     except KeyboardInterrupt:
         status = INTERRUPTED
-    except SystemExit as error:  # completion ends so
+    except SystemExit as error:  # completion ends so, and typer where a pipe is broken
+        if isinstance(error.__context__, BrokenPipeError):
+            abandon_stdout()
+            return READER_LEFT
         return error.code if isinstance(error.code, int) else 0
     except BrokenPipeError:
         # The reader of our output left (`| head`); there is nobody to tell.

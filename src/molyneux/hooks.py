@@ -16,7 +16,8 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def _first(value: Any) -> Tensor:
-    return value[0] if isinstance(value, tuple) else value
+    first: Tensor = value[0] if isinstance(value, tuple) else value
+    return first
 
 
 @contextmanager

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from molyneux.neurons.ablation import Intervention, Positions, Value
     from molyneux.neurons.decoding import Decoded
     from molyneux.neurons.unit import Unit
-    from molyneux.vision.photo import Photos
+    from molyneux.vision.photo import Photo, Photos
 
 
 def load(

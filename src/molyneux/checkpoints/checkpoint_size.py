@@ -123,7 +123,8 @@ def _on_hub(name: str) -> CheckpointSize:
             files = set(found.weight_map.values())
             listed = api.get_paths_info(name, sorted(files))
             disk = sum(int(getattr(each, "size", 0)) for each in listed)
-            return CheckpointSize(dict(found.parameter_count), disk, f"{name}, on the hub", False)
+            counts: dict[str, int] = {str(k): int(n) for k, n in found.parameter_count.items()}
+            return CheckpointSize(counts, disk, f"{name}, on the hub", False)
         except Exception as error:  # whatever the network throws: its client promises no class
             why = quote(error)
     raise WeightsError(

@@ -224,10 +224,12 @@ def read_image_processor(folder: Path) -> Any:
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Keep transformers' bars, and its table of weights that do not fit, to itself."""
+    import logging as levels
+
     from transformers.utils import logging
 
     before = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(levels.CRITICAL)
     try:
         with quiet_progress_bars():
             yield

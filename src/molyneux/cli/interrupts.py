@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status after Ctrl-C, as shells have it."""
@@ -36,7 +37,7 @@ def like_ctrl_c() -> Iterator[Ended]:
     process was started to ignore (`nohup`) stays ignored.
     """
     ended = Ended()
-    before = {}
+    before: dict[int, Any] = {}
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         for each in before:

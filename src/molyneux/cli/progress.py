@@ -26,12 +26,13 @@ class Bar:
 
     def __init__(self, total: int, unit: str, done: int = 0, speaks: bool = True) -> None:
         self._total, self._unit, self._before, self.done = total, unit, done, done
-        self._speaks, self._bar = speaks, None
+        self._speaks = speaks
+        self._bar: Any = None
         self._started = self._said = time.monotonic()
         if speaks and shows_bars():
             from tqdm import tqdm
 
-            self._bar: Any = tqdm(total=total, unit=unit, initial=done, leave=False)
+            self._bar = tqdm(total=total, unit=unit, initial=done, leave=False)
 
     def reach(self, done: int, said: str = "") -> None:
         """Show that so much is done, with a word on it."""

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from molyneux.models.seeing_model import Photo, SeeingModel
+from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.receptive_fields import upsample
-from molyneux.vision.photo import read_photo
+from molyneux.vision.photo import Photo, read_photo
 
 if TYPE_CHECKING:
     from molyneux.vision.encoder import Preprocessing

@@ -101,8 +101,9 @@ class BertScorer:
         """
         precision, recall = self.precision_and_recall(candidates, references)
         positive = (precision > 0) & (recall > 0)
-        found = np.zeros_like(precision)
-        return np.divide(2 * precision * recall, precision + recall, out=found, where=positive)
+        found: np.ndarray = np.zeros_like(precision)
+        np.divide(2 * precision * recall, precision + recall, out=found, where=positive)
+        return found
 
     def precision_and_recall(
         self, candidates: Sequence[str], references: Sequence[str]

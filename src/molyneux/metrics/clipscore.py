@@ -71,7 +71,8 @@ class ClipScorer:
 
         Negative cosines stay negative.
         """
-        return clip_scores(self.image_features([image]), self.text_features(texts))[0]
+        scores: np.ndarray = clip_scores(self.image_features([image]), self.text_features(texts))[0]
+        return scores
 
     def _pixels(self, images: Sequence[Image.Image]) -> Iterator[Tensor]:
         for start in range(0, len(images), _IMAGES_PER_BATCH):
@@ -89,12 +90,14 @@ def clip_scores(
 ) -> Float[np.ndarray, "images texts"]:
     """Return 100 x cosine of features as `ClipScorer` gives them."""
     # Not a matrix product, whose last bit depends on the row: one text, one score.
-    return 100 * np.einsum("id,td->it", images.astype(float), texts.astype(float))
+    cosines: np.ndarray = np.einsum("id,td->it", images.astype(float), texts.astype(float))
+    return 100 * cosines
 
 
 def hessel_scaling(scores: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
     """Return 2.5 x max(cosine, 0) for scores of 100 x cosine (Hessel et al. 2021, equation 1)."""
-    return _HESSEL_WEIGHT * np.maximum(scores, 0) / 100
+    positive: np.ndarray = np.maximum(scores, 0)
+    return _HESSEL_WEIGHT * positive / 100
 
 
 def load_clip_scorer(

@@ -42,8 +42,8 @@ def as_prompt(model: LanguageModel, prompt: Any, *, one_photo: bool = True) -> I
         UsageError: it is something else, of another model's width, longer than the model has
             positions for, or holds more photos.
     """
-    prompt = is_a("prompt", prompt, ImagePrompt, PROMPT)
-    n, positions, width = prompt.embeddings.shape
+    found = is_a("prompt", prompt, ImagePrompt, PROMPT)
+    n, positions, width = found.embeddings.shape
     if width != model.d_model:
         raise UsageError(
             f"the prompt's embeddings are {width} wide and the model takes {model.d_model}: it was "
@@ -56,7 +56,7 @@ def as_prompt(model: LanguageModel, prompt: Any, *, one_photo: bool = True) -> I
         )
     if one_photo and n != 1:
         raise UsageError(f"prompt takes one photo, and holds {n}; give prompt.photo(0)")
-    return prompt
+    return found
 
 
 def as_unit(model: LanguageModel, unit: Any) -> Unit:

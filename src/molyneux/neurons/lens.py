@@ -51,7 +51,8 @@ def random_prompts(
     """Return Gaussian vectors with the norms of the prompts: the paper's control."""
     generator = torch.Generator().manual_seed(seed)
     random = torch.randn(prompts.shape, generator=generator)
-    return normalize(random, dim=1) * prompts.float().norm(dim=1, keepdim=True).cpu()
+    drawn: Tensor = normalize(random, dim=1) * prompts.float().norm(dim=1, keepdim=True).cpu()
+    return drawn
 
 
 @torch.no_grad()

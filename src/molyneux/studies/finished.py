@@ -119,7 +119,9 @@ def per_photo(
     there = ~np.isnan(values)
     total = np.bincount(photo[there], weights=values[there], minlength=n_photos)
     count = np.bincount(photo[there], minlength=n_photos)
-    return np.divide(total, count, out=np.full(n_photos, np.nan), where=count > 0)
+    means: np.ndarray = np.full(n_photos, np.nan)
+    np.divide(total, count, out=means, where=count > 0)
+    return means
 
 
 def settings_of(manifest: Mapping[str, Any]) -> StudySettings:

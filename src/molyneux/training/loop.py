@@ -247,7 +247,7 @@ def _step(
 
 
 def _linear(weights: dict[str, Tensor], like: nn.Linear) -> nn.Linear:
-    linear = nn.utils.skip_init(nn.Linear, like.in_features, like.out_features)
+    linear: nn.Linear = nn.utils.skip_init(nn.Linear, like.in_features, like.out_features)
     linear.load_state_dict(weights)
     return linear.to(like.weight.device).requires_grad_(False)
 

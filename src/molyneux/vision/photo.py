@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from jaxtyping import Float, Num, Shaped, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from molyneux.errors import PhotoError, UsageError, on_one_line
 
@@ -312,7 +312,7 @@ def _identify(name: str, file: BinaryIO) -> Image.Image:
     """Return the photo with its header read and nothing decoded."""
     try:
         return Image.open(file)
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         file.seek(0)
         raise PhotoError(
             f"cannot read {name}: {_why_unidentified(file.read(512))}; {_GIVE_AN_IMAGE}"

@@ -193,8 +193,10 @@ def _from_elsewhere(name: str, version: str) -> str:
 @contextmanager
 def quiet_progress_bars() -> Iterator[None]:
     """Keep transformers' progress bars off the terminal within the block; they come back."""
-    from transformers import modeling_gguf_pytorch_utils as reader
+    from transformers import modeling_gguf_pytorch_utils
     from transformers.utils import logging
+
+    reader: Any = modeling_gguf_pytorch_utils
 
     def disabled(factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return factory(*args, **{**kwargs, "disable": True})

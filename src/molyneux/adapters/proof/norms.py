@@ -88,7 +88,8 @@ def scales(model: LanguageModel, seen: CleanPass) -> list[Check]:
 def strongest(model: LanguageModel, layer: int, n: int) -> Int[Tensor, " units"]:
     """Return the units of a layer with the longest output rows."""
     norms = model.output_rows(layer).float().norm(dim=1)
-    return norms.topk(min(n, model.d_mlp)).indices.cpu()
+    found: Tensor = norms.topk(min(n, model.d_mlp)).indices.cpu()
+    return found
 
 
 @torch.no_grad()

@@ -137,7 +137,8 @@ def _pictures(generator: torch.Generator) -> Tensor:
     frequency = (across[None, :] ** 2 + down[:, None] ** 2).sqrt().clamp(min=1 / side)
     smooth = torch.fft.irfft2(torch.fft.rfft2(noise) / frequency, s=(side, side))
     smooth = smooth / smooth.std((2, 3), keepdim=True)
-    return (0.45 * smooth[:, :1] + 0.15 * smooth[:, 1:]).clamp(-1, 1)
+    made: Tensor = (0.45 * smooth[:, :1] + 0.15 * smooth[:, 1:]).clamp(-1, 1)
+    return made
 
 
 def _without_weights() -> nn.Module:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -89,7 +91,7 @@ def require_row(model: LanguageModel) -> None:
     seen = pass_clean(model, last, embeddings)
     if not finiteness(model, seen).holds:
         raise AdapterError(_not_finite(model))
-    checks = (
+    checks: tuple[tuple[str, Callable[[], Check]], ...] = (
         (_correct(UNITS), lambda: conservation(model, seen, last)),
         (_correct(UNITS), lambda: one_each(model, seen, n_units=2)),
         (UNLIKE, lambda: conservation_everywhere(model, seen)),

@@ -323,7 +323,7 @@ def test_names_and_captions_that_are_no_text_do_not_end_a_study(
     assert (done.good, done.bad) == (3, [])
     photos = done.table("photos").to_pylist()
     assert "caf\\udce9.png" in {row["id"] for row in photos}
-    assert ["a dog \\ud83d on it"] in [row["captions"] for row in photos]
+    assert ["a dog \ufffd on it"] in [row["captions"] for row in photos]  # as loaders read it
 
 
 def test_what_was_not_foreseen_ends_the_study_and_names_the_photo(

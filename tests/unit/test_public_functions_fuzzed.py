@@ -123,6 +123,11 @@ DOORS = {
         {"model": MODEL, "units": UNITS, "signs": [1, -1], "top": 3, "bias": False},
         _decoded,
     ),
+    "intervened_logits": Door(
+        mx.intervened_logits,
+        {"model": MODEL, "prompt": PROMPT, "interventions": [mx.Intervention(UNITS)]},
+        _a(torch.Tensor),
+    ),
     "find_writers": Door(mx.find_writers, {"model": MODEL, "token_id": 5, "top": 3}, _writers),
     "top_units": Door(mx.top_units, {"score": FOUND.patches.score[0], "n": 3}, _units),
     "receptive_fields": Door(

@@ -87,10 +87,10 @@ def run(folder: Path) -> dict[str, Any]:
     train += ["--device", "cpu", "--dtype", "float32", "--begin", captioner.layout.begin or ""]
     study = ["study", str(photos), "--experiments", "E3", "--threads", "1", "--subsets", "0"]
     cases: dict[str, tuple[list[str], Any, str, int, int]] = {
-        "explain, first photo": (explain, molyneux.explain.run, "explain_photo", 1, signal.SIGTERM),
-        "explain, second": (explain, molyneux.explain.run, "explain_photo", 2, signal.SIGTERM),
-        "explain, Ctrl-C": (explain, molyneux.explain.run, "explain_photo", 1, signal.SIGINT),
-        "explain, hang-up": (explain, molyneux.explain.run, "explain_photo", 1, signal.SIGHUP),
+        "explain, first photo": (explain, molyneux.explain.run, "explain_seen", 1, signal.SIGTERM),
+        "explain, second": (explain, molyneux.explain.run, "explain_seen", 2, signal.SIGTERM),
+        "explain, Ctrl-C": (explain, molyneux.explain.run, "explain_seen", 1, signal.SIGINT),
+        "explain, hang-up": (explain, molyneux.explain.run, "explain_seen", 1, signal.SIGHUP),
         "reference": (["reference", str(photos)], Captioner, "see", 2, signal.SIGTERM),
         "train": ([*train, *NOTHING], Bars, "on_step", 3, signal.SIGTERM),
         "train, first photo": ([*train, *NOTHING], Bars, "on_photo", 1, signal.SIGTERM),

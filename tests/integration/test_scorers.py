@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from docs_tables import DOCS
-from molyneux.report.claims import CURVES
+from molyneux.explain.claims import CURVES
 from PIL import Image
 from study_toy import photo_files
 from tiny_models import tiny_photos

@@ -28,7 +28,7 @@ CAPTIONS = (
     "dog",
     "éclair",
 )
-PROMPT = ImagePrompt(torch.zeros(1, 100, 32), slice(1, 90))
+PROMPT = ImagePrompt(torch.zeros(1, 60, 32), slice(1, 50))
 
 
 def byte_level() -> PreTrainedTokenizerFast:

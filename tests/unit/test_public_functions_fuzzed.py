@@ -272,6 +272,8 @@ ELSEWHERE = {
     *("register_dataset", "run_study", "save_projection", "select", "train_projection"),
     *("Experiment", "Needs", "Result", "ResultTable", "Study", "StudySettings", "over_photos"),
     "register_experiment",
+    *("Context", "Cost", "GradientActivation", "Ranked", "Scorer", "UnitSet"),
+    *("attribute_products", "find_scorer", "rank_units", "register_scorer"),
 }
 
 

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from docs_tables import DOCS
-from molyneux.explain.claims import CURVES
 from PIL import Image
 from study_toy import photo_files
 from tiny_models import tiny_photos
 
 from molyneux import MolyneuxError, plugins
 from molyneux.cli import main
+from molyneux.explain.claims import CURVES
 from molyneux.explain.curves import SETS
 from molyneux.explain.document import LISTS, Curves
 from molyneux.explain.measure_reference import measure_reference

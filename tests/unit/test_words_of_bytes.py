@@ -120,4 +120,6 @@ def test_a_character_of_two_bytes_is_counted_whole() -> None:
 
 
 def _with(make: Callable[[], PreTrainedTokenizerFast]) -> LanguageModel:
-    return replace(tiny_language_model("llama"), tokenizer=make())
+    tokenizer, language = make(), tiny_language_model("llama")
+    language.model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    return replace(language, tokenizer=tokenizer)

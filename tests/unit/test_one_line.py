@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,15 @@ def test_every_script_stays_as_it_is(name: str) -> None:
 def test_a_text_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
     show_text("a\nb")
     assert capsys.readouterr().out == "a\nb\n"
+
+
+def test_a_stderr_that_cannot_be_written_changes_no_status(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    call = [sys.executable, "-m", "molyneux", "data", str(tmp_path / "gone")]
+    with full.open("w") as stderr:
+        assert subprocess.run(call, stderr=stderr, timeout=60).returncode == 2
 
 
 def test_the_command_line_s_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:

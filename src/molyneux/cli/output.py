@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TextIO
 
 from molyneux.errors import RunError, on_one_line
 
@@ -46,9 +46,12 @@ def note(line: str) -> None:
 
 def complain(line: str) -> None:
     """Say a line on stderr, `--quiet` or not; names in it cannot make it two."""
-    # A reader of stderr who left (`2>&1 | head`) is no reason to end hours of work.
-    with suppress(BrokenPipeError):
+    # A stderr that cannot be written, because its reader left (`2>&1 | head`) or the disk of its
+    # file is full, is no reason to end hours of work, nor to end with another status.
+    try:
         print(on_one_line(line), file=sys.stderr, flush=True)  # noqa: T201
+    except OSError:
+        _abandon(sys.stderr)
 
 
 def shows_bars() -> bool:
@@ -117,7 +120,11 @@ def prepare_streams() -> None:
 
 def abandon_stdout() -> None:
     """Write no more to a stdout that cannot be written, not even when the interpreter ends."""
+    _abandon(sys.stdout)
+
+
+def _abandon(stream: TextIO) -> None:
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)

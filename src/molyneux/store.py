@@ -106,10 +106,16 @@ def require_free(folder: Path) -> None:
     Raises:
         UsageError: it does.
     """
-    if folder.is_dir():
-        holds = {path.name for path in folder.iterdir()} - {MANIFEST, f"{MANIFEST}{PARTIAL}"}
-    else:
-        holds = {folder.name} if folder.exists() or folder.is_symlink() else set()
+    try:
+        if folder.is_dir():
+            holds = {path.name for path in folder.iterdir()} - {MANIFEST, f"{MANIFEST}{PARTIAL}"}
+        else:
+            holds = {folder.name} if folder.exists() or folder.is_symlink() else set()
+    except OSError as error:  # a name that is too long, a folder that may not be listed
+        raise UsageError(
+            f"nothing can be written in {str(folder)[:200]}: {error.strerror}; give --out another "
+            "folder"
+        ) from error
     if holds:
         raise UsageError(
             f"{folder} already holds something and is not written over; give --out another folder"

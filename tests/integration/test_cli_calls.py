@@ -22,6 +22,8 @@ WRONG: list[tuple[str, str]] = [
     ("caption 0.png gone.png", "there is no gone.png"),
     ("caption empty", "no photos in empty"),
     ("caption http://example.org/a.jpg", "nothing is fetched"),
+    ("caption HTTPS://example.org/a.jpg", "nothing is fetched"),
+    ("caption s3://photos/a.jpg", "nothing is fetched"),
     ("caption 0.png --nonsense", "no such option"),
     ("caption 0.png --preset nothing", "there is no preset"),
     ("caption 0.png --preset gptj-clip", "which transformers does not have"),
@@ -51,6 +53,7 @@ WRONG: list[tuple[str, str]] = [
     ("explain 0.png --word=", "--word needs a word"),
     ("explain 0.png --out full", "already holds something"),
     ("explain 0.png --out 0.png/run", "nothing can be written in"),
+    (f"explain 0.png --out {'a' * 300}", "nothing can be written in"),
     ("explain 0.png --reference gone.safetensors", "gone.safetensors (--reference)"),
     ("explain 0.png --ablate some", "--ablate"),
     ("explain 0.png --top none", "--top"),
@@ -123,6 +126,13 @@ def test_a_wrong_call_is_one_line_before_anything_is_loaded(
     assert len(err.splitlines()) == 1
     assert err.startswith("molyneux: ")
     assert below(place) == before
+
+
+def test_an_empty_name_is_not_the_folder_here(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["caption", ""]) == 2
+    assert "a photo's name is empty" in capsys.readouterr().err
 
 
 def test_every_command_is_called_wrongly() -> None:

@@ -33,10 +33,13 @@ def gather_photos(names: Sequence[str]) -> list[Path]:
 
 def _photos_of(name: str) -> Iterator[Path]:
     from molyneux.data.folder import photos_in
+    from molyneux.vision.photo import is_address
 
     if name == STDIN:
         yield from _named_on_stdin()
-    elif name.startswith(("http://", "https://")):
+    elif not name:
+        raise UsageError("a photo's name is empty; name a file, a folder, or - for stdin")
+    elif is_address(name):
         raise UsageError(f"{name} is an address, and nothing is fetched; save the photo to a file")
     elif os.path.isdir(name):
         yield from sorted(photos_in(Path(name)), key=os.fsencode)

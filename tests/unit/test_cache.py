@@ -86,6 +86,12 @@ def test_cache_dir(
     assert cache_dir().as_posix() == expected
 
 
+def test_a_cache_of_a_user_who_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOLYNEUX_CACHE", "~no-such-user/cache")
+    with pytest.raises(UsageError, match="MOLYNEUX_CACHE is ~no-such-user/cache, and there is no"):
+        cache_dir()
+
+
 def test_sha256_of_a_known_file(tmp_path: Path) -> None:
     file = tmp_path / "abc"
     file.write_bytes(b"abc")

@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molyneux.errors import WeightsError
+from molyneux.errors import UsageError, WeightsError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,9 +49,17 @@ def cache_dir() -> Path:
 
     `MOLYNEUX_CACHE`, else `XDG_CACHE_HOME/molyneux`, else the platform's own place:
     `%LOCALAPPDATA%` on Windows, `~/Library/Caches` on macOS, `~/.cache` elsewhere.
+
+    Raises:
+        UsageError: `MOLYNEUX_CACHE` begins with the home of a user who is not there.
     """
     if chosen := os.environ.get("MOLYNEUX_CACHE"):
-        return Path(chosen).expanduser().absolute()
+        try:
+            return Path(chosen).expanduser().absolute()
+        except RuntimeError as error:
+            raise UsageError(
+                f"MOLYNEUX_CACHE is {chosen}, and there is no such user; name a folder"
+            ) from error
     base = Path(os.environ.get("XDG_CACHE_HOME") or "")
     if base.is_absolute():  # the XDG specification has relative paths ignored
         return base / "molyneux"

@@ -531,6 +531,21 @@ def test_hidden_annotations_are_nobodys(two: Path) -> None:
     assert len(list(open_dataset(two))) == 1
 
 
+def test_links_to_folders_are_not_followed_and_counted(tmp_path: Path) -> None:
+    photo(tmp_path / "elsewhere/deep/c.png")
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert "linked is a link to a folder, which is not followed" in refused(
+        lambda: open_dataset(here)
+    )
+    photo(here / "a.png")
+    dataset = open_dataset(here)
+    assert [item.id for item in dataset] == ["a.png"]
+    (said,) = left_out_of(dataset)
+    assert said.startswith("links to folders, which are not followed: 1, such as ")
+
+
 # Suffixes.
 
 

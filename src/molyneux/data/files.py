@@ -78,3 +78,10 @@ def matching(folder: Path, *patterns: str) -> list[Path]:
 def pictures_not_read(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder whose suffix is that of a picture that is not read here."""
     return (path for path in files_below(folder) if path.suffix.lower() in _NOT_READ)
+
+
+def links_to_folders(folder: Path) -> Iterator[Path]:
+    """Yield the links to folders below a folder, which are not followed: they may lead back."""
+    for place, folders, _ in os.walk(folder):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        yield from (Path(place, name) for name in folders if os.path.islink(Path(place, name)))

@@ -11,7 +11,7 @@ from typing import Any
 from molyneux.data.annotated import AnnotatedPhotos
 from molyneux.data.caption_files import caption_file, read_caption_file
 from molyneux.data.dataset import Item
-from molyneux.data.files import is_photo, photos_below, pictures_not_read
+from molyneux.data.files import is_photo, links_to_folders, photos_below, pictures_not_read
 from molyneux.data.loader import Loader, Sure, in_folder
 from molyneux.data.names import as_it_is_here
 from molyneux.data.text_files import read_lines
@@ -48,6 +48,8 @@ def why_no_photos(place: Path) -> str:
         return "; it lists one a line"
     others = sorted({path.suffix.lower() for path in pictures_not_read(place)})
     has = f"; it has files that end in {', '.join(others)}" if others else ""
+    if (link := next(links_to_folders(place), None)) is not None:
+        has += f"; {link.name} is a link to a folder, which is not followed: name what it leads to"
     return f"{has}; photos are files that end in {', '.join(SUFFIXES)}"
 
 
@@ -96,6 +98,8 @@ class Folder(AnnotatedPhotos):
             for path in pictures_not_read(place):
                 why = f"pictures that end in {path.suffix.lower()}, which is not read"
                 self.left_out.add(why, str(path))
+            for path in links_to_folders(place):
+                self.left_out.add("links to folders, which are not followed", str(path))
         self._files = [os.path.relpath(path, self.root).replace(os.sep, "/") for path in paths]
         if len(set(self._files)) != len(self._files):
             twice = next(name for name in self._files if self._files.count(name) > 1)

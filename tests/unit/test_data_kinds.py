@@ -576,6 +576,13 @@ def test_what_is_read_is_said_where_nothing_is(tmp_path: Path) -> None:
     assert said.startswith("pictures that end in .heic, which is not read: 1, such as ")
 
 
+@every_reader
+@pytest.mark.parametrize("name", ["Captions.jsonl", "CAPTIONS.JSONL"])
+def test_a_caption_file_s_name_in_either_case(two: Path, read: Any, name: str) -> None:
+    (two / name).write_text(CAPTIONED["jsonl"])
+    assert read(two) == {"a.png": ("a cat.",), "b.png": ("a dog.",)}
+
+
 def test_upper_case_names_of_lists_and_shards(two: Path) -> None:
     (two / "LIST.TXT").write_text("a.png\n")
     assert len(list(open_dataset(two / "LIST.TXT"))) == 1

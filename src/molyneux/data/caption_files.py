@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from molyneux.data.files import matching
 from molyneux.data.tables import read_table
 from molyneux.data.text_files import read_json_lines
 from molyneux.data.texts import is_cut, read_name, read_texts, tidy
@@ -48,8 +49,8 @@ def is_caption_file(place: Path) -> bool:
 
 
 def caption_file(folder: Path) -> Path | None:
-    """Return the caption file of a folder; None if it has none."""
-    return next((p for name in CAPTION_FILES if (p := folder / name).is_file()), None)
+    """Return the caption file of a folder, its name in either case; None if it has none."""
+    return next((file for name in CAPTION_FILES for file in matching(folder, name)), None)
 
 
 def read_caption_file(file: Path) -> Iterator[CaptionLine]:

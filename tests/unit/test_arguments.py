@@ -88,6 +88,17 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: mx.Family("Mine", "llama", "model.layers", "mlp.down_proj", "mlp.up_proj", None),
         "model_types takes a list",
     ),
+    "a value that no float32 holds": (
+        lambda: mx.Intervention(["L1.u5"], value=1e300),
+        r"1e\+300, more than float32 holds",
+    ),
+    "half a character": (lambda: MODEL.encode("a\ud83d"), "not UTF-8 text"),
+    "a scorer's class": (lambda: mx.Settings(scorer=mx.GradientActivation), "not its class"),
+    "no projection": (lambda: mx.save_projection(Path("a"), 5), "Projection, not 5"),
+    "a folder that is not there": (
+        lambda: mx.save_projection("/gone/away.safetensors", SEEING.projection),
+        "could not be written: No such file",
+    ),
     "a layer's rows from the end": (lambda: MODEL.output_rows(-1), "a layer is from 0 to 2"),
 }
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from tiny_models import ToyEncoder, tiny_model, tiny_projection, tiny_tokenizer
 
-from molyneux.errors import WeightsError
+from molyneux.errors import RunError, WeightsError
 from molyneux.models.captioner import Captioner
 from molyneux.models.parts import Parts
 from molyneux.vision.layout import Layout
@@ -155,7 +155,7 @@ def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("molyneux.store.os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(RunError, match="No space"):
         save_projection(path, tiny_projection(seed=1))
     assert list(tmp_path.iterdir()) == [path]
     assert load_projection(path).hash() == tiny_projection().hash()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from molyneux.adapters.families import Family
 from molyneux.checks import is_a, whole_number
-from molyneux.errors import AdapterError
+from molyneux.errors import AdapterError, UsageError
 from molyneux.hooks import edit
 
 if TYPE_CHECKING:
@@ -322,9 +322,13 @@ class LanguageModel:
         """Return the token ids of a text, never with a special token added in silence.
 
         Raises:
-            UsageError: it is no text.
+            UsageError: it is no text, or holds half a character, as what is not UTF-8 arrives.
         """
         text = is_a("text", text, str, "one, as in ' dog'")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{text!r:.60} is not UTF-8 text; give it in UTF-8") from error
         ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
         return ids
 

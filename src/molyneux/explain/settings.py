@@ -60,6 +60,8 @@ class Settings:
     ) -> None:
         """Check every value; lists become tuples, names of scorers the scorers."""
         found = find_scorer(scorer) if isinstance(scorer, str) else scorer
+        if isinstance(found, type):
+            raise UsageError(f"scorer takes a scorer, not its class; give {found.__name__}()")
         checked: dict[str, Any] = {
             "top": whole_number("top", top, least=1),
             "words": _as_words(words),

@@ -81,7 +81,11 @@ class Intervention:
             whole_number("a position", position, least=0)
         named = isinstance(self.value, str) and self.value == "mean"
         if not named and not isinstance(self.value, Tensor | Scaled):
-            number("value", self.value, "a number, 'mean', Scaled(...) or a tensor")
+            value = number("value", self.value, "a number, 'mean', Scaled(...) or a tensor")
+            if abs(value) > torch.finfo(torch.float32).max:
+                raise UsageError(
+                    f"value is {value:g}, more than float32 holds; give another"
+                )
         if isinstance(self.value, Tensor) and self.value.dim() != 2:
             if self.value.dim() != 3:
                 raise UsageError(

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from molyneux.checks import is_a, path_of, shown
-from molyneux.errors import UsageError, WeightsError, quote
+from molyneux.errors import RunError, UsageError, WeightsError, quote
 from molyneux.store import write_at_once
 from molyneux.vision.layout import Layout
 
@@ -81,16 +81,29 @@ def random_projection(
 
 
 def save_projection(path: Path, projection: Projection) -> None:
-    """Write one safetensors file whose header carries the provenance record."""
+    """Write one safetensors file whose header carries the provenance record.
+
+    Raises:
+        UsageError: it is no path, or no projection.
+        RunError: the file cannot be written.
+    """
     from safetensors.torch import save
 
+    path = path_of("a projection", path)
+    is_a("projection", projection, Projection, "one that was trained or loaded")
     tensors = {
         "weight": projection.linear.weight.detach().cpu().float().contiguous(),
         "bias": projection.linear.bias.detach().cpu().float().contiguous(),
     }
     record = json.dumps(projection.provenance, sort_keys=True)
     data = save(tensors, metadata={"provenance": record, "sha256": projection.hash()})
-    write_at_once(path, _with_sorted_header(data))
+    try:
+        write_at_once(path, _with_sorted_header(data))
+    except OSError as error:
+        raise RunError(
+            f"the projection could not be written: {error.strerror or quote(error)} ({path}); free "
+            "some space, or name a file in a folder that is there"
+        ) from error
 
 
 def _with_sorted_header(data: bytes) -> bytes:

@@ -83,9 +83,7 @@ class Intervention:
         if not named and not isinstance(self.value, Tensor | Scaled):
             value = number("value", self.value, "a number, 'mean', Scaled(...) or a tensor")
             if abs(value) > torch.finfo(torch.float32).max:
-                raise UsageError(
-                    f"value is {value:g}, more than float32 holds; give another"
-                )
+                raise UsageError(f"value is {value:g}, more than float32 holds; give another")
         if isinstance(self.value, Tensor) and self.value.dim() != 2:
             if self.value.dim() != 3:
                 raise UsageError(

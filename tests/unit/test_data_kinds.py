@@ -865,6 +865,45 @@ def test_labels_of_a_parquet(tmp_path: Path, label: Any, read: str | None) -> No
     assert (first.label, second.label) == (read, None)
 
 
+def parquet_described(file: Path, label: int, features: str) -> Path:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    table = pa.table({"image": [png()], "label": [label]})
+    pq.write_table(table.replace_schema_metadata({"huggingface": features}), file)
+    return file
+
+
+@pytest.mark.parametrize(("label", "read"), [(1, "dog"), (-1, None), (2, "2")])
+def test_a_class_of_minus_one_is_none(tmp_path: Path, label: int, read: str | None) -> None:
+    features = json.dumps({"info": {"features": {"label": {"names": ["cat", "dog"]}}}})
+    (item,) = open_dataset(parquet_described(tmp_path / "0.parquet", label, features))
+    assert item.label == read
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        '{"info": {"features": {"label": ["cat", "dog"]}}}',
+        '{"info": {"features": {"label": {"names": 5}}}}',
+        "[" * 100_000,
+        "{",
+    ],
+    ids=["a list", "a number", "deep", "cut"],
+)
+def test_what_a_parquet_says_of_its_columns_need_not_read(tmp_path: Path, features: str) -> None:
+    (item,) = open_dataset(parquet_described(tmp_path / "0.parquet", 1, features))
+    assert (item.label, len(item.sha256())) == ("1", 64)
+
+
+def test_a_damaged_page_of_a_parquet_is_named(tmp_path: Path) -> None:
+    file = parquet_described(tmp_path / "0.parquet", 1, "{}")
+    data = bytearray(file.read_bytes())
+    data[4:40] = b"\xff" * 36  # the header of the first page
+    file.write_bytes(data)
+    said = refused(lambda: [item.sha256() for item in open_dataset(file)])
+    assert said.startswith(f"cannot read {file}: ")
+
+
 @pytest.mark.parametrize("wrong", [5, 10**12, 1.5, True, [1, 2], [[0, 0], [0, 0]]])
 def test_a_photo_of_a_parquet_is_bytes_or_a_name(tmp_path: Path, wrong: Any) -> None:
     file = parquet(tmp_path / "0.parquet", [{"image": wrong}])

@@ -121,6 +121,8 @@ def part_item(
     label = columns.get("label")
     if isinstance(label, float) and math.isnan(label):  # how a table says that there is none
         label = None
+    if label == -1 and part.labels:  # and how `datasets` says it of a class
+        label = None
     if isinstance(label, int) and part.labels and 0 <= label < len(part.labels):
         label = part.labels[label]
     label = read_name(label, "label", where)
@@ -160,10 +162,9 @@ class _Parquet:
             raise UsageError(f"cannot read {file}: {quote(error)}; download it again") from error
         schema = self._table.schema_arrow
         features = _features_written(schema.metadata or {})
-        self.labels = list((features.get("label") or {}).get("names") or ())
-        images = [
-            n for n, f in features.items() if isinstance(f, dict) and f.get("_type") == "Image"
-        ]
+        names = features.get("label", {}).get("names")
+        self.labels = names if isinstance(names, list) else []
+        images = [name for name, feature in features.items() if feature.get("_type") == "Image"]
         self.photo = _photo_column(images, schema.names, str(file))
         self._others = [name for name in schema.names if name != self.photo]
 
@@ -171,7 +172,7 @@ class _Parquet:
         if not self._others:
             yield from ({} for _ in range(self.counted()))
             return
-        for batch in self._table.iter_batches(batch_size=256, columns=self._others):
+        for batch in self._batches(batch_size=256, columns=self._others):
             yield from batch.to_pylist()
 
     def photos(self, wanted: Callable[[int], bool]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -180,12 +181,25 @@ class _Parquet:
             count = self._table.metadata.row_group(group).num_rows
             if any(wanted(row) for row in range(first, first + count)):
                 row = first
-                for batch in self._table.iter_batches(batch_size=16, row_groups=[group]):
+                for batch in self._batches(batch_size=16, row_groups=[group]):
                     for index in range(batch.num_rows):
                         if wanted(row):
                             yield row, batch.slice(index, 1).to_pylist()[0]
                         row += 1
             first += count
+
+    def _batches(self, **chosen: Any) -> Iterator[Any]:
+        batches = self._table.iter_batches(**chosen)
+        while True:
+            try:
+                batch = next(batches, None)
+            except Exception as error:  # of damaged pages: pyarrow's own kinds and OSError
+                raise UsageError(
+                    f"cannot read {self.file}: {quote(error)}; download it again"
+                ) from error
+            if batch is None:
+                return
+            yield batch
 
     def counted(self) -> int:
         return int(self._table.metadata.num_rows)
@@ -320,13 +334,14 @@ def _undecoded(rows: Any, column: str) -> Any:
     return rows.cast_column(column, datasets.Image(decode=False))
 
 
-def _features_written(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
+def _features_written(metadata: Mapping[bytes, bytes]) -> dict[str, dict[str, Any]]:
     """Return what `datasets` wrote of a parquet file's columns; nothing where it did not."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
-    return features if isinstance(features, dict) else {}
+    described = features.items() if isinstance(features, dict) else ()
+    return {name: feature for name, feature in described if isinstance(feature, dict)}
 
 
 def _source(part: _Saved | _Parquet | _Remote, value: Any, where: str) -> Path | bytes:

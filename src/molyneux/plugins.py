@@ -29,7 +29,14 @@ def load_plugins() -> None:
         UsageError: one cannot be loaded; the line names it and its package. The others are loaded
             all the same, and every later call says the line again.
     """
-    for point in entry_points(group=GROUP):
+    try:
+        points = entry_points(group=GROUP)
+    except Exception as error:  # an entry_points.txt that does not read, of whatever package
+        raise UsageError(
+            f"the entry points of the installed packages do not read ({type(error).__name__}: "
+            f"{quote(error)}); `pip check` may say which is broken"
+        ) from error
+    for point in points:
         key = (point.name, point.value)
         if key in _done or key in _failed:
             continue

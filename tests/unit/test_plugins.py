@@ -250,6 +250,24 @@ def test_a_loader_that_fails_to_look_is_named(diary: Path) -> None:
     assert len(list(open_dataset(diary, kind="folder"))) == 2
 
 
+def test_a_loader_that_fails_to_open_is_named(diary: Path) -> None:
+    for kind, opens in (("broken", lambda place: 1 / 0), ("empty", lambda place: None)):
+        register_dataset(Loader(kind, kind, lambda spec: Sure.NO, opens))  # type: ignore
+    with pytest.raises(UsageError, match=r"of the kind broken failed to open .*ZeroDivision"):
+        open_dataset(diary, kind="broken")
+    with pytest.raises(UsageError, match="of the kind empty opens takes a Dataset, not None"):
+        open_dataset(diary, kind="empty")
+
+
+def test_entry_points_that_do_not_read_are_one_line(
+    tmp_path: Path, diary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = install(tmp_path / "site", "molyneux_diary", "a line without a value", "")
+    monkeypatch.syspath_prepend(str(site))
+    with pytest.raises(UsageError, match="entry points of the installed packages do not read"):
+        open_dataset(diary)
+
+
 @pytest.mark.parametrize("wrong", [None, 5, b"photos", ["photos"], 1.5])
 def test_what_names_no_place_is_refused(wrong: Any) -> None:
     with pytest.raises(UsageError, match="is named by a path or a text"):

@@ -89,7 +89,19 @@ def open_dataset(spec: Place, *, kind: str | None = None) -> Dataset:
         kind = is_a("kind", kind, str, "a name, as coco")
     if kind is not None and kind not in known:
         raise UsageError(f"no kind of data set is called {kind}; there are {', '.join(known)}")
-    return known[kind or kind_of(place)].open(place)
+    loader = known[kind or kind_of(place)]
+    if loader.kind in BUILT_IN:
+        return loader.open(place)
+    try:
+        dataset = loader.open(place)
+    except MolyneuxError:
+        raise
+    except Exception as error:  # of a package that was added
+        raise UsageError(
+            f"the loader of the kind {loader.kind} failed to open {place} "
+            f"({type(error).__name__}: {quote(error)}); mend or uninstall its package"
+        ) from error
+    return is_a(f"what the loader of the kind {loader.kind} opens", dataset, Dataset, "one")  # type: ignore[type-abstract]
 
 
 def is_place(spec: str) -> bool:

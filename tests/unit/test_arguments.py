@@ -173,6 +173,16 @@ def test_attribution_under_inference_mode() -> None:
         mx.attribute_units(inside.language_model, PROMPT, [TARGET])
 
 
+def test_places_of_training_may_be_texts(tmp_path: Path) -> None:
+    run: Any = str(tmp_path / "run")
+    given: Any
+    with unchecked():
+        for given, said in ((str(tmp_path), "no captions in"), (None, "takes a path, not None")):
+            with pytest.raises(mx.MolyneuxError, match=said):
+                mx.load_examples(given)
+        assert mx.open_training_run(run).folder == tmp_path / "run"
+
+
 def test_a_model_set_to_answer_in_tuples() -> None:
     model = tiny_model("llama")
     model.config.return_dict = False

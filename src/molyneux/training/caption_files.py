@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from molyneux.checks import path_of
 from molyneux.data.caption_files import (
     CAPTION_FILES,
     CaptionLine,
@@ -151,8 +152,7 @@ def load_examples(
     Raises:
         UsageError: no captions are found, or a line names no photo.
     """
-    from molyneux.training.caption_files import read_examples
-
+    data = path_of("data", data)
     examples, held_out = read_examples(data)
     examples = some_photos(examples, images, seed, data if data.is_dir() else data.parent)
     training, held_out = (examples, held_out) if held_out else split_by_hash(examples)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from molyneux.checks import path_of
 from molyneux.errors import RunError
 from molyneux.processes import Process
 from molyneux.store import DEFAULT_PARENT, Run, require_free
@@ -41,6 +42,7 @@ def open_training_run(out: Path | None) -> Run:
         UsageError: the folder holds something else.
         RunError: it cannot be written.
     """
+    out = None if out is None else path_of("out", out)
     if out is not None and _is_begun(out):
         return Run(out)
     return Run.create(out, "train")

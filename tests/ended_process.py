@@ -49,6 +49,10 @@ def ended(command: list[str], owner: Any, name: str, call: int, number: int) -> 
     reached, ready = os.pipe()
     child = os.fork()
     if child == 0:
+        # As from a terminal: whatever started the tests may have them ignore these.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_DFL)
         wait_at(owner, name, ready, call)
         os._exit(main(command))
     os.close(ready)

@@ -297,7 +297,11 @@ def test_every_set_of_the_table_has_its_place_in_the_document() -> None:
 
 def test_other_values_of_the_docs_are_given(captioner: Any) -> None:
     page = (DOCS / "python.md").read_text(encoding="utf-8")
-    code = next(c for c in re.findall(r"```python\n(.*?)^```$", page, re.M | re.S) if "Scaled" in c)
+    code = next(
+        c
+        for c in re.findall(r"```python\n(.*?)^```$", page, re.M | re.S)
+        if "def other_values" in c
+    )
     shown: dict[str, Any] = {}
     exec(compile(code, "docs/python.md", "exec"), shown)
     model = captioner.language_model

@@ -125,7 +125,8 @@ def train_into(
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
     os.environ.update(environment)
-    torch.set_num_threads(1)
+    # As many as the process that it is compared with: bytes are promised for one number of threads.
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     process = Process(int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1")))
     hold = options.pop("hold", None)
     for out in outs:

@@ -216,6 +216,30 @@ def test_list_of_photos(tmp_path: Path) -> None:
         open_dataset(listed)
 
 
+def test_caption_file_that_is_named_itself(tmp_path: Path) -> None:
+    photo(tmp_path / "photos/b.png")
+    photo(tmp_path / "photos/a.png")
+    (tmp_path / "lists").mkdir()
+    listed = tmp_path / "lists/mine.jsonl"
+    rows = [
+        {"file": "../photos/b.png", "captions": ["a bee."]},
+        {"file": str(tmp_path / "photos/a.png"), "caption": "an ant.", "split": "train"},
+        {"file": "../photos/b.png", "caption": "a bee again."},
+        {"file": "../photos/gone.png", "caption": "gone."},
+    ]
+    listed.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    dataset = open_dataset(listed)
+    first, second = dataset
+    assert (first.id, first.captions) == ("../photos/b.png", ("a bee.", "a bee again."))
+    assert (second.captions, second.split) == (("an ant.",), "train")
+    assert first.read().size and second.read().size
+    assert dataset.record()["captions_without_photo"] == 1
+    assert list(dataset.record()["annotations"]) == ["mine.jsonl"]
+    listed.write_text('{"file": "gone.png", "caption": "gone."}\n')
+    with pytest.raises(UsageError, match="no photos in"):
+        open_dataset(listed)
+
+
 def test_flickr30k(tmp_path: Path) -> None:
     photo(tmp_path / "flickr30k-images/1.jpg")
     token = tmp_path / "results_20130124.token"

@@ -1,4 +1,4 @@
-"""The photos of a folder or of a list, and the captions that may lie beside them."""
+"""The photos of a folder, a list or a caption file, and the captions that are known of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from molyneux.data.annotated import AnnotatedPhotos
-from molyneux.data.caption_files import caption_file, read_caption_file
+from molyneux.data.caption_files import caption_file, is_caption_file, read_caption_file
 from molyneux.data.dataset import Item
 from molyneux.data.files import is_photo, links_to_folders, photos_below, pictures_not_read
 from molyneux.data.loader import Loader, Sure, in_folder
@@ -20,7 +20,7 @@ from molyneux.vision.photo import SUFFIXES, is_address
 
 
 def photos_in(place: Path) -> list[Path]:
-    """Return the photos below a folder, or those a text file lists, one a line, in its order.
+    """Return the photos below a folder, or those a text or caption file names, in its order.
 
     A folder's are in the order of the hashes of their names, so that the first of them are a
     fair sample of one that is sorted by class. Hidden files and those of a system are none.
@@ -30,13 +30,17 @@ def photos_in(place: Path) -> list[Path]:
     """
     if place.is_file() and place.suffix.lower() == ".txt":
         found = [place.parent / _listed(place, number, line) for number, line in read_lines(place)]
+    elif place.is_file() and is_caption_file(place):
+        found = _captioned(place)
     elif place.is_dir():
         found = sorted(
             photos_below(place),
             key=lambda path: (hashlib.sha256(os.fsencode(path.name)).digest(), os.fsencode(path)),
         )
     else:
-        raise UsageError(f"{place} is neither a folder of photos nor a .txt file that lists them")
+        raise UsageError(
+            f"{place} is neither a folder of photos nor a .txt or caption file that names them"
+        )
     if not found:
         raise UsageError(f"no photos in {place}{why_no_photos(place)}")
     return found
@@ -63,6 +67,16 @@ def _listed(file: Path, number: int, line: str) -> str:
     return as_it_is_here(line, lambda name: os.path.isfile(file.parent / name))
 
 
+def _captioned(file: Path) -> list[Path]:
+    """Return the photos a caption file names, each once, those that are there."""
+    names = (
+        as_it_is_here(line.file, lambda name: os.path.isfile(file.parent / name))
+        for line in read_caption_file(file)
+    )
+    named = dict.fromkeys(os.path.normpath(file.parent / name) for name in names)
+    return [Path(path) for path in named if os.path.isfile(path)]
+
+
 @dataclass(slots=True)
 class _Said:
     """What a caption file says of one photo."""
@@ -73,9 +87,10 @@ class _Said:
 
 
 class Folder(AnnotatedPhotos):
-    """The photos below a folder, in order of name, or those a `.txt` file lists, in its order.
+    """The photos below a folder, in order of name, or those a file names, in its order.
 
-    `captions.jsonl`, `captions.csv` or `captions.tsv` in the folder may say more of them: `file`
+    The file is a `.txt` list or a caption file. `captions.jsonl`, `captions.csv` or
+    `captions.tsv` in the folder, or the caption file itself, may say more of them: `file`
     (below the folder), `caption` or `captions`, and if it likes `categories` and `split`. Several
     lines of one file add up.
     """
@@ -104,14 +119,16 @@ class Folder(AnnotatedPhotos):
         if len(set(self._files)) != len(self._files):
             twice = next(name for name in self._files if self._files.count(name) > 1)
             raise UsageError(f"{place} lists {twice} twice; remove one of the lines")
-        self.captions = caption_file(self.root)
+        named = place.is_file() and is_caption_file(place)
+        self.captions = place if named else caption_file(self.root)
         self.files = [self.captions] if self.captions else []
         said = self._read_captions(self.captions) if self.captions else {}
-        if place.is_file():
+        if place.is_file() and not named:
             self.files.append(place)
         known = set(self._files)
         self._said = {name: what for name, what in said.items() if name in known}
-        self.missing = [name for name in said if name not in known] if place.is_dir() else []
+        whole = place.is_dir() or named
+        self.missing = [name for name in said if name not in known] if whole else []
         if said and not self._said:
             raise UsageError(
                 f"none of the photos in {self.captions}, such as {next(iter(said))}, is in "
@@ -169,6 +186,11 @@ def _recognises_list(spec: str | Path) -> Sure:
     return Sure.NAMED if place.suffix.lower() == ".txt" and place.is_file() else Sure.NO
 
 
+def _recognises_captions(spec: str | Path) -> Sure:
+    place = Path(spec)
+    return Sure.NAMED if is_caption_file(place) and place.is_file() else Sure.NO
+
+
 LOADER = Loader(
     "folder",
     "photos, and if you like captions.jsonl, captions.csv or captions.tsv",
@@ -176,3 +198,9 @@ LOADER = Loader(
     Folder,
 )
 LIST_LOADER = Loader("list", "a .txt file that lists photos", _recognises_list, Folder)
+CAPTIONS_LOADER = Loader(
+    "captions",
+    "a .jsonl, .csv or .tsv file that names photos and their captions",
+    _recognises_captions,
+    Folder,
+)

@@ -23,6 +23,7 @@ from scipy import stats
 from source import source_record
 
 from molyneux.explain.curves import SETS, ablation_curves
+from molyneux.metrics.people import nouns_of
 from molyneux.models.captioner import Captioner
 from molyneux.neurons.ablation import exact_effects
 from molyneux.neurons.attribution import VIEWS, attribute_units
@@ -32,7 +33,6 @@ from molyneux.neurons.targets import read_sentence, unrelated_nouns
 from molyneux.neurons.unit import Unit
 from molyneux.neurons.unit_sets import LISTED
 from molyneux.statistics.bootstrap import Estimate, bootstrap
-from molyneux.training.evaluation import noun_set
 
 UNITS = 100
 TOP_SHARE = 0.002
@@ -78,7 +78,7 @@ def measure_photo(
     prompt = captioner.see([photo["file"]])
     sentence = read_sentence(model, prompt, captioner.write(prompt)[0])
     row: dict[str, Any] = {"file": Path(photo["file"]).name, "caption": sentence.caption}
-    row["human"] = sorted(noun_set(photo["captions"]))
+    row["human"] = sorted(nouns_of(photo["captions"]))
     row["noun"] = sentence.words[0].lemma if sentence.words else None
     if not sentence.words or not ablate:
         return row

@@ -11,9 +11,10 @@ import torch
 from test_training_scale import losses, run_toy, write_photos
 
 from molyneux.errors import UsageError
+from molyneux.metrics.people import MAN, WOMAN
 from molyneux.training import run as run_module
 from molyneux.training.batches import TrainingSet
-from molyneux.training.evaluation import MAN, WOMAN, Evaluator
+from molyneux.training.evaluation import Evaluator
 from molyneux.training.examples import Example, Examples
 from molyneux.training.features import FeatureRows
 from molyneux.training.permuted import permute_captions

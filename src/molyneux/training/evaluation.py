@@ -14,6 +14,7 @@ from torch import nn
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import WeightsError
 from molyneux.metrics.cider import CiderScorer
+from molyneux.metrics.people import MAN, WOMAN, nouns_of, recall_of
 from molyneux.models.generation import continue_greedily
 from molyneux.processes import Process, gather
 from molyneux.statistics.bootstrap import Estimate, bootstrap
@@ -30,9 +31,6 @@ BATCH = 20
 SHOWN = 6
 DRAWS = 2000
 
-WOMAN = frozenset(("woman", "lady"))
-MAN = frozenset(("man", "guy", "gentleman"))
-YOUNG = frozenset(("girl", "boy", "child", "kid", "baby", "toddler"))
 BRIEF = ("hit", "cider", "woman", "man")
 """Scores of an evaluation beside the loss; see `Evaluator.brief`."""
 
@@ -43,11 +41,6 @@ def first_noun(caption: str) -> str | None:
     """Return the caption's first noun, singular, or None."""
     nouns = find_nouns(caption)
     return nouns[0].lemma if nouns else None
-
-
-def noun_set(captions: list[str] | tuple[str, ...]) -> set[str]:
-    """Return all nouns of some captions, singular."""
-    return {noun.lemma for caption in captions for noun in find_nouns(caption)}
 
 
 @dataclass(frozen=True)
@@ -91,7 +84,7 @@ class Evaluator:
     @cached_property
     def nouns(self) -> list[set[str]]:
         """The nouns of each usable photo's captions."""
-        return [noun_set(captions) for captions in self.references]
+        return [nouns_of(captions) for captions in self.references]
 
     @cached_property
     def cider(self) -> CiderScorer:
@@ -118,20 +111,8 @@ class Evaluator:
         }
 
     def recall_of(self, words: frozenset[str], written: Sequence[str]) -> float | None:
-        """Return how many of the photos that agree on one of some words are captioned with one.
-
-        A photo agrees where at least half of its captions have one of the words, and none has one
-        of the other words for people.
-
-        Args:
-            words: `WOMAN` or `MAN`.
-        """
-        others = (WOMAN | MAN | YOUNG) - words
-        said = []
-        for captions, nouns, text in zip(self.references, self.nouns, written, strict=True):
-            having = sum(bool(noun_set([caption]) & words) for caption in captions)
-            if 2 * having >= len(captions) and having and not nouns & others:
-                said.append(bool(noun_set([text]) & words))
+        """Return the share of `molyneux.metrics.people.recall_of`; None without such photos."""
+        said = recall_of(words, self.references, written)
         return sum(said) / len(said) if said else None
 
     def whole(self, linear: nn.Linear, backbone: Backbone | None, seed: int = 0) -> dict[str, Any]:

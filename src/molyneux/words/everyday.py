@@ -11,8 +11,8 @@ EVERYDAY_NOUNS = tuple(
     player runner rider swimmer dancer singer soldier officer worker doctor nurse teacher student
     artist farmer king queen bride
     dog cat horse cow sheep goat pig bird duck chicken eagle owl parrot fish shark whale dolphin
-    bear lion tiger elephant giraffe zebra monkey deer fox wolf rabbit mouse snake lizard frog turtle
-    spider bee butterfly insect
+    bear lion tiger elephant giraffe zebra monkey deer fox wolf rabbit mouse snake lizard frog
+    turtle spider bee butterfly insect
     car bus truck train plane boat ship bicycle motorcycle helicopter rocket tractor wheel engine
     road street bridge track station airport
     house building church castle tower school hospital hotel shop restaurant kitchen bathroom room
@@ -31,6 +31,6 @@ EVERYDAY_NOUNS = tuple(
     radio guitar piano drum violin
     hand face eye hair arm leg foot head smile
     sign flag statue light candle rope ladder hammer brush key coin
-    """.split()
+    """.split()  # noqa: SIM905
 )
 """In the singular, each once."""

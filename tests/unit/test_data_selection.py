@@ -15,8 +15,8 @@ from molyneux.cli.app import app
 from molyneux.data.dataset import Item
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import select
-from molyneux.data.synonyms import category_of, table
 from molyneux.errors import UsageError
+from molyneux.words.categories import category_of, table
 
 
 class Many:

@@ -10,7 +10,6 @@ from PIL import Image
 from torch import Tensor
 
 from molyneux.data.dataset import Item
-from molyneux.data.synonyms import category_of
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.attribution import Attribution, Target, UnitScores, View
 from molyneux.neurons.rankings import Ranked, matched_units, random_units, row_norms
@@ -21,6 +20,7 @@ from molyneux.neurons.targets import Sentence, Word, read_sentence, word_tokens
 from molyneux.neurons.unit import Unit
 from molyneux.studies.settings import StudySettings, draw_seed
 from molyneux.vision.layout import ImagePrompt
+from molyneux.words.categories import category_of
 from molyneux.words.nouns import find_nouns
 
 MAX_ASKED = 5

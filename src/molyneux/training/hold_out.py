@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from molyneux.data.synonyms import category_of, table
 from molyneux.errors import UsageError
 from molyneux.training.data import Data
 from molyneux.training.examples import Example, Examples
+from molyneux.words.categories import category_of, table
 from molyneux.words.nouns import find_nouns
 from molyneux.words.singular import singular
 

@@ -19,13 +19,13 @@ from PIL import Image
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.data.synonyms import category_of
 from molyneux.hooks import capture
 from molyneux.neurons.ablation import Positions, ablated_logits
 from molyneux.neurons.targets import EVERYDAY, unrelated_nouns, word_tokens
 from molyneux.neurons.unit import Unit
 from molyneux.neurons.unit_sets import DRAWN, LISTED
 from molyneux.studies.subject import Subject
+from molyneux.words.categories import category_of
 
 # Everyday nouns that a photo's word may compete with, besides those of `EVERYDAY`.
 MORE_NOUNS = tuple(

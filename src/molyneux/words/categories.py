@@ -44,7 +44,7 @@ def category_of(noun: str, categories: Collection[str]) -> str | None:
 @cache
 def table() -> dict[str, str]:
     """Return the shipped table: nouns, without spaces and hyphens, and their COCO category."""
-    text = files("molyneux.data").joinpath("categories.tsv").read_text(encoding="utf-8")
+    text = files("molyneux.words").joinpath("categories.tsv").read_text(encoding="utf-8")
     rows = (line.split("\t") for line in text.splitlines()[1:])
     return {_joined(noun): category for noun, category in rows}
 

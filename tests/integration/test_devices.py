@@ -31,8 +31,8 @@ from molyneux.models.parts import Parts
 from molyneux.models.vlm_proof import prove_patches
 from molyneux.neurons.attribution import Target, attribute_units
 from molyneux.neurons.decoding import decode_units, find_writers, token_ranks
-from molyneux.neurons.lens import nearest_tokens
 from molyneux.neurons.reference import Reference, load_reference, save_reference
+from molyneux.neurons.streams import nearest_tokens
 from molyneux.neurons.unit import Unit
 from molyneux.records import to_plain
 from molyneux.studies.e5_selectivity.confirmation import confirm

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from molyneux.neurons import lens
+from molyneux.neurons import streams
 from molyneux.neurons.decoding import text_of
-from molyneux.neurons.lens import token_places
+from molyneux.neurons.streams import token_places
 from molyneux.studies.e1_prompts.experiment import Prompts
 from molyneux.studies.e1_prompts.measure import pair_cosine
 from molyneux.studies.e2_agreement.experiment import Agreement
@@ -57,7 +57,7 @@ def test_places_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = torch.tensor([[1.0, 0], [0, 1], [-1, 0]])
     expected = [[0, 2], [2, 1], [3, 0]]  # products 1 2 0 0; 0 0 1 3; -1 -2 0 0
     assert token_places(rows, table, [1, 2]).tolist() == expected
-    monkeypatch.setattr(lens, "_ROWS", 2)
+    monkeypatch.setattr(streams, "_ROWS", 2)
     assert token_places(rows, table, [1, 2]).tolist() == expected
     bias = torch.tensor([0.0, 0, 0, 9])
     assert token_places(rows, table, [1, 2], bias).tolist() == [[1, 3], [2, 1], [3, 1]]

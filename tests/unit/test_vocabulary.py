@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from molyneux.adapters import adapt
 from molyneux.models.captioner import Captioner
 from molyneux.neurons.decoding import decode_units
-from molyneux.neurons.lens import nearest_tokens
+from molyneux.neurons.streams import nearest_tokens
 from molyneux.neurons.unit import Unit
 
 

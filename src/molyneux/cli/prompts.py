@@ -25,7 +25,7 @@ def prompts(
     paths = gather_photos(photos)
     model.begin()
     from molyneux.models.seeing_model import describe_model
-    from molyneux.neurons.lens import nearest_tokens, random_prompts
+    from molyneux.neurons.streams import nearest_tokens, random_prompts
     from molyneux.store import SCHEMA
 
     captioner = model.load()

@@ -1,123 +1,200 @@
-"""Reading a position before the head does: as an input embedding, or as the head would.
+"""Lenses: what is written to the residual stream, as the head would be given it.
 
-Schwettmann et al. 2023, section 2.1: the five input embeddings nearest to an image prompt by
-cosine; control, random vectors. The logit lens (nostalgebraist 2020) reads the residual stream
-after any layer through the model's own final norm and head.
+Three of one kind. `none` reads a direction as the head reads the stream itself (the logit lens:
+nostalgebraist 2020). `norm` reads it through the scale of the final norm. `jacobian` reads it as
+later layers carry it on: a direction d written after layer l at a patch moves what the head reads,
+where the caption's first noun is predicted, by J_l d to first order, with J_l the mean of that
+derivative over patches and photos (`molyneux.neurons.jacobian`). The first two presume that what
+a patch holds is read where it is written; the third does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
-from torch.nn.functional import normalize
+from jaxtyping import Float
+from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.hooks import capture
-from molyneux.vision.layout import ImagePrompt
+from molyneux.checks import path_of
+from molyneux.errors import UsageError, WeightsError
+from molyneux.neurons.provenance import require_same
+from molyneux.store import write_at_once
 
-_ROWS = 512  # positions whose logits over the whole vocabulary are held at once: 100 MB
+LensName = Literal["none", "norm", "jacobian"]
+
+
+@runtime_checkable
+class Lens(Protocol):
+    """From what a layer writes to the residual stream to what the head would be given."""
+
+    @property
+    def name(self) -> LensName:
+        """What it is asked for by."""
+        ...
+
+    def reads(self, layer: int) -> bool:
+        """Return whether it has a reading of what this layer writes."""
+        ...
+
+    def __call__(
+        self, layer: int, rows: Float[Tensor, "*any d_stream"]
+    ) -> Float[Tensor, "*any d_model"]:
+        """Return directions written to the stream by a layer, as the head would be given them.
+
+        Raises:
+            UsageError: it has no reading of this layer.
+        """
+        ...
 
 
 @dataclass(frozen=True)
-class NearestTokens:
-    """The nearest tokens of one vector and their cosines, nearest first."""
+class HeadLens:
+    """The model's own head: what is written is read where it is written.
 
-    tokens: list[str]
-    cosine: list[float]
-
-
-@torch.no_grad()
-def nearest_tokens(
-    model: LanguageModel, prompts: Float[Tensor, "patches d_model"], top: int = 5
-) -> list[NearestTokens]:
-    """Return, for every prompt, the tokens whose input embeddings are nearest by cosine."""
-    table = normalize(model.input_embeddings().float(), dim=1)
-    cosine = normalize(prompts.float().to(table.device), dim=1) @ table.T
-    found = cosine.topk(min(top, cosine.shape[1]), dim=1)
-    return [
-        NearestTokens([model.token_text(token) for token in tokens], values)
-        for tokens, values in zip(found.indices.tolist(), found.values.tolist(), strict=True)
-    ]
-
-
-def random_prompts(
-    prompts: Float[Tensor, "patches d_model"], seed: int
-) -> Float[Tensor, "patches d_model"]:
-    """Return Gaussian vectors with the norms of the prompts: the paper's control."""
-    generator = torch.Generator().manual_seed(seed)
-    random = torch.randn(prompts.shape, generator=generator)
-    drawn: Tensor = normalize(random, dim=1) * prompts.float().norm(dim=1, keepdim=True).cpu()
-    return drawn
-
-
-@torch.no_grad()
-def patch_streams(
-    model: LanguageModel, prompt: ImagePrompt
-) -> list[Float[Tensor, "patches width"]]:
-    """Return one photo's input embeddings at the patches, then the stream after every layer."""
-    layers = {layer: model.layer(layer) for layer in range(model.n_layers)}
-    with capture(layers, at="output") as seen:
-        model.read(prompt, keep=1)
-    streams = [prompt.embeddings, *(seen[layer] for layer in range(model.n_layers))]
-    place = model.unembedding().device
-    return [stream[0, prompt.patches].float().to(place) for stream in streams]
-
-
-@torch.no_grad()
-def through_lens(
-    model: LanguageModel, stream: Float[Tensor, "rows width"]
-) -> Float[Tensor, "rows d_model"]:
-    """Return what the head would be given, were the stream the last layer's: normed by the
-    model's own final norm, where it has one."""
-    norm = _final_norm(model)
-    if norm is not None and stream.shape[1] == model.d_stream:
-        # The norm may lie on another device than the head, which is beside tied embeddings.
-        stream = norm(stream.to(model.dtype)).float().to(stream.device)
-    return at_head_width(model, stream)
-
-
-def _final_norm(model: LanguageModel) -> nn.Module | None:
-    if model.family.final_norm is None:
-        return None
-    norms = model.norms_of_stream(model.n_layers - 1)
-    return norms[-1] if norms else None
-
-
-def at_head_width(model: LanguageModel, stream: Tensor) -> Tensor:
-    """Return directions of the stream, or input embeddings, at the width of the head.
-
-    Where the stream is of another width (OPT-350m), only input embeddings have the head's.
+    Attributes:
+        final_norm: whether the scale of the final norm takes part (and of norms the stream itself
+            passes on its way there, as in OPT-350m).
     """
-    return stream if stream.shape[1] == model.d_model else model.to_head(stream)
+
+    model: LanguageModel
+    final_norm: bool = True
+
+    @property
+    def name(self) -> LensName:
+        """`norm` or `none`."""
+        return "norm" if self.final_norm else "none"
+
+    def reads(self, layer: int) -> bool:
+        """Return True: it reads every layer."""
+        return True
+
+    def __call__(
+        self, layer: int, rows: Float[Tensor, "*any d_stream"]
+    ) -> Float[Tensor, "*any d_model"]:
+        """Return the rows through the scale and the map to the head's width.
+
+        Centring, and division by the stream's size, are left out.
+        """
+        scale = self.model.read_scale(layer) if self.final_norm else None
+        return self.model.to_head(rows if scale is None else rows * scale.to(rows.device).float())
 
 
-@torch.no_grad()
-def token_places(
-    rows: Float[Tensor, "rows d_model"],
-    table: Float[Tensor, "d_vocab d_model"],
-    tokens: Sequence[int],
-    bias: Float[Tensor, " d_vocab"] | None = None,
-) -> Int[np.ndarray, "rows tokens"]:
-    """Return the place of each token among all by product with each row; 0 is the first."""
-    found = np.zeros((len(rows), len(tokens)), dtype=np.int64)
-    for start in range(0, len(rows), _ROWS):
-        logits = rows[start : start + _ROWS] @ table.T
-        if bias is not None:
-            logits += bias
-        if logits.device.type != "cpu":  # counted where they are: they are hundreds of megabytes
-            above_each = [(logits > logits[:, token, None]).sum(dim=1) for token in tokens]
-            found[start : start + _ROWS] = torch.stack(above_each, dim=1).cpu().numpy()
-            continue
-        values = logits.numpy()
-        above = np.empty(values.shape[1], dtype=bool)
-        # One row at a time stays in a core's cache, and counts three times as fast as `axis=1`.
-        for place, row in enumerate(values, start):
-            for column, token in enumerate(tokens):
-                np.greater(row, row[token], out=above)
-                found[place, column] = np.count_nonzero(above)
-    return found
+@dataclass(frozen=True, eq=False)
+class JacobianLens:
+    """Every layer's mean derivative of what the head reads, by what is written at a patch.
+
+    The last layer's write at a patch goes nowhere: it has no reading there.
+
+    Attributes:
+        provenance: plain data: `projection` (hash), `language_model`, `encoder`, `layout`,
+            `dtype`, `data`, `photos` (how many), `photos_sha256` (of their content hashes, one a
+            line), `read_at`.
+        jacobians: J_l of all layers but the last.
+    """
+
+    name: ClassVar[LensName] = "jacobian"
+
+    provenance: dict[str, Any]
+    jacobians: Float[Tensor, "layers d_model d_stream"]
+
+    def __repr__(self) -> str:
+        layers, d_model, d_stream = self.jacobians.shape
+        photos, data = self.provenance.get("photos"), self.provenance.get("data")
+        return f"JacobianLens({photos} of {data}, {layers} layers, {d_stream} to {d_model})"
+
+    def reads(self, layer: int) -> bool:
+        """Return whether the layer is any but the last."""
+        return layer < len(self.jacobians)
+
+    def __call__(
+        self, layer: int, rows: Float[Tensor, "*any d_stream"]
+    ) -> Float[Tensor, "*any d_model"]:
+        """Return J_l of each row.
+
+        Raises:
+            UsageError: it is the last layer, or there is none of this number.
+        """
+        if not 0 <= layer < len(self.jacobians):
+            raise UsageError(
+                f"the Jacobian lens reads layers 0 to {len(self.jacobians) - 1}, not {layer}: what "
+                "the last one writes at a patch reaches no other position"
+            )
+        return rows.float() @ self.jacobians[layer].to(rows.device).T
+
+    def require(self, model: LanguageModel, expected: dict[str, Any]) -> None:
+        """Refuse to be used with parts it was not measured on.
+
+        Args:
+            expected: provenance that has to be its own.
+
+        Raises:
+            WeightsError: names what differs.
+        """
+        advice = "measure one for this model with `molyneux lens build`"
+        require_same("the lens", self.provenance, expected, advice)
+        wanted = (model.n_layers - 1, model.d_model, model.d_stream)
+        if tuple(self.jacobians.shape) != wanted:
+            raise WeightsError(
+                f"the lens has the shape {tuple(self.jacobians.shape)} and the model {wanted}: it "
+                f"was measured on another; {advice}"
+            )
+
+
+def save_lens(path: Path, lens: JacobianLens) -> None:
+    """Write a lens as one safetensors file, in half precision, its provenance in the header.
+
+    Each layer is divided by its largest entry first, so that no small one is lost.
+    """
+    from safetensors.torch import save
+
+    scale = lens.jacobians.abs().amax(dim=(1, 2)).clamp(min=torch.finfo(torch.float32).tiny)
+    tensors = {
+        "jacobians": (lens.jacobians / scale[:, None, None]).half().contiguous(),
+        "scale": scale,
+    }
+    header = {
+        "sha256": _content_hash(tensors),
+        "provenance": json.dumps(lens.provenance, sort_keys=True),
+    }
+    write_at_once(path, save(tensors, metadata=header))
+
+
+def load_lens(path: Path) -> JacobianLens:
+    """Return a lens written by `save_lens`.
+
+    Raises:
+        UsageError: it is no path.
+        WeightsError: the file is missing or is not such a lens.
+    """
+    from safetensors import safe_open
+
+    path = path_of("a lens", path)
+    advice = "measure one with `molyneux lens build`"
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in ("jacobians", "scale")}
+        if _content_hash(tensors) != header["sha256"]:
+            raise ValueError("its numbers are not the ones its header names")
+        scale = tensors["scale"][:, None, None]
+        return JacobianLens(json.loads(header["provenance"]), tensors["jacobians"].float() * scale)
+    except FileNotFoundError as error:
+        raise WeightsError(f"no lens at {path}; {advice}") from error
+    except Exception as error:  # safetensors raises its own classes, unexported in part
+        raise WeightsError(
+            f"{path} is not a lens ({type(error).__name__}: {error}); {advice}"
+        ) from error
+
+
+def _content_hash(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()

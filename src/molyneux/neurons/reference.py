@@ -21,6 +21,7 @@ from torch import Tensor
 from molyneux.checks import path_of
 from molyneux.errors import WeightsError
 from molyneux.neurons.attribution import VIEWS, Attribution, View
+from molyneux.neurons.provenance import require_same
 from molyneux.neurons.scorers import GradientActivation, Scorer, scorer_text
 from molyneux.neurons.unit import Unit, top_units
 from molyneux.neurons.unit_sets import LISTED
@@ -138,15 +139,8 @@ class Reference:
         Raises:
             WeightsError: names the part that differs.
         """
-        for key, value in expected.items():
-            recorded = self.provenance.get(key, unsaid.get(key))
-            what, found, wanted = _difference(key, recorded, value)
-            if found != wanted:
-                raise WeightsError(
-                    f"the reference table was measured with another {what} "
-                    f"({_short(found)}, not {_short(wanted)}); make one for this model, and its "
-                    "prompt, with `molyneux reference`"
-                )
+        advice = "make one for this model, and its prompt, with `molyneux reference`"
+        require_same("the reference table", self.provenance, expected, advice, unsaid)
 
 
 @dataclass
@@ -267,21 +261,6 @@ def load_reference(path: Path) -> Reference:
         raise WeightsError(
             f"{path} is not a reference table ({type(error).__name__}: {error}); {advice}"
         ) from error
-
-
-def _difference(name: str, found: Any, wanted: Any) -> tuple[str, Any, Any]:
-    """Return the first thing that differs, within records its own name."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in sorted({*found, *wanted}):
-            if found.get(key) != wanted.get(key):
-                return key, found.get(key), wanted.get(key)
-    return name, found, wanted
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    # A hash says as much by its beginning; of a prompt its end may be what differs.
-    return f"{text[:16]}..." if len(text) == 64 else text[:200]
 
 
 def _content_hash(tensors: dict[str, Tensor]) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, get_args, runtime_checkable
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
@@ -25,14 +25,12 @@ from molyneux.neurons.attribution import (
     Target,
     attribute_units,
 )
+from molyneux.neurons.lens import Lens
 from molyneux.plugins import load_plugins
 from molyneux.vision.layout import ImagePrompt
 
 if TYPE_CHECKING:
     from molyneux.neurons.reference import Reference
-
-Lens = Callable[[int, Float[Tensor, "rows d_stream"]], Float[Tensor, "rows d_model"]]
-"""From what is written to the residual stream by a layer to what the head would be given."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from jaxtyping import Int
 from torch.nn.functional import normalize
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.neurons.lens import at_head_width, patch_streams, through_lens, token_places
+from molyneux.neurons.streams import at_head_width, patch_streams, through_lens, token_places
 from molyneux.neurons.targets import word_tokens
 from molyneux.statistics.permutations import best_of_k_expectation
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import torch
 
 from molyneux.neurons.decoding import text_of
-from molyneux.neurons.lens import nearest_tokens, random_prompts
+from molyneux.neurons.streams import nearest_tokens, random_prompts
 from molyneux.studies.e1_prompts import NAME
 from molyneux.studies.e1_prompts.depth import SCHEMA as DEPTH
 from molyneux.studies.e1_prompts.depth import measure_depth

@@ -13,6 +13,7 @@ from tiny_models import D_MLP, KINDS, N_LAYERS
 from molyneux.adapters import LanguageModel
 from molyneux.neurons import decoding
 from molyneux.neurons.decoding import decode_units, directions, find_writers, token_ranks
+from molyneux.neurons.lens import HeadLens, JacobianLens
 from molyneux.neurons.unit import Unit
 
 ALL = [Unit(layer, unit) for layer in range(N_LAYERS) for unit in range(D_MLP)]
@@ -95,7 +96,7 @@ def test_writers_are_those_of_a_search_through_all(
 
 def test_the_final_norms_scale_is_used_unless_refused(model: LanguageModel) -> None:
     units, signs = [Unit(1, 5), Unit(0, 9)], [1, -1]
-    plain = directions(model, units, signs, final_norm=False)
+    plain = directions(model, units, signs, HeadLens(model, final_norm=False))
     rows = torch.stack([model.output_rows(1)[5], -model.output_rows(0)[9]])
     assert torch.equal(plain, rows)
     assert torch.equal(directions(model, units, signs), rows * model.final_norm_scale())
@@ -132,3 +133,48 @@ def test_among_many_units_the_quick_search_misses_no_writer(
     found = find_writers(model, 20, top=40)
     assert [rank for *_, rank in found] == sorted(ranks.tolist())[:40]
     assert {sign for _, sign, _ in found} == {1, -1}
+
+
+@pytest.fixture
+def jacobian(model: LanguageModel) -> JacobianLens:
+    """A lens of random numbers: that it is gone through shows, whatever it was measured on."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (N_LAYERS - 1, model.d_model, model.d_stream)
+    return JacobianLens({}, torch.randn(shape, generator=generator))
+
+
+def test_a_lens_takes_the_place_of_the_heads_norm(
+    model: LanguageModel, jacobian: JacobianLens
+) -> None:
+    units, signs = [Unit(1, 5), Unit(0, 7), Unit(2, 3)], [1, -1, 1]
+    read = decode_units(model, units, signs, lens=jacobian, top=5)
+    for one, sign in zip(read[:2], signs, strict=False):
+        row = sign * model.output_rows(one.unit.layer)[one.unit.unit].float()
+        logits = model.unembedding().float() @ (jacobian.jacobians[one.unit.layer] @ row)
+        best = [model.token_text(token) for token in logits.topk(5).indices.tolist()]
+        assert one.tokens == best
+        rank = token_ranks(model, [one.unit], [sign], 20, lens=jacobian)
+        assert rank.tolist() == [int((logits > logits[20]).sum())]
+    assert (read[2].tokens, read[2].suppressed) == ([], [])  # of the last layer
+    assert decode_units(model, units, signs, lens=HeadLens(model, False)) == decode_units(
+        model, units, signs, final_norm=False
+    )
+
+
+def test_writers_through_a_lens_are_those_of_a_search_through_all_it_reads(
+    model: LanguageModel, jacobian: JacobianLens
+) -> None:
+    units = [unit for unit in ALL if jacobian.reads(unit.layer)]
+    every = {
+        (unit, sign): int(rank)
+        for sign in (1, -1)
+        for unit, rank in zip(
+            units,
+            token_ranks(model, units, [sign] * len(units), 20, lens=jacobian),
+            strict=True,
+        )
+    }
+    best = sorted(every.items(), key=lambda item: item[1])
+    found = find_writers(model, 20, top=12, lens=jacobian)
+    assert [rank for _, _, rank in found] == [rank for _, rank in best[:12]]
+    assert all(every[unit, sign] == rank for unit, sign, rank in found)

@@ -3,7 +3,8 @@
 Schwettmann et al. 2023, section 2.2: softmax of (unembedding x output row), top 10. Whether the
 final norm's scale takes part is not stated there; it does here unless `final_norm=False`. Nor is
 the head's bias; it takes no part here unless `bias=True`. The direction is the one actually
-written, sign(activation) x row, through the scale of a norm after the MLP where there is one.
+written, sign(activation) x row, through the scale of a norm after the MLP where there is one. Any
+other lens than the head's own (`molyneux.neurons.lens`) can take its place.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.checks import true_or_false, whole_number
+from molyneux.checks import shown, true_or_false, whole_number
+from molyneux.errors import UsageError
 from molyneux.neurons.checks import as_model, as_signed_units, as_token
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
+from molyneux.neurons.lens import HeadLens, Lens
 from molyneux.neurons.unit import Unit
 from molyneux.words.dictionary import NEEDED, TOP, is_word
 
@@ -38,54 +41,63 @@ class Decoded:
 
 
 def directions(
-    model: LanguageModel, units: Sequence[Unit], signs: Sequence[int], final_norm: bool = True
+    model: LanguageModel, units: Sequence[Unit], signs: Sequence[int], lens: Lens | None = None
 ) -> Float[Tensor, "units d_model"]:
-    """Return what each unit writes, as the head reads it: through every scale on its way.
+    """Return what each unit writes, as the head would be given it: sign x row, through a lens.
 
-    These are the scale of a norm after the MLP, of the final norm (and of norms the stream itself
-    passes on its way there, as in OPT-350m) unless `final_norm=False`, and the map to the head's
-    width, where the model has them. Centring, and division by the stream's size, are left out.
+    A norm after the MLP, where the model has one, scales it first. Units of a layer that the lens
+    does not read have NaN.
+
+    Args:
+        lens: `HeadLens(model)` if None.
     """
+    lens = HeadLens(model) if lens is None else lens
     place = model.unembedding().device
     layers: dict[int, list[int]] = {}
     for i, unit in enumerate(units):
         layers.setdefault(unit.layer, []).append(i)
-    rows = torch.empty(len(units), model.d_stream, dtype=torch.float32, device=place)
+    read = torch.full((len(units), model.d_model), torch.nan, device=place)
     for layer, at in layers.items():
+        if not lens.reads(layer):
+            continue
         chosen = model.output_rows(layer)[[units[i].unit for i in at]]
-        rows[at] = chosen.to(place, torch.float32)
-    signed = rows * torch.tensor([[s] for s in signs], device=rows.device)
-    scales = {layer: model.write_scale(layer) for layer in layers}
-    signed = _scaled(signed, units, scales)
-    if final_norm:
-        signed = _scaled(signed, units, {layer: model.read_scale(layer) for layer in layers})
-    return model.to_head(signed)
+        signed = torch.tensor([[float(signs[i])] for i in at], device=place)
+        read[at] = lens(layer, written(model, layer, chosen.to(place, torch.float32) * signed))
+    return read
 
 
-def _scaled(
-    rows: Float[Tensor, "units d_stream"],
-    units: Sequence[Unit],
-    scales: dict[int, Float[Tensor, " d_stream"] | None],
-) -> Float[Tensor, "units d_stream"]:
-    distinct = list({id(scale): scale for scale in scales.values()}.values())
-    if len(distinct) == 1:  # one layer, or one final norm: no copy for every unit
-        return rows if distinct[0] is None else rows * distinct[0].to(rows.device).float()
-    placed = {k: scale.to(rows.device).float() for k, scale in scales.items() if scale is not None}
-    return rows * torch.stack([placed[unit.layer] for unit in units])
+def written(
+    model: LanguageModel, layer: int, rows: Float[Tensor, "*any d_stream"]
+) -> Float[Tensor, "*any d_stream"]:
+    """Return what the stream is given of an MLP's output: through the scale of a norm after it.
+
+    Centring, and division by the output's size, are left out.
+    """
+    scale = model.write_scale(layer)
+    return rows if scale is None else rows * scale.to(rows.device).float()
 
 
 def unit_logits(
     model: LanguageModel,
     units: Sequence[Unit],
     signs: Sequence[int],
-    final_norm: bool,
+    lens: Lens,
     bias: bool,
     unembedding: Float[Tensor, "d_vocab d_model"],
 ) -> Float[Tensor, "units d_vocab"]:
     """Return what each unit adds to every token's logit at activation `sign`."""
-    logits = directions(model, units, signs, final_norm) @ unembedding.T
+    logits = directions(model, units, signs, lens) @ unembedding.T
     offset = model.unembedding_bias() if bias else None
     return logits if offset is None else logits + offset.float().to(logits.device)
+
+
+def _lens_of(model: LanguageModel, lens: Lens | None, final_norm: bool) -> Lens:
+    """Return a lens that was given, or the head's own."""
+    if lens is None:
+        return HeadLens(model, final_norm)
+    if not isinstance(lens, Lens):
+        raise UsageError(f"lens takes a lens, not {shown(lens)}; give what load_lens(path) returns")
+    return lens
 
 
 @torch.no_grad()
@@ -97,14 +109,18 @@ def decode_units(
     top: int = 10,
     final_norm: bool = True,
     bias: bool = False,
+    lens: Lens | None = None,
 ) -> list[Decoded]:
     """Return each unit's `top` tokens; a sign of 0 or None is read as positive.
+
+    A unit of a layer that the lens does not read has none.
 
     Args:
         units: units or their names; `L12.u905-` is the negative direction of L12.u905.
         signs: of each unit's activation, where names do not say it.
         final_norm: whether the scale of the final norm takes part.
         bias: whether the head's bias is added, where it has one.
+        lens: what they are read through, instead of the head with its final norm.
 
     Raises:
         UsageError: the model has no such unit, or there are not as many signs as units.
@@ -113,6 +129,7 @@ def decode_units(
     chosen, ways = [unit for unit, _ in signed], [sign for _, sign in signed]
     top = whole_number("top", top, least=1)
     final_norm, bias = true_or_false("final_norm", final_norm), true_or_false("bias", bias)
+    lens = _lens_of(model, lens, final_norm)
     decoded: list[Decoded] = []
     texts: dict[int, str] = {}
 
@@ -125,12 +142,13 @@ def decode_units(
     unembedding = model.unembedding().float()
     for start in range(0, len(chosen), CHUNK):
         part = slice(start, start + CHUNK)
-        logits = unit_logits(model, chosen[part], ways[part], final_norm, bias, unembedding)
+        logits = unit_logits(model, chosen[part], ways[part], lens, bias, unembedding)
         top = min(top, logits.shape[1])
         raised = logits.topk(top, dim=1).indices.tolist()
         lowered = logits.topk(top, dim=1, largest=False).indices.tolist()
         for unit, sign, high, low in zip(chosen[part], ways[part], raised, lowered, strict=True):
-            decoded.append(Decoded(unit, sign, read(high), read(low)))
+            both = (read(high), read(low)) if lens.reads(unit.layer) else ([], [])
+            decoded.append(Decoded(unit, sign, *both))
     return decoded
 
 
@@ -143,49 +161,70 @@ def token_ranks(
     *,
     final_norm: bool = True,
     bias: bool = False,
+    lens: Lens | None = None,
 ) -> Int[Tensor, " units"]:
-    """Return the place of a token among the tokens each unit writes; 0 is the first."""
+    """Return the place of a token among the tokens each unit writes; 0 is the first.
+
+    Args:
+        lens: what they are read through, instead of the head with its final norm; it has to read
+            the units' layers.
+    """
+    lens = _lens_of(model, lens, final_norm)
     unembedding = model.unembedding().float()
     ranks = []
     for start in range(0, len(units), CHUNK):
         part = slice(start, start + CHUNK)
-        logits = unit_logits(model, units[part], signs[part], final_norm, bias, unembedding)
+        logits = unit_logits(model, units[part], signs[part], lens, bias, unembedding)
         ranks.append((logits > logits[:, token_id : token_id + 1]).sum(dim=1))
     return torch.cat(ranks) if ranks else torch.empty(0, dtype=torch.long)
 
 
 @torch.no_grad()
 def find_writers(
-    model: LanguageModel, token_id: int, *, top: int = 20, final_norm: bool = True
+    model: LanguageModel,
+    token_id: int,
+    *,
+    top: int = 20,
+    final_norm: bool = True,
+    lens: Lens | None = None,
 ) -> list[tuple[Unit, int, int]]:
     """Return (unit, sign, rank) of the units in whose writing a token ranks highest.
 
     Ranking the token for every unit takes units x vocabulary products. The token's logit,
     standardised over the vocabulary by its exact mean and deviation, costs d_model^2 a unit
-    instead; the 2,000 highest by it are then ranked exactly.
+    instead; the 2,000 highest by it are then ranked exactly. Layers that the lens does not read
+    have none.
+
+    Args:
+        lens: what units are read through, instead of the head with its final norm.
 
     Raises:
         UsageError: the vocabulary has no such token.
     """
     token_id = as_token(as_model(model), token_id)
     top, final_norm = whole_number("top", top, least=1), true_or_false("final_norm", final_norm)
+    lens = _lens_of(model, lens, final_norm)
+    read_layers = [layer for layer in range(model.n_layers) if lens.reads(layer)]
     unembedding = model.unembedding().float()
     mean = unembedding.mean(dim=0)
     centred = unembedding - mean
     covariance = centred.T @ centred / len(unembedding)
     standard, d_mlp = [], model.d_mlp
-    for layer in range(model.n_layers):
+    for layer in read_layers:
         units = [Unit(layer, k) for k in range(d_mlp)]
-        written = directions(model, units, [1] * len(units), final_norm)
-        spread = ((written @ covariance) * written).sum(dim=1).clamp(min=0).sqrt()
-        z = written @ (unembedding[token_id] - mean) / spread.clamp(min=1e-12)
+        read = directions(model, units, [1] * len(units), lens)
+        spread = ((read @ covariance) * read).sum(dim=1).clamp(min=0).sqrt()
+        z = read @ (unembedding[token_id] - mean) / spread.clamp(min=1e-12)
         standard += [z, -z]
-    best = torch.cat(standard).topk(min(2000, 2 * model.n_units)).indices.tolist()
+    every = torch.cat(standard)
+    best = every.topk(min(2000, len(every))).indices.tolist()
     # Layer by layer, every unit as written positively, then every unit negatively.
     places = [divmod(i, d_mlp) for i in best]
-    chosen = [(Unit(place // 2, unit), -1 if place % 2 else 1) for place, unit in places]
+    chosen = [
+        (Unit(read_layers[place // 2], unit), -1 if place % 2 else 1) for place, unit in places
+    ]
     ranks = token_ranks(
-        model, [u for u, _ in chosen], [s for _, s in chosen], token_id, final_norm=final_norm
+        model, [u for u, _ in chosen], [s for _, s in chosen], token_id, lens=lens
     ).tolist()
     ordered = sorted(range(len(chosen)), key=lambda i: (ranks[i], i))[:top]
     return [(*chosen[i], ranks[i]) for i in ordered]
@@ -208,12 +247,13 @@ def interpretable_table(
     table = torch.zeros(2, model.n_layers, model.d_mlp, dtype=torch.bool)
     unembedding = model.unembedding().float()
     offset = model.unembedding_bias() if bias else None
+    lens = HeadLens(model, final_norm)
     texts = (model.token_text(token) for token in range(model.d_vocab))
     words = torch.tensor([is_word(text) for text in texts], device=unembedding.device)
     for layer in range(model.n_layers):
         for start in range(0, model.d_mlp, CHUNK):
             units = [Unit(layer, k) for k in range(start, min(start + CHUNK, model.d_mlp))]
-            positive = unit_logits(model, units, [1] * len(units), final_norm, False, unembedding)
+            positive = unit_logits(model, units, [1] * len(units), lens, False, unembedding)
             for row, sign in ((1, 1), (0, -1)) if written else ((1, 1),):
                 # What is written negatively is the negative, exactly: one product serves both.
                 logits = positive if sign > 0 else -positive
@@ -239,13 +279,14 @@ def read_units(
     The same as `decode_units` and `token_ranks`, from one product with the unembedding.
     """
     unembedding = model.unembedding().float()
+    lens = HeadLens(model, decoding.final_norm)
     texts: dict[int, str] = {}
     found: list[tuple[str, float]] = []
     for start in range(0, len(signed), _UNITS):
         part = signed[start : start + _UNITS]
         units = [unit for unit, _ in part]
         signs = [sign if decoding.written else 1 for _, sign in part]
-        logits = unit_logits(model, units, signs, decoding.final_norm, decoding.bias, unembedding)
+        logits = unit_logits(model, units, signs, lens, decoding.bias, unembedding)
         raised = logits.topk(min(TOKENS, logits.shape[1]), dim=1).indices.tolist()
         above = (logits > logits[:, token_id, None]).sum(dim=1)
         for tokens, place in zip(raised, above.tolist(), strict=True):

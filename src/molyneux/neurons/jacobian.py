@@ -31,8 +31,8 @@ from molyneux.neurons.provenance import require_same
 from molyneux.store import write_at_once
 from molyneux.vision.layout import ImagePrompt
 
-DIRECTIONS = 32
-"""Coordinates of the final state taken back at once: more take memory, and hardly less time."""
+DIRECTIONS = 16
+"""Coordinates of the final state taken back at once: more take memory, and no less time."""
 
 
 @dataclass(frozen=True)

@@ -280,7 +280,7 @@ def test_contrast_is_own_minus_several_others(
     seeing: Any, photo_files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from molyneux.explain import contrast
-    from molyneux.neurons.reference import OtherPhoto
+    from molyneux.neurons.other_photos import OtherPhoto
 
     monkeypatch.setattr(contrast, "UNITS", 3)
     model = seeing.language_model

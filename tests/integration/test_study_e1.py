@@ -12,7 +12,7 @@ import torch
 from study_toy import facts_over, photo_files, subject_of
 from tiny_models import count_hooks, tiny_captioner, tiny_photos
 
-from molyneux.neurons.reference import OtherPhoto
+from molyneux.neurons.other_photos import OtherPhoto
 from molyneux.neurons.streams import patch_streams, through_lens, token_places
 from molyneux.neurons.targets import Sentence
 from molyneux.studies.e1_prompts.depth import MAX_CONTROLS, TOP, measure_depth, wanted_nouns

@@ -23,7 +23,8 @@ from molyneux.adapters.language_model import LanguageModel
 from molyneux.neurons.ablation import ablate_units
 from molyneux.neurons.attribution import Objective, Target, attribute_units
 from molyneux.neurons.decoding import decode_units, token_ranks
-from molyneux.neurons.reference import Moments, specific_scores
+from molyneux.neurons.moments import Moments
+from molyneux.neurons.reference import specific_scores
 from molyneux.neurons.unit import Unit
 from molyneux.vision.layout import ImagePrompt, Layout, lay_out
 

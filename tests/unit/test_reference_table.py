@@ -16,9 +16,9 @@ from torch import Tensor
 from molyneux.errors import WeightsError
 from molyneux.models.captioner import Captioner
 from molyneux.neurons.attribution import VIEWS, Attribution, Target, View, score_units
+from molyneux.neurons.moments import Moments
+from molyneux.neurons.other_photos import OtherPhoto
 from molyneux.neurons.reference import (
-    Moments,
-    OtherPhoto,
     Reference,
     ReferenceBuilder,
     load_reference,
@@ -28,7 +28,7 @@ from molyneux.neurons.reference import (
 from molyneux.neurons.unit import Unit, top_units
 
 LAYERS, D_MLP = 3, 60
-NOUNS = ["dog", "cat", "dog", "boat", "tree", "cat", "cake", "dog"]
+NOUNS = ["dog", "lamp", "dog", "boat", "tree", "lamp", "cake", "dog"]
 PROVENANCE = {
     "language_model": "tiny-llama",
     "encoder": "toy-encoder",
@@ -107,7 +107,7 @@ def test_specific_scores_by_the_tables_own_figures(view: View) -> None:
 
 def test_other_photos_are_of_different_nouns_with_their_own_lists() -> None:
     found = table()
-    assert [other.noun for other in found.others] == ["dog", "cat", "boat"]  # seeds 0, 1, 3
+    assert [other.noun for other in found.others] == ["dog", "lamp", "boat"]  # seeds 0, 1, 3
     for other, seed in zip(found.others, (0, 1, 3), strict=True):
         for view in VIEWS:
             score = photo_of(seed).view(view).score[0]
@@ -128,14 +128,14 @@ def test_another_photo_is_one_with_another_noun_and_always_the_same() -> None:
     for seed in map(str, range(30)):
         other = found.other_than({"dog", "person"}, seed)
         assert other is not None
-        assert other.noun in {"cat", "boat"}
+        assert other.noun in {"lamp", "boat"}
         assert found.other_than({"dog", "person"}, seed) is other
     assert {found.other_than(set(), str(s)).noun for s in range(30)} == {  # type: ignore[union-attr]
         "dog",
-        "cat",
+        "lamp",
         "boat",
     }
-    assert found.other_than({"dog", "cat", "boat"}, "0") is None
+    assert found.other_than({"dog", "lamp", "boat"}, "0") is None
 
 
 def test_words_are_read_in_the_direction_written() -> None:
@@ -254,7 +254,6 @@ def test_other_photos_are_plain_data() -> None:
 
 
 def test_moments_without_an_observation_are_those_of_the_rest() -> None:
-    from molyneux.neurons.reference import Moments
 
     values = torch.randn(7, 3, 4, generator=torch.Generator().manual_seed(0)).double()
     whole, rest = Moments(), Moments()

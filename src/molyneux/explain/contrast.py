@@ -8,7 +8,7 @@ from molyneux.adapters.language_model import LanguageModel
 from molyneux.explain.document import Contrast, OtherLeft
 from molyneux.neurons.ablation import Positions, ablate_units
 from molyneux.neurons.attribution import View
-from molyneux.neurons.reference import OtherPhoto
+from molyneux.neurons.other_photos import OtherPhoto
 from molyneux.neurons.unit import Unit
 from molyneux.statistics.bootstrap import bootstrap
 from molyneux.vision.layout import ImagePrompt

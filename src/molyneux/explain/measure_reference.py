@@ -13,6 +13,7 @@ from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.decoding import interpretable_table
 from molyneux.neurons.reference import MIN_PHOTOS, Reference, ReferenceBuilder
 from molyneux.neurons.scorers import DEFAULT_SCORER, NO_CONTEXT, Scorer
+from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import read_sentence
 
 _AT_LEAST = 2  # for a standard deviation
@@ -59,7 +60,7 @@ def measure_reference(
         word = sentence.words[0]
         until = sentence.up_to(model, prompt, word.target.position)
         found = scorer.score(model, until, [word.target], context=NO_CONTEXT)
-        builder.add(word.lemma, found)
+        builder.add(word.lemma, found, sink_patches(patch_norms(model, prompt))[0])
         on_photo(number, sentence.caption)
     n_found = builder.moments["patches"].count
     if n_found < _AT_LEAST:

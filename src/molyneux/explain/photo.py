@@ -25,9 +25,9 @@ from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing
 from molyneux.neurons.ablation import silenced
 from molyneux.neurons.attribution import VIEWS, Attribution, View
 from molyneux.neurons.decoding import decode_units
+from molyneux.neurons.other_photos import OtherPhoto
 from molyneux.neurons.rankings import Ranked, complete_prefix, rank_units
 from molyneux.neurons.receptive_fields import NO_GRID, receptive_fields, set_field
-from molyneux.neurons.reference import OtherPhoto
 from molyneux.neurons.scorers import Context
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import Sentence, Word, ask_for, read_sentence, unrelated_nouns

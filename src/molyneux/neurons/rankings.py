@@ -15,7 +15,8 @@ from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.neurons.attribution import Attribution, UnitScores, View
-from molyneux.neurons.reference import OtherPhoto, Reference
+from molyneux.neurons.other_photos import OtherPhoto
+from molyneux.neurons.reference import Reference
 from molyneux.neurons.unit import Unit, top_units
 from molyneux.neurons.unit_sets import UNIT_SETS, UnitSet
 

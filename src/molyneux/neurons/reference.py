@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,28 +21,40 @@ from torch import Tensor
 from molyneux.checks import path_of
 from molyneux.errors import WeightsError
 from molyneux.neurons.attribution import VIEWS, Attribution, View
+from molyneux.neurons.moments import Moments
+from molyneux.neurons.other_photos import Balance, OtherPhoto, packed, unpacked
+from molyneux.neurons.partners import Partner, partners_without, restore_partner
 from molyneux.neurons.provenance import require_same
 from molyneux.neurons.scorers import GradientActivation, Scorer, scorer_text
+from molyneux.neurons.sinks import mean_activation
 from molyneux.neurons.unit import Unit, top_units
-from molyneux.neurons.unit_sets import LISTED
 from molyneux.store import write_at_once
 
 SINK_TOP = 100
 SINK_SHARE = 0.5
 MIN_PHOTOS = 200
+N_OTHERS = 100
+N_PARTNERS = 96
+Reduced = Literal["score", "total"]
+"""What is kept of gradient x activation over patches: the largest, or the sum."""
 
 
 @dataclass(frozen=True)
-class OtherPhoto:
-    """A reference photo's units, to be switched off where another photo is shown.
+class ActivationMoments:
+    """How active every unit is at reference photos, one number a photo.
+
+    That number is the unit's mean activation over the photo's patches but sinks
+    (`mean_activation`).
 
     Attributes:
-        noun: what it was captioned as, singular.
-        units: for each view and ranking (`top`, `specific`), the units in descending order.
+        mean: over photos.
+        deviation: over photos (n - 1).
+        magnitude: the mean over photos of its absolute value.
     """
 
-    noun: str
-    units: dict[tuple[View, str], list[Unit]]
+    mean: Float[Tensor, "layers d_mlp"]
+    deviation: Float[Tensor, "layers d_mlp"]
+    magnitude: Float[Tensor, "layers d_mlp"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,12 @@ class Reference:
             made since prompts can be chosen also `layout` and `dtype`, of newer ones `decoding`.
         top_count: in how many photos' top 100 a unit was.
         interpretable: whether a unit's decoded tokens are words, for signs -1 and +1.
+        others: photos whose units are controls for another photo's.
+        total_mean: of the total over patches, as `mean` is of the largest; None in older tables,
+            and so are the next two.
+        total_deviation: likewise.
+        activation: of the activations themselves, whatever the word.
+        partners: photos that can be shown instead of another; none in older tables.
     """
 
     provenance: dict[str, Any]
@@ -63,11 +81,16 @@ class Reference:
     top_count: dict[View, Int[Tensor, "layers d_mlp"]]
     interpretable: Bool[Tensor, "2 layers d_mlp"]
     others: list[OtherPhoto]
+    total_mean: dict[View, Float[Tensor, "layers d_mlp"]] | None = None
+    total_deviation: dict[View, Float[Tensor, "layers d_mlp"]] | None = None
+    activation: ActivationMoments | None = None
+    partners: list[Partner] = field(default_factory=list)
 
     def __repr__(self) -> str:
         _, layers, d_mlp = self.interpretable.shape
         photos, data = self.provenance.get("photos"), self.provenance.get("data")
-        return f"Reference({photos} photos of {data}, {layers} layers x {d_mlp} units)"
+        beside = f"{len(self.others)} control photos, {len(self.partners)} partners"
+        return f"Reference({photos} photos of {data}, {beside}, {layers} layers x {d_mlp} units)"
 
     @property
     def n_photos(self) -> int:
@@ -101,9 +124,39 @@ class Reference:
                 "and give it with --reference"
             )
 
-    def specific(self, score: Float[Tensor, "layers d_mlp"], view: View) -> Tensor:
-        """Return a photo's specific scores in one view (see `specific_scores`)."""
-        return specific_scores(score, self.mean[view], self.deviation[view])
+    def specific(
+        self, score: Float[Tensor, "layers d_mlp"], view: View, of: Reduced = "score"
+    ) -> Float[Tensor, "layers d_mlp"]:
+        """Return a photo's specific scores in one view (see `specific_scores`).
+
+        Args:
+            of: which of `UnitScores` these are, the largest over patches or the total.
+
+        Raises:
+            WeightsError: the table has no moments of totals.
+        """
+        if of == "score":
+            return specific_scores(score, self.mean[view], self.deviation[view])
+        if self.total_mean is None or self.total_deviation is None:
+            raise _lacks("totals over patches")
+        return specific_scores(score, self.total_mean[view], self.total_deviation[view])
+
+    def require_activation(self) -> ActivationMoments:
+        """Return how active every unit is at reference photos.
+
+        Raises:
+            WeightsError: the table does not hold it.
+        """
+        if self.activation is None:
+            raise _lacks("activations")
+        return self.activation
+
+    def partners_without(self, words: Collection[str]) -> list[Partner]:
+        """Return the partners whose captions hold none of some words, their plurals or synonyms.
+
+        They are in the order of their names.
+        """
+        return partners_without(self.partners, words)
 
     def sinks(self, view: View) -> Bool[Tensor, "layers d_mlp"]:
         """Return the units in the top 100 of at least half of the reference photos."""
@@ -143,56 +196,120 @@ class Reference:
         require_same("the reference table", self.provenance, expected, advice, unsaid)
 
 
+def _of_views() -> dict[View, Moments]:
+    return {view: Moments() for view in VIEWS}
+
+
 @dataclass
 class ReferenceBuilder:
     """Gathers one photo after another; `build` gives the table.
 
-    Photos kept as others' controls keep their scores until the table is complete, because their
+    Photos that serve as controls keep their scores until the table is complete, because their
     specific ranking needs it.
+
+    Attributes:
+        n_units_listed: how many units of each ranking controls keep.
+        n_others: how many controls there may be (see `Balance`).
     """
 
     n_units_listed: int
-    n_others: int = 20
-    moments: dict[View, Moments] = field(default_factory=lambda: {v: Moments() for v in VIEWS})
+    n_others: int = N_OTHERS
+    moments: dict[View, Moments] = field(default_factory=_of_views)
+    totals: dict[View, Moments] = field(default_factory=_of_views)
+    activation: Moments = field(default_factory=Moments)
+    magnitude: Moments = field(default_factory=Moments)
     counts: dict[View, Tensor] = field(default_factory=dict)
-    kept: list[tuple[str, dict[View, Tensor]]] = field(default_factory=list)
+    balance: Balance = field(init=False)
+    kept: list[_Kept] = field(default_factory=list)
 
-    def add(self, noun: str, attribution: Attribution) -> None:
-        """Take the attribution of a photo's first noun (its first target)."""
-        scores = {view: attribution.view(view).score[0].cpu() for view in VIEWS}
+    def __post_init__(self) -> None:
+        self.balance = Balance(self.n_others)
+
+    def add(
+        self,
+        noun: str,
+        attribution: Attribution,
+        sinks: Bool[Tensor, " patches"] | None = None,
+        *,
+        control: bool = True,
+    ) -> None:
+        """Take the attribution of a photo's first noun (its first target).
+
+        Args:
+            sinks: which patches are sinks, whose activations do not count; None for none.
+            control: whether it may be a control for other photos too.
+        """
+        scores = _scores_of(attribution)
         for view in VIEWS:
             self.moments[view].add(scores[view])
+            self.totals[view].add(attribution.view(view).total[0].cpu())
             top = top_units(scores[view], SINK_TOP)
             count = self.counts.setdefault(view, torch.zeros_like(scores[view], dtype=torch.int32))
             count[[u.layer for u in top], [u.unit for u in top]] += 1
-        if len(self.kept) < self.n_others and noun not in {known for known, _ in self.kept}:
-            self.kept.append((noun, scores))
+        active = mean_activation(attribution.activation, sinks).cpu()
+        self.activation.add(active)
+        self.magnitude.add(active.abs())
+        if control and self.balance.takes(noun):
+            self._keep(_Kept(noun, scores, within=True))
+
+    def add_control(self, noun: str, attribution: Attribution) -> None:
+        """Take a photo as a control alone: it is not among those of the moments."""
+        if self.balance.takes(noun):
+            self._keep(_Kept(noun, _scores_of(attribution), within=False))
 
     def build(
         self, interpretable: Bool[Tensor, "2 layers d_mlp"], provenance: dict[str, Any]
     ) -> Reference:
         """Return the table of all photos so far."""
-        mean: dict[View, Tensor] = {}
-        deviation: dict[View, Tensor] = {}
-        for view in VIEWS:
-            found = self.moments[view]
-            assert found.mean is not None
-            mean[view], deviation[view] = found.mean.float(), found.deviation().float()
-        others = []
-        for noun, scores in self.kept:
-            units: dict[tuple[View, str], list[Unit]] = {}
-            for view in VIEWS:
-                # Against the other photos, as a photo that is not in the table would be ranked.
-                rest = self.moments[view].without(scores[view])
-                assert rest.mean is not None
-                specific = specific_scores(
-                    scores[view], rest.mean.float(), rest.deviation().float()
-                )
-                units[view, "top"] = top_units(scores[view], self.n_units_listed)
-                units[view, "specific"] = top_units(specific, self.n_units_listed)
-            others.append(OtherPhoto(noun, units))
         record = {**provenance, "photos": self.moments["patches"].count}
-        return Reference(record, mean, deviation, dict(self.counts), interpretable, others)
+        return Reference(
+            record,
+            {view: _mean(self.moments[view]) for view in VIEWS},
+            {view: self.moments[view].deviation().float() for view in VIEWS},
+            dict(self.counts),
+            interpretable,
+            [self._control(self.kept[place]) for place in self.balance.kept()],
+            {view: _mean(self.totals[view]) for view in VIEWS},
+            {view: self.totals[view].deviation().float() for view in VIEWS},
+            ActivationMoments(
+                _mean(self.activation),
+                self.activation.deviation().float(),
+                _mean(self.magnitude),
+            ),
+        )
+
+    def _keep(self, photo: _Kept) -> None:
+        self.balance.add(photo.noun)
+        self.kept.append(photo)
+
+    def _control(self, photo: _Kept) -> OtherPhoto:
+        lists: dict[tuple[View, str], list[Unit]] = {}
+        for view in VIEWS:
+            score, others = photo.scores[view], self.moments[view]
+            # Against the other photos, as a photo that is not in the table would be ranked.
+            rest = others.without(score) if photo.within else others
+            specific = specific_scores(score, _mean(rest), rest.deviation().float())
+            lists[view, "top"] = top_units(score, self.n_units_listed)
+            lists[view, "specific"] = top_units(specific, self.n_units_listed)
+        return OtherPhoto(photo.noun, lists)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A control's scores, and whether they are among those of the moments."""
+
+    noun: str
+    scores: dict[View, Tensor]
+    within: bool
+
+
+def _scores_of(attribution: Attribution) -> dict[View, Tensor]:
+    return {view: attribution.view(view).score[0].cpu() for view in VIEWS}
+
+
+def _mean(moments: Moments) -> Tensor:
+    assert moments.mean is not None
+    return moments.mean.float()
 
 
 def save_reference(path: Path, reference: Reference) -> None:
@@ -204,16 +321,21 @@ def save_reference(path: Path, reference: Reference) -> None:
         tensors[f"mean.{view}"] = reference.mean[view].contiguous()
         tensors[f"deviation.{view}"] = reference.deviation[view].contiguous()
         tensors[f"top_count.{view}"] = reference.top_count[view].to(torch.int32).contiguous()
-    for index, other in enumerate(reference.others):
-        for (view, ranking), units in other.units.items():
-            pairs = [[unit.layer, unit.unit] for unit in units]
-            tensors[f"other.{index}.{view}.{ranking}"] = torch.tensor(
-                pairs, dtype=torch.int32
-            ).reshape(-1, 2)
+        if reference.total_mean is not None and reference.total_deviation is not None:
+            tensors[f"total_mean.{view}"] = reference.total_mean[view].contiguous()
+            tensors[f"total_deviation.{view}"] = reference.total_deviation[view].contiguous()
+    if reference.activation is not None:
+        for each in fields(reference.activation):
+            moment: Tensor = getattr(reference.activation, each.name)
+            tensors[f"activation.{each.name}"] = moment.contiguous()
+    tensors.update(packed(reference.others, reference.interpretable.shape[-1]))
+    for partner in reference.partners:
+        tensors[f"partner.{partner.name}"] = partner.patches.contiguous()
     header = {
         "sha256": _content_hash(tensors),
         "provenance": json.dumps(reference.provenance, sort_keys=True),
         "nouns": json.dumps([other.noun for other in reference.others]),
+        "partners": json.dumps([partner.record() for partner in reference.partners]),
     }
     write_at_once(path, save(tensors, metadata=header))
 
@@ -235,26 +357,7 @@ def load_reference(path: Path) -> Reference:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if _content_hash(tensors) != header["sha256"]:
             raise ValueError("its numbers are not the ones its header names")
-        provenance, nouns = json.loads(header["provenance"]), json.loads(header["nouns"])
-        others = [
-            OtherPhoto(
-                noun,
-                {
-                    (view, ranking): _units(tensors[f"other.{i}.{view}.{ranking}"])
-                    for view in VIEWS
-                    for ranking in LISTED
-                },
-            )
-            for i, noun in enumerate(nouns)
-        ]
-        return Reference(
-            provenance,
-            {view: tensors[f"mean.{view}"] for view in VIEWS},
-            {view: tensors[f"deviation.{view}"] for view in VIEWS},
-            {view: tensors[f"top_count.{view}"] for view in VIEWS},
-            tensors["interpretable"].bool(),
-            others,
-        )
+        return _reference_of(tensors, header)
     except FileNotFoundError as error:
         raise WeightsError(f"no reference table at {path}; {advice}") from error
     except Exception as error:  # safetensors raises its own classes, unexported in part
@@ -263,17 +366,45 @@ def load_reference(path: Path) -> Reference:
         ) from error
 
 
+def _reference_of(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> Reference:
+    nouns, interpretable = json.loads(header["nouns"]), tensors["interpretable"].bool()
+
+    def of_views(name: str) -> dict[View, Tensor]:
+        return {view: tensors[f"{name}.{view}"] for view in VIEWS}
+
+    has_totals = f"total_mean.{VIEWS[0]}" in tensors
+    moments = {
+        each.name: tensors.get(f"activation.{each.name}") for each in fields(ActivationMoments)
+    }
+    return Reference(
+        json.loads(header["provenance"]),
+        of_views("mean"),
+        of_views("deviation"),
+        of_views("top_count"),
+        interpretable,
+        unpacked(tensors, nouns, interpretable.shape[-1]),
+        of_views("total_mean") if has_totals else None,
+        of_views("total_deviation") if has_totals else None,
+        None if any(one is None for one in moments.values()) else ActivationMoments(**moments),
+        [
+            restore_partner(record, tensors[f"partner.{record['name']}"])
+            for record in json.loads(header.get("partners", "[]"))
+        ],
+    )
+
+
+def _lacks(what: str) -> WeightsError:
+    return WeightsError(
+        f"the reference table holds no moments of {what}; measure one with `molyneux reference`"
+    )
+
+
 def _content_hash(tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].contiguous().numpy().tobytes())
+        digest.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _units(pairs: Sequence[Any] | Tensor) -> list[Unit]:
-    rows = pairs.tolist() if isinstance(pairs, Tensor) else pairs
-    return [Unit(int(layer), int(unit)) for layer, unit in rows]
 
 
 def specific_scores(
@@ -294,46 +425,3 @@ def specific_scores(
     specific = (score - mean) / denominator.clamp(min=torch.finfo(score.dtype).tiny)
     eligible = (score > 0) & spread & (denominator > 0)
     return torch.where(eligible, specific, torch.full_like(specific, -torch.inf))
-
-
-@dataclass
-class Moments:
-    """Elementwise mean and deviation of tensors of one shape (Chan, Golub and LeVeque 1983)."""
-
-    count: int = 0
-    mean: Tensor | None = None
-    squares: Tensor | None = None
-
-    def add(self, value: Tensor) -> None:
-        """Take one more observation."""
-        self.merge(Moments(1, value.double(), torch.zeros_like(value, dtype=torch.float64)))
-
-    def merge(self, other: Moments) -> None:
-        """Take all observations of another stream."""
-        if other.mean is None or other.squares is None:
-            return
-        if self.mean is None or self.squares is None:
-            self.count, self.mean, self.squares = other.count, other.mean, other.squares
-            return
-        total = self.count + other.count
-        difference = other.mean - self.mean
-        self.mean = self.mean + difference * other.count / total
-        self.squares = (
-            self.squares + other.squares + difference**2 * self.count * other.count / total
-        )
-        self.count = total
-
-    def without(self, value: Tensor) -> Moments:
-        """Return the moments as they were without one of the observations."""
-        assert self.mean is not None
-        assert self.squares is not None
-        value = value.double()
-        rest = self.count - 1
-        mean = (self.count * self.mean - value) / max(1, rest)
-        squares = self.squares - (value - self.mean) * (value - mean)
-        return Moments(rest, mean, squares.clamp(min=0))
-
-    def deviation(self) -> Tensor:
-        """Return the standard deviation (n - 1); zeros for fewer than two observations."""
-        assert self.squares is not None
-        return (self.squares / max(1, self.count - 1)).sqrt()

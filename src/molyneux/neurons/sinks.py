@@ -33,3 +33,15 @@ def sink_patches(norms: Float[Tensor, "photos layers patches"]) -> Bool[Tensor, 
     """Return which patches exceed ten times the photo's median patch norm at some layer."""
     median = norms.median(dim=2, keepdim=True).values
     return (norms > FACTOR * median).any(dim=1)
+
+
+def mean_activation(
+    activation: Float[Tensor, "layers patches d_mlp"], sinks: Bool[Tensor, " patches"] | None
+) -> Float[Tensor, "layers d_mlp"]:
+    """Return every unit's mean activation over the patches that are no sinks.
+
+    Over all patches, where every one of them is a sink.
+    """
+    if sinks is None or bool(sinks.all()):
+        return activation.mean(dim=1)
+    return activation[:, ~sinks.to(activation.device)].mean(dim=1)

@@ -12,8 +12,9 @@ from torch import Tensor
 from molyneux.data.dataset import Item
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.attribution import Attribution, Target, UnitScores, View
+from molyneux.neurons.other_photos import OtherPhoto
 from molyneux.neurons.rankings import Ranked, matched_units, random_units, row_norms
-from molyneux.neurons.reference import OtherPhoto, Reference
+from molyneux.neurons.reference import Reference
 from molyneux.neurons.scorers import DEFAULT_SCORER, Context, Scorer
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import Sentence, Word, read_sentence, word_tokens

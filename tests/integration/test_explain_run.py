@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from tiny_models import tiny_photos
 
+from molyneux.data.dataset import Item
 from molyneux.errors import RunError, UsageError
 from molyneux.explain import run as running
 from molyneux.explain.document import read_document
@@ -22,6 +23,7 @@ from molyneux.explain.photo import Explanation, explain_photo, explain_seen
 from molyneux.explain.run import explain_photos
 from molyneux.explain.settings import Settings
 from molyneux.report import write_report
+from molyneux.words.nouns import find_nouns
 
 SETTINGS = Settings(grid=[0, 5], top=3, ablate="none")
 
@@ -309,6 +311,29 @@ def test_what_load_returns_is_taken_too(captioner: Any, files: list[Path], tmp_p
     assert explained.caption == captioner.caption(files[0])
     run = explain_photos(Model(captioner), files[0], SETTINGS, tmp_path / "run")
     assert run.document().images[0].words == explained.words
+
+
+def test_an_item_is_called_by_its_id_and_held_against_what_people_said(
+    captioner: Any, files: list[Path], tmp_path: Path
+) -> None:
+    caption = captioner.caption(files[0])
+    noun = find_nouns(caption)[0].lemma
+    content = files[0].read_bytes()
+    items = [
+        Item("right", files[0], captions=(f"A {noun} by a river.",), credit="A. Smith, CC BY 2.0"),
+        Item("wrong", content, captions=("Two rivers.",)),
+        Item("unknown", files[0]),
+    ]
+    images = explain_photos(captioner, items, SETTINGS, tmp_path / "run").document().images
+    assert [(each.path, each.agrees) for each in images] == [
+        *(("right", True), ("wrong", False), ("unknown", None))
+    ]
+    assert (images[0].credit, images[1].credit) == ("A. Smith, CC BY 2.0", None)
+    assert (images[1].known, images[2].known) == (("river",), None)
+    assert {each.sha256 for each in images} == {items[0].sha256()}
+    plain = explain_photos(captioner, files[0], SETTINGS, tmp_path / "plain").document().images[0]
+    assert plain.words == images[0].words == images[1].words
+    assert plain.known is plain.agrees is plain.credit is None
 
 
 def test_settings_are_completed_for_a_model() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import builtins
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,14 @@ def test_an_explanation_prints_caption_words_and_units() -> None:
     assert len(text) < 3000
     assert found.caption == "a house on a hill."
     assert len(repr(found.image)) < 3000
+
+
+def test_a_caption_known_to_be_wrong_says_so() -> None:
+    found = explanation()
+    told = replace(found.image, known=("boat", "sea"), agrees=False)
+    for said in (repr(told), told._repr_html_()):
+        assert "not what people see here: boat, sea" in said
+        assert "people see" not in repr(replace(told, agrees=True))
 
 
 def test_html_stands_alone_and_nothing_breaks_out_of_it() -> None:

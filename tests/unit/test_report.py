@@ -283,14 +283,42 @@ def test_several_photos_have_an_index(tmp_path: Path) -> None:
         broken_image("b.jpg", "b.jpg is empty"),
         image("c.jpg", "a boat and a hill.", [word("boat"), word("hill", seed=1)]),
     )
-    assert [each["href"] for each in page.all("a")] == ["#photo-1", "#photo-2", "#photo-3"]
-    assert [each["id"] for each in page.all("article")] == ["photo-1", "photo-2", "photo-3"]
+    assert [each["href"] for each in page.all("a")] == ["#photo-1", "#photo-3", "#photo-2"]
+    assert [each["id"] for each in page.all("article")] == ["photo-1", "photo-3", "photo-2"]
     assert [each["data-word"] for each in page.all("button", **{"class": "word"})] == [
         *("0", "0", "1")
     ]
     assert len({each["id"] for _, each in page.elements if "id" in each}) == len(
         [each for _, each in page.elements if "id" in each]
     )
+
+
+def test_the_word_it_is_surest_of_leads_and_a_photo_keeps_its_own_maps(tmp_path: Path) -> None:
+    photos = [
+        image(f"{name}.jpg", f"a {name}.", [word(name, seed=seed) | {"probability": sure}])
+        for seed, (name, sure) in enumerate([("house", 0.1), ("boat", 0.9), ("hill", 0.5)])
+    ]
+    page = write(tmp_path / "run", *photos)
+    assert [each["href"] for each in page.all("a")] == ["#photo-2", "#photo-3", "#photo-1"]
+    shown = [photo["words"][0] for photo in page.data["photos"]]
+    assert [each["word"] for each in shown] == ["boat", "hill", "house"]
+    alone = write(tmp_path / "alone", *photos[1:]).data["photos"][0]["words"][0]
+    assert shown[0]["units"] == alone["units"]
+    document = json.loads((tmp_path / "run" / "explain.json").read_text(encoding="utf-8"))
+    assert [each["path"] for each in document["images"]] == ["house.jpg", "boat.jpg", "hill.jpg"]
+
+
+def test_a_caption_known_to_be_wrong_is_shown_as_wrong_and_a_credit_beside_its_photo(
+    tmp_path: Path,
+) -> None:
+    about = {"credit": "A. Smith <CC BY>", "known": ["rocket", "tower"]}
+    wrong = image("a.jpg", "a beach.", [word("beach")]) | about | {"agrees": False}
+    right = image("b.jpg", "a rocket.", [word("rocket")]) | about | {"agrees": True}
+    page = write(tmp_path / "wrong", wrong)
+    assert "Not what people see here: rocket, tower" in page.text
+    assert "A. Smith <CC BY>" in page.text
+    for number, other in enumerate((right, image("c.jpg", "a beach.", [word("beach")]))):
+        assert "people see here" not in write(tmp_path / str(number), other).text.lower()
 
 
 def test_one_photo_has_no_index(run: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +15,7 @@ from molyneux.cli.photos import gather_photos
 from molyneux.errors import printable
 
 if TYPE_CHECKING:
+    from molyneux.data.dataset import Item
     from molyneux.explain.document import Image, View
     from molyneux.explain.run import Explained
     from molyneux.explain.settings import Settings
@@ -119,7 +121,7 @@ def explain(
 
 def run_explanation(
     captioner: SeeingModel,
-    photos: list[Path],
+    photos: Sequence[Path | Item],
     settings: Settings,
     out: Path | None,
     as_json: bool,
@@ -161,12 +163,14 @@ def run_explanation(
 def show_summary(image: Image) -> None:
     """Print what matters most of one photo."""
     from molyneux.explain.claims import UNITS, claim_of, percent, probability
+    from molyneux.explain.text import seen_otherwise
 
     if image.error:
         return
     show(f"{printable(image.path)}: {image.caption}")
-    if image.note:
-        show(f"  {image.note}")
+    for line in (seen_otherwise(image), image.note):
+        if line:
+            show(f"  {line}")
     for word in image.words:
         note_ = f" ({word.note})" if word.note else ""
         show(f"  {word.word}  p = {probability(word.probability)}{note_}")

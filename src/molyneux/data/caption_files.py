@@ -32,6 +32,7 @@ class CaptionLine:
         file: the photo's name, as it is written.
         captions: each with its white space single.
         categories: in lower case.
+        credit: who took the photo, on what terms.
         said: all keys of the line; in a table, those whose field is not empty.
     """
 
@@ -40,6 +41,7 @@ class CaptionLine:
     captions: tuple[str, ...]
     categories: tuple[str, ...]
     split: str | None
+    credit: str | None
     said: Mapping[str, Any]
 
 
@@ -54,7 +56,7 @@ def caption_file(folder: Path) -> Path | None:
 
 
 def read_caption_file(file: Path) -> Iterator[CaptionLine]:
-    """Yield what each line says: `file`, `caption` or `captions`, `categories`, `split`.
+    """Yield what each line says: `file`, `caption` or `captions`, `categories`, `split`, `credit`.
 
     Raises:
         UsageError: a line names no photo, holds a number where a text belongs, or is damaged; the
@@ -73,6 +75,7 @@ def read_caption_file(file: Path) -> Iterator[CaptionLine]:
             tuple(dict.fromkeys(map(tidy, captions))),
             tuple(dict.fromkeys(tidy(category).lower() for category in categories)),
             read_name(said.get("split"), "split", where),
+            read_name(said.get("credit"), "credit", where),
             said,
         )
 

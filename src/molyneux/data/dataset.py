@@ -123,6 +123,7 @@ class Item:
             which only some instances were outlined has none: half a mask is a wrong one.
         split: the part of the data set this photo belongs to, such as `val2017`.
         label: the class, in sets of a folder per class.
+        credit: who took it, on what terms.
     """
 
     id: str
@@ -133,6 +134,7 @@ class Item:
     outlines: Mapping[str, Any] = field(default_factory=dict, repr=False)
     split: str | None = None
     label: str | None = None
+    credit: str | None = None
 
     @property
     def has_masks(self) -> bool:

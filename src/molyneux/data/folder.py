@@ -84,6 +84,7 @@ class _Said:
     captions: list[str] = field(default_factory=list)
     categories: list[str] = field(default_factory=list)
     split: str | None = None
+    credit: str | None = None
 
 
 class Folder(AnnotatedPhotos):
@@ -91,8 +92,8 @@ class Folder(AnnotatedPhotos):
 
     The file is a `.txt` list or a caption file. `captions.jsonl`, `captions.csv` or
     `captions.tsv` in the folder, or the caption file itself, may say more of them: `file`
-    (below the folder), `caption` or `captions`, and if it likes `categories` and `split`. Several
-    lines of one file add up.
+    (below the folder), `caption` or `captions`, and if it likes `categories`, `split` and
+    `credit`. Several lines of one file add up.
     """
 
     name = "folder"
@@ -149,6 +150,7 @@ class Folder(AnnotatedPhotos):
             captions=tuple(said.captions),
             categories=tuple(said.categories),
             split=said.split,
+            credit=said.credit,
         )
 
     def _lacking(self) -> dict[str, Any]:
@@ -170,6 +172,7 @@ class Folder(AnnotatedPhotos):
             what.captions += [one for one in line.captions if one not in what.captions]
             what.categories += [one for one in line.categories if one not in what.categories]
             what.split = line.split or what.split
+            what.credit = line.credit or what.credit
         return found
 
 

@@ -1,54 +1,59 @@
-"""The sample photos of the demo: they come inside scikit-image, so no download is needed."""
+"""The sample photos of the demo: a small captioned data set, so no download is needed.
+
+Eight come with the package, five inside scikit-image. They were chosen by licence and subject
+before any was captioned, and what is in them was written down then. Nothing is measured on them.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
 
+from molyneux.data.caption_files import read_caption_file
+from molyneux.data.dataset import Item
 from molyneux.errors import PhotoError
 
-_FILES = {
-    "astronaut": "astronaut.png",
-    "chelsea": "chelsea.png",
-    "coffee": "coffee.png",
-    "rocket": "rocket.jpg",
-    "motorcycle": "motorcycle_left.png",
-}
-
-CREDITS: dict[str, str] = {
-    "astronaut": "Astronaut Eileen Collins. NASA Great Images database (flic.kr/p/r9qvLn); "
-    "no known copyright restrictions, released into the public domain.",
-    "chelsea": "Chelsea the cat. Stefan van der Walt; CC0.",
-    "coffee": "A cup of coffee. Rachel Michetti, courtesy of Pikolo Espresso Bar; CC0.",
-    "rocket": "Falcon 9 carrying DSCOVR on its launch pad at Cape Canaveral. SpaceX Photos "
-    "(flickr.com/photos/spacexphotos/16511594820); released into the public domain.",
-    "motorcycle": "Motorcycle, left view at a quarter of its size. Middlebury 2014 stereo "
-    "benchmark, N. Nesic, P. Westling, X. Wang, Y. Kitajima, G. Krathwohl and D. Scharstein "
-    "(Scharstein et al., GCPR 2014); no licence stated, cite the paper.",
-}
-"""Who took each sample photo and on what terms, after the docstrings of `skimage.data`."""
+PHOTOS = Path(__file__).with_name("sample_photos")
+"""Those of the package, with a caption file; `scikit-image.jsonl` says the same of the others."""
 
 
-def sample_photos() -> dict[str, Path]:
-    """Return the path of each sample photo by name, in the order the demo shows them.
+def sample_items() -> list[Item]:
+    """Return the sample photos in the order the demo shows them, each with captions and credit.
 
-    What they show: an astronaut, a cat (`chelsea`), a cup of coffee, a rocket, a motorcycle. They
-    are the files installed with scikit-image, which is looked up and not imported; credits are in
-    `CREDITS`.
+    Those of scikit-image are the files installed with it, which is looked up and not imported.
 
     Raises:
         PhotoError: scikit-image is not installed, or came without one of the files.
     """
     found = importlib.util.find_spec("skimage")
     folders = list(found.submodule_search_locations or []) if found else []
-    photos = {}
-    for name, file in _FILES.items():
-        places = [Path(folder, "data", file) for folder in folders]
-        place = next((place for place in places if place.is_file()), None)
+    theirs = [Path(folder, "data") for folder in folders]
+    return [
+        *_items("scikit-image.jsonl", theirs, "scikit-image"),
+        *_items("captions.jsonl", [PHOTOS], "molyneux"),
+    ]
+
+
+def sample_photos() -> dict[str, Path]:
+    """Return the path of each sample photo by the name of its file, without the ending.
+
+    Raises:
+        PhotoError: as `sample_items`.
+    """
+    return {Path(item.id).stem: Path(str(item.source)) for item in sample_items()}
+
+
+def _items(list_: str, folders: list[Path], package: str) -> list[Item]:
+    items = []
+    for line in read_caption_file(PHOTOS / list_):
+        place = next(
+            (folder / line.file for folder in folders if (folder / line.file).is_file()), None
+        )
         if place is None:
             raise PhotoError(
-                f"no sample photo {name}: {file} is not in the installed scikit-image; "
-                "run `pip install --force-reinstall scikit-image` or name a photo of your own"
+                f"no sample photo {Path(line.file).stem}: {line.file} is not in the installed "
+                f"{package}; run `pip install --force-reinstall {package}` or name a photo of your "
+                "own"
             )
-        photos[name] = place
-    return photos
+        items.append(Item(id=line.file, source=place, captions=line.captions, credit=line.credit))
+    return items

@@ -334,7 +334,11 @@ class Image:
         caption: without "A picture of"; null if the photo could not be read.
         note: null, or that the caption has no noun (`words` is then empty).
         error: null, or one line that says why the photo could not be read; `words` is then empty,
-            and the next two are absent.
+            `grid` and `sink_patches` are absent.
+        credit: who took it, on what terms; absent where that is not known.
+        known: the nouns people said of the photo, singular; absent where none are known.
+        agrees: whether the caption's first noun, or a synonym of it, is one of `known`; absent
+            where nothing is known or the caption has no noun.
         grid: `[rows, columns]` of patches.
         sink_patches: `[row, column]` of patches with huge activations about nothing.
         words: in caption order; words asked for with `--word` come last.
@@ -345,6 +349,9 @@ class Image:
     caption: str | None = None
     note: str | None = None
     error: str | None = None
+    credit: Annotated[str | None, ABSENT] = None
+    known: Annotated[tuple[str, ...] | None, ABSENT] = None
+    agrees: Annotated[bool | None, ABSENT] = None
     grid: Annotated[tuple[int, int] | None, ABSENT] = None
     sink_patches: Annotated[tuple[tuple[int, int], ...] | None, ABSENT] = None
     words: tuple[Word, ...] = ()

@@ -169,8 +169,13 @@ def explain_photo(
     return explain_seen(seeing, photo, asking.of_model(seeing.language_model.n_units))
 
 
-def explain_seen(captioner: SeeingModel, photo: Photo, asking: Settings) -> Explanation:
+def explain_seen(
+    captioner: SeeingModel, photo: Photo, asking: Settings, digest: str | None = None
+) -> Explanation:
     """Return what `explain_photo` does, of arguments that were looked at.
+
+    Args:
+        digest: the photo's SHA-256 where its file is not what is given.
 
     Raises:
         PhotoError: the photo cannot be read.
@@ -178,7 +183,7 @@ def explain_seen(captioner: SeeingModel, photo: Photo, asking: Settings) -> Expl
     """
     model, grid = captioner.language_model, captioner.encoder.grid
     captioner = comparable(captioner, asking)
-    seen, digest = read_photo(photo), photo_sha256(photo)
+    seen, digest = read_photo(photo), digest or photo_sha256(photo)
     prompt = captioner.see([seen])
     written = read_sentence(model, prompt, captioner.write(prompt)[0])
     asked = [ask_for(model, prompt, written, word) for word in asking.words]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from molyneux.checks import path_of
+from molyneux.data.dataset import Item
 from molyneux.errors import PhotoError, RunError
 from molyneux.explain.document import Document, Image, ModelRecord, read_document
 from molyneux.explain.folder import ExplainFolder, open_folder, shared_names
+from molyneux.explain.given import Given, as_given
 from molyneux.explain.photo import comparable, explain_seen
 from molyneux.explain.seen import as_jpeg
 from molyneux.explain.settings import Settings, as_settings
@@ -23,7 +25,7 @@ from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing, describe_
 from molyneux.neurons.scorers import scorer_text
 from molyneux.neurons.targets import require_tokens
 from molyneux.records import from_plain
-from molyneux.vision.photo import Photo, Photos, as_photos, photo_name, photo_sha256
+from molyneux.vision.photo import Photo, Photos
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Explained:
 
 def explain_photos(
     captioner: SeeingModel | Sees,
-    photos: Photos,
+    photos: Photos | Item | Iterable[Photo | Item],
     settings: Settings | None = None,
     out: str | os.PathLike[str] | None = None,
     on_photo: Callable[[int, Image], None] = lambda number, image: None,
@@ -59,6 +61,8 @@ def explain_photos(
     again. A photo that cannot be read has an `error`; the others go on.
 
     Args:
+        photos: files, images, pixels, or items of a data set. Of an item the document says whose
+            photo it is, and which nouns people said of it, if that is known.
         out: the folder; `molyneux-runs/<time>` in the current folder if None.
         on_photo: told after each photo explained now, with its number and its part of the
             document.
@@ -68,7 +72,7 @@ def explain_photos(
         RunError: the folder holds something else, or a run that was begun otherwise, or cannot be
             written.
     """
-    model, given = as_seeing(captioner), as_photos(photos)
+    model, given = as_seeing(captioner), as_given(photos)
     asked = as_settings(settings).of_model(model.language_model.n_units)
     place = None if out is None else path_of("out", out)
     for word in asked.words:
@@ -84,7 +88,7 @@ def explain_photos(
         place,
         from_plain(ModelRecord, describe_model(seeing), "the model"),
         asked.record(note),
-        shared_names([photo_name(photo) for photo in given]),
+        shared_names([each.name for each in given]),
         seed=asked.seed,
         threads=torch.get_num_threads(),
         hashes=model.hashes,
@@ -96,7 +100,7 @@ def explain_photos(
 
 def _explain_rest(
     captioner: SeeingModel,
-    photos: Sequence[Photo],
+    photos: Sequence[Given],
     settings: Settings,
     folder: ExplainFolder,
     on_photo: Callable[[int, Image], None],
@@ -122,7 +126,7 @@ def _explain_rest(
 
 def _explain_one(
     captioner: SeeingModel,
-    photo: Photo,
+    photo: Given,
     settings: Settings,
     folder: ExplainFolder,
     number: int,
@@ -132,12 +136,12 @@ def _explain_one(
     fields: bytes | None = None
     shown: bytes | None = None
     try:
-        explanation = explain_seen(captioner, photo, settings)
-        image = replace(explanation.image, path=name)
+        explanation = explain_seen(captioner, photo.read(), settings, photo.sha256())
+        image = photo.told_of(replace(explanation.image, path=name))
         fields = _as_file(explanation.fields)
         shown = as_jpeg(explanation.seen)
     except PhotoError as error:
-        image = Image(path=name, error=str(error).replace(photo_name(photo), name))
+        image = Image(path=name, error=str(error).replace(photo.name, name))
     folder.write(number, image, fields, shown)
     return image
 
@@ -146,7 +150,7 @@ def _as_file(fields: Mapping[str, Tensor]) -> bytes | None:
     return save({name: t.contiguous() for name, t in fields.items()}) if fields else None
 
 
-def _require_same_photos(folder: ExplainFolder, photos: Sequence[Photo]) -> None:
+def _require_same_photos(folder: ExplainFolder, photos: Sequence[Given]) -> None:
     """Refuse to go on where a finished photo's file is another one now.
 
     Raises:
@@ -154,7 +158,7 @@ def _require_same_photos(folder: ExplainFolder, photos: Sequence[Photo]) -> None
     """
     for number, photo in enumerate(photos):
         digest = folder.part(number).sha256
-        if digest is not None and digest != photo_sha256(photo):
+        if digest is not None and digest != photo.sha256():
             raise RunError(
                 f"{folder.names[number]} is another photo than the one that {folder.run.folder} "
                 "was begun with; give --out another folder"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LISTED = 10
 TOKENS = 6
+SEEN = 8
 _WIDE = 60
 _ORDER: dict[Ranking, str] = {
     "specific": "Units most specific to this photo",
@@ -48,6 +49,13 @@ def rounded(value: float | None, digits: int = 3) -> str:
     places = digits - 1 - math.floor(math.log10(abs(value)))
     text = f"{value:.{max(places, 0)}f}" if 1e-3 <= abs(value) < 1e5 else f"{value:.{digits - 1}e}"
     return text.replace("-", "−", 1) if value < 0 else text
+
+
+def seen_otherwise(image: Image) -> str | None:
+    """Return the line for a caption whose first noun is known to be wrong; None for any other."""
+    if image.agrees is not False:
+        return None
+    return f"not what people see here: {', '.join((image.known or ())[:SEEN])}"
 
 
 def token_text(token: str) -> str:
@@ -142,7 +150,7 @@ def photo_text(image: Image, lead: str = "") -> str:
     if image.error is not None:
         return f"{image.path}: not explained: {image.error}"
     lines = [f"{image.path}: {f'{lead} {image.caption}'.strip()}"]
-    lines += [f"  {image.note}"] if image.note else []
+    lines += [f"  {line}" for line in (seen_otherwise(image), image.note) if line]
     for word in image.words:
         lines += [f"  {line}" for line in word_text(word).splitlines()]
     return "\n".join(lines)
@@ -161,7 +169,11 @@ def photo_html(image: Image, lead: str = "", pictures: Sequence[Picture] = ()) -
         'style="margin:0 8px 0 0;border-radius:6px;display:inline-block" alt="">'
         for picture in pictures
     )
-    note = f'<p style="{_SOFT}">{escape(image.note)}</p>' if image.note else ""
+    note = "".join(
+        f'<p style="{_SOFT}">{escape(line)}</p>'
+        for line in (seen_otherwise(image), image.note, image.credit)
+        if line
+    )
     return (
         f'<div style="font-size:14px;line-height:1.45"><p style="margin:0 0 6px;{_SOFT}">'
         f'{escape(image.path)}</p>{shown}<p style="margin:8px 0 2px;font-size:1.4em">'

@@ -30,6 +30,7 @@ from molyneux.explain.document import (
     read_document,
 )
 from molyneux.explain.folder import find_folder
+from molyneux.explain.text import seen_otherwise
 from molyneux.records import to_plain
 from molyneux.report.files import PAGE, packaged, write_page
 
@@ -115,7 +116,11 @@ def _render(run: Path, document: Document, fields: Fields) -> Iterator[str]:
             document=document,
             plain=to_plain,
             manifest=_read_manifest(run / "manifest.json"),
-            photos=[_Photo(run, fields, n, image) for n, image in enumerate(document.images)],
+            photos=sorted(
+                (_Photo(run, fields, n, image) for n, image in enumerate(document.images)),
+                key=lambda photo: photo.sureness,
+                reverse=True,
+            ),
             data=embedded(shared),
         )
     except (TemplateError, LookupError, TypeError, ValueError, AttributeError) as error:
@@ -164,6 +169,15 @@ class _Photo:
     @property
     def pieces(self) -> list[tuple[str, int | None]]:
         return caption_pieces(self.image.caption or "", self.image.words)
+
+    @property
+    def sureness(self) -> float:
+        """The probability of the caption's first noun; below all where it has none."""
+        return next((word.probability for word in self.image.words if word.span), -1.0)
+
+    @property
+    def otherwise(self) -> str | None:
+        return seen_otherwise(self.image)
 
     @cached_property
     def words(self) -> list[dict[str, Any]]:

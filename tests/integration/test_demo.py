@@ -1,0 +1,41 @@
+"""`molyneux demo`: every sample photo, its credit, and captions that are known to be wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from molyneux.cli import main
+from molyneux.data.dataset import Item
+from molyneux.data.samples import sample_items
+from molyneux.models.captioner import Captioner
+
+
+@pytest.fixture
+def samples(captioner: Any, monkeypatch: pytest.MonkeyPatch) -> list[Item]:
+    """Three of the sample photos; a tiny model stands for the preset's."""
+    monkeypatch.setattr(Captioner, "load", lambda *args, **options: captioner)
+    few = sample_items()[4:7]
+    monkeypatch.setattr("molyneux.data.samples.sample_items", lambda: few)
+    return few
+
+
+def test_the_demo_shows_credits_and_marks_wrong_captions(
+    samples: list[Item], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--out", str(tmp_path / "run")]) == 0
+    out, err = capsys.readouterr()
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    document = json.loads((tmp_path / "run" / "explain.json").read_text(encoding="utf-8"))
+    assert [each["path"] for each in document["images"]] == [item.id for item in samples]
+    for each, item in zip(document["images"], samples, strict=True):
+        assert each["credit"] == item.credit
+        assert item.credit in err
+        assert item.credit in page
+        assert set(each["known"]) >= {"bus"} or item.id != "bus.jpg"
+    wrong = [each for each in document["images"] if each.get("agrees") is False]
+    assert wrong, "a random model names what is there"
+    assert out.count("not what people see here") == len(wrong)

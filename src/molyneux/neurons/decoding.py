@@ -131,6 +131,27 @@ def decode_units(
     final_norm, bias = true_or_false("final_norm", final_norm), true_or_false("bias", bias)
     lens = _lens_of(model, lens, final_norm)
     decoded: list[Decoded] = []
+    for start in range(0, len(chosen), CHUNK):
+        part = slice(start, start + CHUNK)
+        rows = directions(model, chosen[part], ways[part], lens)
+        for unit, sign, both in zip(
+            chosen[part], ways[part], extreme_tokens(model, rows, top, bias=bias), strict=True
+        ):
+            decoded.append(Decoded(unit, sign, *(both if lens.reads(unit.layer) else ([], []))))
+    return decoded
+
+
+@torch.no_grad()
+def extreme_tokens(
+    model: LanguageModel,
+    rows: Float[Tensor, "rows d_model"],
+    top: int = TOKENS,
+    *,
+    bias: bool = False,
+) -> list[tuple[list[str], list[str]]]:
+    """Return the tokens that each row raises most and lowers most, as the head is given it."""
+    unembedding = model.unembedding().float()
+    offset = model.unembedding_bias() if bias else None
     texts: dict[int, str] = {}
 
     def read(tokens: list[int]) -> list[str]:
@@ -139,17 +160,16 @@ def decode_units(
                 texts[token] = model.token_text(token)
         return [texts[token] for token in tokens]
 
-    unembedding = model.unembedding().float()
-    for start in range(0, len(chosen), CHUNK):
-        part = slice(start, start + CHUNK)
-        logits = unit_logits(model, chosen[part], ways[part], lens, bias, unembedding)
-        top = min(top, logits.shape[1])
-        raised = logits.topk(top, dim=1).indices.tolist()
-        lowered = logits.topk(top, dim=1, largest=False).indices.tolist()
-        for unit, sign, high, low in zip(chosen[part], ways[part], raised, lowered, strict=True):
-            both = (read(high), read(low)) if lens.reads(unit.layer) else ([], [])
-            decoded.append(Decoded(unit, sign, *both))
-    return decoded
+    found: list[tuple[list[str], list[str]]] = []
+    for part in rows.split(CHUNK):
+        logits = part.to(unembedding.device) @ unembedding.T
+        if offset is not None:
+            logits = logits + offset.float().to(logits.device)
+        n = min(top, logits.shape[1])
+        raised = logits.topk(n, dim=1).indices.tolist()
+        lowered = logits.topk(n, dim=1, largest=False).indices.tolist()
+        found += [(read(high), read(low)) for high, low in zip(raised, lowered, strict=True)]
+    return found
 
 
 @torch.no_grad()

@@ -232,7 +232,8 @@ def test_caption_file_that_is_named_itself(tmp_path: Path) -> None:
     first, second = dataset
     assert (first.id, first.captions) == ("../photos/b.png", ("a bee.", "a bee again."))
     assert (second.captions, second.split) == (("an ant.",), "train")
-    assert first.read().size and second.read().size
+    assert first.read().size
+    assert second.read().size
     assert dataset.record()["captions_without_photo"] == 1
     assert list(dataset.record()["annotations"]) == ["mine.jsonl"]
     listed.write_text('{"file": "gone.png", "caption": "gone."}\n')

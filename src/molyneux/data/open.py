@@ -76,8 +76,8 @@ def open_dataset(spec: Place, *, kind: str | None = None) -> Dataset:
     """Return the data set at a place, read by the loader that its layout asks for.
 
     Args:
-        spec: a folder, a `.txt` list, a caption file, a shard or a pattern of shards, a parquet file, or
-            `hf:NAME` for one on the Hugging Face hub.
+        spec: a folder, a `.txt` list, a caption file, a shard or a pattern of shards, a parquet
+            file, or `hf:NAME` for one on the Hugging Face hub.
         kind: one of `loaders()`, where the layout could be read in two ways.
 
     Raises:

@@ -138,9 +138,7 @@ def percentiles(scores: Float[Tensor, "*any words"]) -> Float[Tensor, "*any word
     """Return the share of the other words that each word is above, one that is level as half."""
     n = scores.shape[-1]
     if n < 2:
-        raise UsageError(
-            f"a percentile is among other words, not among {n}; give a longer list"
-        )
+        raise UsageError(f"a percentile is among other words, not among {n}; give a longer list")
     below = (scores[..., :, None] > scores[..., None, :]).sum(dim=-1)
     level = (scores[..., :, None] == scores[..., None, :]).sum(dim=-1) - 1
     return (below + 0.5 * level) / (n - 1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -133,6 +133,20 @@ class ImagePrompt:
         beside = {name: one.photos(chosen) for name, one in self.beside.items()}
         return ImagePrompt(self.embeddings[chosen], self.patches, beside)
 
+    @property
+    def shape(self) -> Hashable:
+        """What prompts have in common that can be read as one batch."""
+        beside = [
+            (name, tuple(one.values.shape[:-2]), one.following)
+            for name, one in sorted(self.beside.items())
+        ]
+        size = tuple(self.embeddings.shape[1:])
+        return size, self.patches.start, self.patches.stop, tuple(beside)
+
+    def to(self, dtype: torch.dtype) -> ImagePrompt:
+        """Return the prompt with embeddings of a dtype."""
+        return replace(self, embeddings=self.embeddings.to(dtype))
+
     def repeated(self, n: int) -> ImagePrompt:
         """Return the prompt of one photo as a batch of `n` equal rows.
 
@@ -159,6 +173,25 @@ class ImagePrompt:
             for name, one in self.beside.items()
             if one.following is None
         }
+
+
+def joined(prompts: Sequence[ImagePrompt]) -> ImagePrompt:
+    """Return prompts of one shape as one batch, in order.
+
+    Raises:
+        UsageError: there is none, or they differ in length, patches, or what is given beside.
+    """
+    first: ImagePrompt = several("prompts", prompts, "[prompt, another]", least=1)[0]
+    if len(prompts) == 1:
+        return first
+    if any(prompt.shape != first.shape for prompt in prompts):
+        raise UsageError("prompts of different lengths or patches make no batch; read them apart")
+    beside = {
+        name: replace(one, values=torch.cat([p.beside[name].values for p in prompts], dim=-2))
+        for name, one in first.beside.items()
+    }
+    embeddings = torch.cat([prompt.embeddings for prompt in prompts])
+    return replace(first, embeddings=embeddings, beside=beside)
 
 
 def lay_out(

@@ -23,7 +23,7 @@ from molyneux.neurons.sight.measure import (
     BehindPartners,
     BehindPhoto,
     Effect,
-    Partner,
+    PartnerPrompt,
     gains,
     in_order,
     measure_sets,
@@ -44,8 +44,8 @@ from molyneux.vision.layout import ImagePrompt, joined
 NAN = float("nan")
 
 
-def behind(prompts: Sequence[ImagePrompt]) -> list[Partner]:
-    return [Partner(prompt, f"photo {number}") for number, prompt in enumerate(prompts)]
+def behind(prompts: Sequence[ImagePrompt]) -> list[PartnerPrompt]:
+    return [PartnerPrompt(prompt, f"photo {number}") for number, prompt in enumerate(prompts)]
 
 
 # --- a network of small integers ------------------------------------------------------------
@@ -423,7 +423,7 @@ def each_photo(
     for noun, prompt in enumerate(prompts):
         asked = (Asked(noun, 0), Asked((noun + 1) % N, 0))
         text = Text((), asked)
-        others = [Partner(prompts[k], str(k)) for k in range(N) if k != noun]
+        others = [PartnerPrompt(prompts[k], str(k)) for k in range(N) if k != noun]
         fits = torch.tensor([[int(p.name) != one.token_id for p in others] for one in asked])
         partners = read_partners(model, others, text, patches=2, fits=fits)
         photo = read_photo(model, prompt, text)

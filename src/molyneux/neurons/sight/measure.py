@@ -36,7 +36,7 @@ MIN_PARTNERS = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Partner:
+class PartnerPrompt:
     """Another photo that a photo is compared with.
 
     Attributes:
@@ -83,7 +83,7 @@ class BehindPartners:
         third: of each mean, a partner that is none of its receivers; None where all are.
     """
 
-    partners: tuple[Partner, ...]
+    partners: tuple[PartnerPrompt, ...]
     text: Text
     fits: Bool[Tensor, "asked partners"]
     log_p: Float[Tensor, "partners asked"]
@@ -117,7 +117,7 @@ class BehindPartners:
 
 def read_partners(
     model: LanguageModel,
-    partners: Sequence[Partner],
+    partners: Sequence[PartnerPrompt],
     text: Text,
     *,
     patches: int,
@@ -137,7 +137,7 @@ def read_partners(
     Raises:
         UsageError: there are no partners, or none fits an asked token.
     """
-    given = tuple(several("partners", partners, "[Partner(prompt, name)]", least=1))
+    given = tuple(several("partners", partners, "[PartnerPrompt(prompt, name)]", least=1))
     if fits is None:
         fits = torch.ones(len(text.asked), len(given), dtype=torch.bool)
     if tuple(fits.shape) != (len(text.asked), len(given)) or not bool(fits.any(dim=1).all()):

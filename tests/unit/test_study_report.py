@@ -354,7 +354,8 @@ def test_the_page_shows_the_results_number_by_number(run: Path) -> None:
 
 def test_a_process_without_torch_writes_the_same_page_and_lists_the_same_units(run: Path) -> None:
     columns = {"layer": [12, 3], "unit": [905, 7], "sign": [1, -1], "n_top": [2, 1]}
-    units = pa.table({**columns, "n_specific": [2, 1], "multimodal": [True, None]})
+    columns |= {"n_specific": [2, 1], "n_multimodal": [1, 0]}
+    units = pa.table({**columns, "multimodal": [True, None]})
     (run / "tables").mkdir()
     (run / "tables" / "units.parquet").write_bytes(parquet_bytes(units))
     page = write_report(run).read_bytes()
@@ -377,3 +378,16 @@ def test_a_process_without_torch_writes_the_same_page_and_lists_the_same_units(r
     assert said.stdout.strip() == str(names)
     assert [row["unit"] for row in list_units(run, "all", 5)[0]] == names
     assert [row["unit"] for row in list_units(run, "multimodal", 5)[0]] == names[:1]
+
+
+def test_units_of_a_run_before_one_photo_had_to_meet_all_are_not_called_multimodal(
+    run: Path,
+) -> None:
+    columns = {"layer": [12], "unit": [905], "sign": [1], "n_top": [2], "n_specific": [2]}
+    (run / "tables").mkdir()
+    table = pa.table({**columns, "multimodal": [True]})
+    (run / "tables" / "units.parquet").write_bytes(parquet_bytes(table))
+    (row,), total = list_units(run, "all", 5)
+    assert (row["apart"], row["n_multimodal"], row["multimodal"]) == (True, None, None)
+    assert total == 1
+    assert list_units(run, "multimodal", 5) == ([], 0)

@@ -476,7 +476,9 @@ class StudiedUnit:
         effect: the mean logit that the word loses without the unit.
         n_effect: over how many photos.
         above_other: whether that is more than what another photo's word loses.
-        multimodal: whether it passes every step.
+        apart: whether it passes every step somewhere, be it for different photos.
+        n_multimodal: for how many photos, and their word, it passes every step at once.
+        multimodal: whether there is one.
     """
 
     unit: str
@@ -492,6 +494,8 @@ class StudiedUnit:
     effect: float | None
     n_effect: int | None
     above_other: bool | None
+    apart: bool | None
+    n_multimodal: int | None
     multimodal: bool | None
 
 

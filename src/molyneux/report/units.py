@@ -47,6 +47,11 @@ def list_units(run: Path, passing: str, top: int) -> tuple[list[dict[str, Any]],
         raise RunError(
             f"{path} is missing or damaged; run the same `molyneux study` again"
         ) from error
+    if "n_multimodal" not in table.column_names:  # of before one photo had to meet all conditions
+        names = ["apart" if name == "multimodal" else name for name in table.column_names]
+        table = table.rename_columns(names)
+        for name, kind in (("n_multimodal", pa.int32()), ("multimodal", pa.bool_())):
+            table = table.append_column(name, pa.nulls(table.num_rows, kind))
     if passing != "all":
         if passing not in _CONDITIONS:
             raise UsageError(

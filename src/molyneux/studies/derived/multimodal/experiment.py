@@ -19,6 +19,6 @@ class MultimodalUnits(Experiment):
 
     def summarise(self, study: Finished) -> Result:
         """Return how many units are left at each condition; keeps the table `units`."""
-        units = unit_conditions(study)
+        units, pairs = unit_conditions(study)
         study.keep("units", units)
-        return Result(self.name, self.title, (funnel(units),))
+        return Result(self.name, self.title, (funnel(units, pairs, seed=study.settings.seed),))

@@ -120,6 +120,29 @@ def test_a_partner_that_shows_the_word_is_left_out_of_it_alone(toy: LanguageMode
         torch.testing.assert_close(found.transplant[token], apart.transplant[0])
 
 
+def test_an_absent_word_is_read_under_the_edits_of_the_word_it_stands_beside(
+    toy: LanguageModel,
+) -> None:
+    third = ImagePrompt(torch.tensor([[[3.0, 0.0], [0.0, 2.0], [0.0, 1.0]]]), slice(0, 2))
+    prompts, sets = [PARTNER, PHOTO, third], [all_units(2, 2)]
+    fits = torch.tensor([[True, True, False], [False, True, False]])
+    text = EVERY_TOKEN.asking(EVERY_TOKEN.asked[:2])
+    partners = read_partners(
+        toy, behind(prompts), text, patches=2, fits=fits, edits_of=[0, 0], transplants=2
+    )
+    assert len(partners.means) == 1
+    photo = read_photo(toy, PHOTO, text)
+    (found,) = measure_sets(toy, photo, partners, sets)
+    both = read_partners(toy, behind(prompts[:2]), text, patches=2)
+    (of_word,) = measure_sets(toy, photo, both, sets)
+    torch.testing.assert_close(found.mediated, of_word.mediated)
+    torch.testing.assert_close(found.transplanted[0, :2], of_word.transplanted[0])
+    # Into a partner that shows the absent word it is not transplanted.
+    assert found.transplanted[1].isnan().tolist() == [True, False, True]
+    torch.testing.assert_close(found.transplanted[1, 1], of_word.transplanted[1, 1])
+    assert gains(photo, partners)[1].partners == 1
+
+
 def test_other_values_are_a_third_photos(toy: LanguageModel) -> None:
     third = ImagePrompt(torch.tensor([[[3.0, 0.0], [0.0, 2.0], [0.0, 1.0]]]), slice(0, 2))
     partners = read_partners(toy, behind([PARTNER, third]), EVERY_TOKEN, patches=2, transplants=1)

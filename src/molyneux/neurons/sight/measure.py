@@ -122,6 +122,7 @@ def read_partners(
     *,
     patches: int,
     fits: Bool[Tensor, "asked partners"] | None = None,
+    edits_of: Sequence[int] | None = None,
     transplants: int = TRANSPLANTS,
 ) -> BehindPartners:
     """Return a text's log-probabilities behind partners, and their activations.
@@ -132,6 +133,8 @@ def read_partners(
         partners: in the order in which they are taken (`in_order`).
         patches: how many the photo has.
         fits: partners that show what is asked for are left out of it; none are if None.
+        edits_of: of each asked token, the place of the one whose edits are read for it: an absent
+            word is read under those of the word that it stands beside. Its own each if None.
         transplants: into how many of those that fit, the first, the photo's values are written.
 
     Raises:
@@ -145,7 +148,8 @@ def read_partners(
             "each asked token takes at least one partner, of truth values tokens x partners; "
             "give more partners"
         )
-    each, baseline = torch.unique(fits, dim=0, return_inverse=True)
+    whose = list(range(len(fits))) if edits_of is None else list(edits_of)
+    each, baseline = torch.unique(fits[whose], dim=0, return_inverse=True)
     groups = [row.nonzero().flatten().tolist() for row in each]
     receivers = tuple(tuple(group[:transplants]) for group in groups)
     third = tuple(next(iter(group[transplants:]), None) for group in groups)
@@ -272,6 +276,56 @@ def measure_sets(
     return found
 
 
+def values_instead(
+    photo: BehindPhoto, partners: BehindPartners, chosen: PatchSet, group: int, *, seed: int = 0
+) -> Values | None:
+    """Return what a set is given at the photo's patches in the place of its own values.
+
+    Args:
+        group: the number of a mean (`BehindPartners.baseline`).
+
+    Returns:
+        the partners' mean, or the control's values; None where there is no third photo.
+    """
+    there = photo.activation
+    if chosen.name == "other_values":
+        return _third(partners, group)
+    mean = partners.means[group]
+    if chosen.name == "scrambled":
+        return scrambled(chosen, there, mean, seed=seed)
+    return mean if mean.dim() == 3 else mean[:, None].expand_as(there)
+
+
+def values_into(
+    photo: BehindPhoto,
+    partners: BehindPartners,
+    chosen: PatchSet,
+    k: int,
+    group: int,
+    *,
+    seed: int = 0,
+) -> Values | None:
+    """Return what a set is given at a partner's patches: the photo's values, or the control's.
+
+    Args:
+        k: the partner's number, one of those that receive.
+        group: the number of a mean (`BehindPartners.baseline`), for its third photo.
+
+    Returns:
+        the values; None where there is no third photo.
+    """
+    if chosen.name == "other_values":
+        return _third(partners, group)
+    if chosen.name == "scrambled":
+        return scrambled(chosen, partners.kept[k], photo.activation, seed=seed)
+    return photo.activation
+
+
+def _third(partners: BehindPartners, group: int) -> Values | None:
+    number = partners.third[group]
+    return None if number is None else partners.kept[number]
+
+
 def _measure(
     model: LanguageModel,
     photo: BehindPhoto,
@@ -288,18 +342,11 @@ def _measure(
     rows: list[tuple[ImagePrompt, Intervention]] = []
     norms: dict[str, list[float]] = {"photo": [], "partners": []}
 
-    def add(prompt: ImagePrompt, there: Values, values: Tensor | None, where: str) -> bool:
-        if values is None:
-            return False
-        new = scrambled(chosen, there, values, seed=seed) if chosen.name == "scrambled" else values
-        rows.append((prompt, written(chosen, new)))
-        per_patch = new if new.dim() == 3 else new[:, None]
-        norms[where].append(edit_norm(model, chosen.mask, per_patch - there))
-        return True
-
-    def third(group: int) -> Values | None:
-        number = partners.third[group]
-        return None if number is None else partners.kept[number]
+    def add(prompt: ImagePrompt, there: Values, new: Values | None, where: str) -> bool:
+        if new is not None:
+            rows.append((prompt, written(chosen, new)))
+            norms[where].append(edit_norm(model, chosen.mask, new - there))
+        return new is not None
 
     other = chosen.name == "other_values"
     baselines = [
@@ -308,7 +355,7 @@ def _measure(
         if add(
             photo.prompt,
             photo.activation,
-            third(group) if other else partners.means[group],
+            values_instead(photo, partners, chosen, group, seed=seed),
             "photo",
         )
     ]
@@ -321,7 +368,7 @@ def _measure(
         and add(
             partners.partners[k].prompt,
             partners.kept[k],
-            third(group) if other else photo.activation,
+            values_into(photo, partners, chosen, k, group, seed=seed),
             "partners",
         )
     ]
@@ -332,7 +379,7 @@ def _measure(
                 if group == asked_group:
                     mediated[number] = photo.log_p[number] - read[row, number]
             for row, (k, group) in enumerate(receiving, start=len(baselines)):
-                fitting = k in partners.receivers[asked_group]
+                fitting = k in partners.receivers[asked_group] and partners.fits[number, k]
                 if fitting and (not other or group == asked_group):
                     transplanted[number, k] = read[row, number] - partners.log_p[k, number]
     return Effect(

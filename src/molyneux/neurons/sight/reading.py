@@ -165,6 +165,22 @@ def _read(
     return torch.stack(columns, dim=1).cpu()
 
 
+@torch.no_grad()
+def patch_activations(
+    model: LanguageModel, prompt: ImagePrompt
+) -> Float[Tensor, "layers patches d_mlp"]:
+    """Return the activation of every unit at every patch of one photo.
+
+    Raises:
+        UsageError: the prompt is of another model or holds several photos.
+    """
+    prompt = as_prompt(as_model(model), prompt).to(model.dtype)
+    downs = {layer: model.down_projection(layer) for layer in range(model.n_layers)}
+    with capture(downs) as seen:
+        model.read(prompt, keep=1)
+    return torch.stack([_at_patches(seen[layer], prompt, 0) for layer in downs])
+
+
 def _at_patches(activation: Tensor, batch: ImagePrompt, row: int) -> Float[Tensor, "patches d_mlp"]:
     of_rows = activation.reshape(len(batch.embeddings), -1, activation.shape[-1])
     return of_rows[row, batch.patches].float().cpu()

@@ -33,12 +33,14 @@ if TYPE_CHECKING:
     from molyneux.errors import MolyneuxError
     from molyneux.explain.document import read_document
     from molyneux.explain.measure_reference import measure_reference
+    from molyneux.explain.measure_trust import TrustPhotos, measure_trust
     from molyneux.explain.photo import explain_photo
     from molyneux.explain.run import explain_photos
     from molyneux.explain.settings import Settings
     from molyneux.model import Model, load
     from molyneux.models.captioner import Captioner
     from molyneux.models.parts import Parts
+    from molyneux.models.trust import TrustScale, load_trust
     from molyneux.models.vlm import VisionLanguageModel
     from molyneux.models.vlm_loading import load_vlm
     from molyneux.neurons.ablation import Intervention, Scaled, ablate_units, intervened_logits
@@ -100,6 +102,8 @@ _PLACES = {
     "Study": "studies.folder",
     "StudySettings": "studies.settings",
     "Target": "neurons.attribution",
+    "TrustPhotos": "explain.measure_trust",
+    "TrustScale": "models.trust",
     "Unit": "neurons.unit",
     "UnitSet": "neurons.unit_sets",
     "VisionFamily": "adapters",
@@ -121,8 +125,10 @@ _PLACES = {
     "load_language_model": "checkpoints.language_models",
     "load_projection": "vision.projection",
     "load_reference": "neurons.reference",
+    "load_trust": "models.trust",
     "load_vlm": "models.vlm_loading",
     "measure_reference": "explain.measure_reference",
+    "measure_trust": "explain.measure_trust",
     "open_dataset": "data.open",
     "open_training_run": "training.run_folder",
     "over_photos": "studies.results",
@@ -173,6 +179,8 @@ __all__ = [
     "Study",
     "StudySettings",
     "Target",
+    "TrustPhotos",
+    "TrustScale",
     "Unit",
     "UnitSet",
     "VisionFamily",
@@ -194,8 +202,10 @@ __all__ = [
     "load_language_model",
     "load_projection",
     "load_reference",
+    "load_trust",
     "load_vlm",
     "measure_reference",
+    "measure_trust",
     "open_dataset",
     "open_training_run",
     "over_photos",

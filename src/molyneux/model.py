@@ -34,6 +34,7 @@ def load(
     projection: str | os.PathLike[str] | None = None,
     vlm: str | os.PathLike[str] | None = None,
     reference: str | os.PathLike[str] | None = None,
+    trust: str | os.PathLike[str] | None = None,
     prompt: str | None = None,
     centre: int | None = None,
     decoding: str | None = None,
@@ -49,6 +50,7 @@ def load(
         projection: a file that training wrote; with a preset, instead of its own.
         vlm: a vision-language model's folder or hub name, instead of all these.
         reference: a reference table measured on this model, instead of the preset's.
+        trust: a trust scale measured on this model, instead of the preset's.
         prompt: with `vlm`, what it continues, `{image}` standing for the photo.
         centre: with `vlm`, sides in pixels of the central square that is shown, in families that
             keep every photo's shape.
@@ -75,6 +77,7 @@ def load(
         dtype=dtype,
         device=device,
         reference=_path("reference", reference),
+        trust=_path("trust", trust),
     )
     return Model(choice.load())
 

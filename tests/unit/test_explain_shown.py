@@ -14,6 +14,7 @@ import pytest
 import report_run
 import torch
 from PIL import Image as Picture
+from trust_rows import UNDER, trust
 
 from molyneux.errors import UsageError
 from molyneux.explain.document import Image, UnitList, Word
@@ -123,6 +124,22 @@ def test_a_caption_known_to_be_wrong_says_so() -> None:
     for said in (repr(told), told._repr_html_()):
         assert "not what people see here: boat, sea" in said
         assert "people see" not in repr(replace(told, agrees=True))
+
+
+def test_a_word_says_how_often_such_a_word_is_right() -> None:
+    said = made_word(trust=trust())
+    assert repr(said).startswith("house  p = 0.31, right on 7 of 10 photos at this probability\n")
+    assert "right on 7 of 10 photos at this probability" in said._repr_html_()
+    assert "leaves 29" in repr(said)
+    assert "right on" not in repr(made_word())
+
+
+def test_of_a_word_under_the_floor_no_claim_is_printed() -> None:
+    asked = made_word(trust=UNDER, span=None, probability=3e-8)
+    for text in (repr(asked), Tags(asked._repr_html_()).text):
+        assert "p = 3e-08, under the floor of 0.001: of nouns asked for" in text
+        assert "says nothing" in text
+        assert "leaves 29" not in text
 
 
 def test_html_stands_alone_and_nothing_breaks_out_of_it() -> None:

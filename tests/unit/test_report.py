@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 sys.path.append(str(Path(__file__).parents[1]))
 from report_run import broken_image, image, word, write_run
+from trust_rows import UNDER, trust
 
 from molyneux.errors import RunError
 from molyneux.explain.claims import claim_of, percent
@@ -283,6 +284,7 @@ def test_several_photos_have_an_index(tmp_path: Path) -> None:
         broken_image("b.jpg", "b.jpg is empty"),
         image("c.jpg", "a boat and a hill.", [word("boat"), word("hill", seed=1)]),
     )
+    # The surest first noun leads; what was not read comes last.
     assert [each["href"] for each in page.all("a")] == ["#photo-1", "#photo-3", "#photo-2"]
     assert [each["id"] for each in page.all("article")] == ["photo-1", "photo-3", "photo-2"]
     assert [each["data-word"] for each in page.all("button", **{"class": "word"})] == [
@@ -319,6 +321,28 @@ def test_a_caption_known_to_be_wrong_is_shown_as_wrong_and_a_credit_beside_its_p
     assert "A. Smith <CC BY>" in page.text
     for number, other in enumerate((right, image("c.jpg", "a beach.", [word("beach")]))):
         assert "people see here" not in write(tmp_path / str(number), other).text.lower()
+
+
+def test_the_page_says_how_often_a_first_noun_is_right(tmp_path: Path) -> None:
+    page = write(
+        tmp_path / "run",
+        image("a.jpg", "a house.", [word("house") | {"trust": trust()}]),
+        image("b.jpg", "a boat.", [word("boat")]),
+    )
+    assert "house: right on 7 of 10 photos at this probability" in page.text  # in the index
+    assert "68 %, 95 % interval 55 to 79 %, 54 photos" in page.text
+    (titled,) = [each for each in page.all("button", **{"class": "word"}) if each.get("title")]
+    assert titled["title"].startswith("right on 7 of 10 photos at this probability: 68 %")
+
+
+def test_on_the_page_a_word_under_the_floor_is_flagged_and_claims_nothing(tmp_path: Path) -> None:
+    asked = word("xyzzyplugh", note="scored by 'x'") | {"trust": UNDER, "probability": 3e-8}
+    page = write(tmp_path / "run", image("a.jpg", "a house.", [asked]))
+    assert "p = 3e-08, under the floor of 0.001: of nouns asked for" in page.text
+    assert "asked for, under the floor" in page.text
+    assert "these curves say nothing about the photo" in page.text
+    assert "of the word's probability" not in page.text
+    assert "this photo's leave" not in page.text
 
 
 def test_one_photo_has_no_index(run: Path) -> None:

@@ -28,6 +28,7 @@ from molyneux.cli.size import size
 from molyneux.cli.study import study
 from molyneux.cli.table import table
 from molyneux.cli.train import train
+from molyneux.cli.trust import trust
 from molyneux.cli.units import units
 
 Quiet = Annotated[
@@ -107,6 +108,7 @@ for verb in (
     study,
     table,
     train,
+    trust,
     units,
 ):
     app.command(verb.__name__.replace("_", "-"), cls=Command)(_can_be_quiet(verb))

@@ -10,7 +10,26 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from molyneux.explain.document import Document, ModelRecord
+from molyneux.models.trust import PhotosUsed, Trust
 from molyneux.records import ABSENT
+from molyneux.statistics.calibration import AskedBin, Bin, Check
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstNoun:
+    """A caption's first noun, and how often such a one is right.
+
+    Attributes:
+        word: as written, lower case.
+        probability: of its first token.
+        trust: how often such a noun is right; null if the scale was not verified.
+        said: the same in a few words.
+    """
+
+    word: str
+    probability: float
+    trust: Trust | None
+    said: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +40,13 @@ class CaptionedPhoto:
         path: as given.
         caption: without "A picture of"; null if the photo could not be read.
         error: null, or one line that says why.
+        first_noun: with a trust scale: the caption's first noun, absent where it has none.
     """
 
     path: str
     caption: str | None
     error: str | None
+    first_noun: Annotated[FirstNoun | None, ABSENT] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,6 +364,39 @@ class MeasuredReference:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MeasuredTrust:
+    """A trust scale.
+
+    Attributes:
+        trust: where it lies.
+        verified: whether it holds on the photos that set no bin, and fails on wrong captions.
+        floor_verified: whether nouns under the floor are right as seldom on those photos.
+        provenance: the model's parts, and hashes of the lists of nouns and synonyms.
+        data: where the photos come from.
+        bins: of first nouns.
+        asked: of nouns asked for.
+        floor: the probability under which fewer than 1 in 10 nouns asked for is right.
+        check: the bins held against photos that set none.
+        control: the same photos, each with another photo's human captions.
+        floor_check: the nouns asked for under the floor on the photos that set no bin.
+        left_out: photos that were not measured, each with its reason.
+    """
+
+    trust: str
+    verified: bool
+    floor_verified: bool
+    provenance: dict[str, Any]
+    data: tuple[PhotosUsed, ...]
+    bins: tuple[Bin, ...]
+    asked: tuple[AskedBin, ...]
+    floor: float | None
+    check: Check | None
+    control: Check | None
+    floor_check: AskedBin | None
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trained:
     """A trained projection.
 
@@ -596,7 +650,8 @@ class RunRecord:
 
     Attributes:
         run: where it lies.
-        kind: of the command that made it: `explain`, `study`, `train` or `reference`.
+        kind: of the command that made it: `explain`, `study`, `train`, `reference` or
+            `trust`.
         created: when.
         state: text to read: for a study how many photos are measured.
     """
@@ -761,6 +816,7 @@ DOCUMENTS: dict[str, Any] = {
     "doctor": Health | PartsMissing | FixturesHealth,
     "reference": MeasuredReference,
     "train": Trained,
+    "trust": MeasuredTrust,
     "report": ReportWritten,
     "study": StudyDone,
     "table": Tables,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from molyneux.cli.model_choice import COMPARES, ModelChoice, takes_model
+from molyneux.cli.model_choice import COMPARES, TRUSTS, ModelChoice, takes_model
 from molyneux.cli.options import AsJson, Opens, Out, Photos, ScorerName, open_page
 from molyneux.cli.output import complain, note, show, show_json
 from molyneux.cli.photos import gather_photos
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from molyneux.explain.settings import Settings
     from molyneux.models.seeing_model import SeeingModel
 
+NO_SCALE = (
+    "molyneux: no trust scale for this model, so no floor for words asked for: `molyneux trust "
+    "DATA --check DATA2` measures one"
+)
 PLACES: dict[View, str] = {"patches": "at the patches", "last": "where it is written"}
 
 
-@takes_model(*COMPARES)
+@takes_model(*COMPARES, *TRUSTS)
 def explain(
     photos: Photos,
     model: ModelChoice,
@@ -111,6 +115,8 @@ def explain(
             "other photo as control; `molyneux reference DATA --scorer "
             f"{scorer_text(chosen.record())}` measures one"
         )
+    if captioner.trust is None and settings.words:
+        note(NO_SCALE)
     explained, page = run_explanation(captioner, paths, settings, out, as_json)
     if not as_json:
         show(f"page: {page}")
@@ -173,7 +179,10 @@ def show_summary(image: Image) -> None:
             show(f"  {line}")
     for word in image.words:
         note_ = f" ({word.note})" if word.note else ""
-        show(f"  {word.word}  p = {probability(word.probability)}{note_}")
+        trust = f", {word.trust.short}" if word.trust and word.trust.short else ""
+        show(f"  {word.word}  p = {probability(word.probability)}{trust}{note_}")
+        if word.warning:
+            show(f"    {word.warning}")
         for view, where in PLACES.items():
             rows = word.specific_lists.view(view) or word.lists.view(view)
             kind = "most specific" if word.specific_lists.view(view) else "top"
@@ -182,7 +191,7 @@ def show_summary(image: Image) -> None:
                 for row in rows[:4]
             )
             show(f"    {kind} units {where}: {names}")
-        for curves in word.curves:
+        for curves in () if word.warning else word.curves:
             claim = claim_of(curves)
             if claim is not None and claim.units == UNITS:
                 show(

@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 _GROUPS = {
     "Model": {
         *("preset", "language_model", "encoder", "projection", "vlm", "prompt", "centre"),
-        *("decoding", "dtype", "device", "reference"),
+        *("decoding", "dtype", "device", "reference", "trust"),
     },
     "Data": {
         *("where", "images", "kind", "validation", "validation_where", "validation_images"),
@@ -63,6 +63,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "train": (
         "molyneux train my-photos --out my-run",
         "molyneux train my-photos --language-model gpt2 --encoder facebook/dinov2-base",
+    ),
+    "trust": (
+        "molyneux trust set-aside.jsonl --check others.jsonl --out scale",
+        "molyneux caption photo.jpg --trust scale/trust.json",
     ),
     "units": ("molyneux units my-study --passing specific --top 10",),
 }

@@ -24,6 +24,8 @@ SEES = (
 """Options of a command that is shown photos."""
 COMPARES = (*SEES, "reference")
 """Options of a command that compares a photo's units with other photos'."""
+TRUSTS = ("trust",)
+"""Option of a command that says how often its words are right."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,12 @@ class ModelChoice(choice.ModelChoice):
     reference: Annotated[
         Path | None,
         typer.Option("--reference", help="Another reference table than the preset's."),
+    ] = None
+    trust: Annotated[
+        Path | None,
+        typer.Option(
+            "--trust", help="Another trust scale than the preset's; `molyneux trust` makes one."
+        ),
     ] = None
 
     def begin(self, *, sees: bool = True) -> None:

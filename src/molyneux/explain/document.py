@@ -25,6 +25,7 @@ from molyneux.explain.text import (
     word_html,
     word_text,
 )
+from molyneux.models.trust import Trust
 from molyneux.neurons.unit_sets import LISTED
 from molyneux.parquet import import_pandas
 from molyneux.records import ABSENT, from_json, to_plain
@@ -275,6 +276,8 @@ class Word:
         ablation: the curves of the patch view's units; null if not ablated.
         ablation_last: the curves of the last view's.
         ablated_caption: the caption with the patch view's units off; null if not ablated.
+        trust: how often such a word is right; null for later nouns, which were not measured, and
+            without a trust scale of the model that holds on photos that set none of it.
     """
 
     word: str
@@ -294,6 +297,12 @@ class Word:
     ablation: Curves | None = None
     ablation_last: Curves | None = None
     ablated_caption: AblatedCaptions | None = None
+    trust: Trust | None = None
+
+    @property
+    def warning(self) -> str | None:
+        """What has to be said instead of the word's claims, where it is under the floor."""
+        return None if self.trust is None else self.trust.warning(self.probability)
 
     @property
     def curves(self) -> tuple[Curves, ...]:
@@ -386,6 +395,8 @@ class ModelRecord:
         limits: sentences to be stated wherever its results are shown.
         reference: null, or the reference table's record: `language_model`, `encoder`, `projection`
             (hash), `data`, `photos` (how many); of newer tables also `layout` and `dtype`.
+        trust: the trust scale's record: what it was measured on, `photos` (how many), the `floor`,
+            whether it is `verified`, its `sha256`; absent without one.
     """
 
     preset: str | None
@@ -402,6 +413,7 @@ class ModelRecord:
     n_units: int
     limits: tuple[str, ...] = ()
     reference: dict[str, Any] | None
+    trust: Annotated[dict[str, Any] | None, ABSENT] = None
 
 
 @dataclass(frozen=True, kw_only=True)

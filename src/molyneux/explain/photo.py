@@ -22,6 +22,7 @@ from molyneux.explain.settings import Settings, as_settings
 from molyneux.explain.text import photo_html, photo_text
 from molyneux.models.generation import continue_greedily
 from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing
+from molyneux.models.trust import Trust
 from molyneux.neurons.ablation import silenced
 from molyneux.neurons.attribution import VIEWS, Attribution, View
 from molyneux.neurons.decoding import decode_units
@@ -263,17 +264,19 @@ def _explain_word(case: _Case, number: int, word: Word) -> tuple[ExplainedWord, 
         for view in VIEWS
         for ranking in LISTED
     }
+    probability = float(attribution.probability[number])
     explained = ExplainedWord(
         word=word.word,
         token=word.token,
         token_id=word.target.token_id,
         position=word.target.position,
-        probability=float(attribution.probability[number]),
+        probability=probability,
         logit=float(attribution.logit[number]),
         span=word.span,
         n_tokens=word.n_tokens,
         note=word.note,
         unrelated=tuple(case.unrelated[0]),
+        trust=_trust(case.model, number, word, probability),
         lists=UnitLists(**{view: listed["top", view][0] for view in VIEWS}),
         specific_lists=UnitLists(**{view: listed["specific", view][0] for view in VIEWS}),
     )
@@ -292,6 +295,15 @@ def _explain_word(case: _Case, number: int, word: Word) -> tuple[ExplainedWord, 
         ablated_caption=_ablated_captions(case, ranked["patches"]),
     )
     return ablated, fields
+
+
+def _trust(model: SeeingModel, number: int, word: Word, probability: float) -> Trust | None:
+    """Return how often such a word is right: a first noun, or one asked for; None of others."""
+    if model.trust is None:
+        return None
+    if word.span is None:
+        return model.trust.of_asked(probability, word.n_tokens)
+    return model.trust.of_first_noun(probability) if number == 0 else None
 
 
 def _list_units(

@@ -124,8 +124,10 @@ def units_html(rows: Sequence[UnitRow], title: str) -> str:
 
 def word_text(word: Word) -> str:
     """Return a word: its probability, what switching units off leaves of it, its first units."""
-    lines = [f"{word.word}  p = {probability(word.probability)}"]
+    trust = f", {word.trust.short}" if word.trust and word.trust.short else ""
+    lines = [f"{word.word}  p = {probability(word.probability)}{trust}"]
     lines += [f"  ({word.note})"] if word.note else []
+    lines += [f"  {word.warning}"] if word.warning else []
     lines += [f"  {claim.title}: {claim.sentence}" for claim in _claims(word)]
     lines += [f"  {line}" for line in repr(word.units).splitlines()]
     return "\n".join(lines).replace("\u00a0", " ")
@@ -134,13 +136,15 @@ def word_text(word: Word) -> str:
 def word_html(word: Word) -> str:
     """Return a word with its claims and the first units of its default list."""
     note = f' <span style="{_SOFT}">{escape(word.note)}</span>' if word.note else ""
-    claims = "".join(
+    said = f", {escape(word.trust.short)}" if word.trust and word.trust.short else ""
+    warned = f'<p style="margin:2px 0">{escape(word.warning)}</p>' if word.warning else ""
+    claims = warned + "".join(
         f'<p style="margin:2px 0">{escape(claim.title)}: {escape(claim.sentence)}</p>'
         for claim in _claims(word)
     )
     return (
         f'<p style="margin:12px 0 2px;font-size:1.15em"><b>{escape(word.word)}</b> '
-        f'<span style="{_SOFT}">p = {probability(word.probability)}</span>{note}</p>'
+        f'<span style="{_SOFT}">p = {probability(word.probability)}{said}</span>{note}</p>'
         f"{claims}{units_html(word.units, word.units.title)}"
     )
 
@@ -183,6 +187,8 @@ def photo_html(image: Image, lead: str = "", pictures: Sequence[Picture] = ()) -
 
 
 def _claims(word: Word) -> list[Claim]:
+    if word.warning:
+        return []
     return [claim for curves in word.curves if (claim := claim_of(curves)) is not None]
 
 

@@ -22,6 +22,7 @@ from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.parts import Parts, require_encoder
 from molyneux.models.presets import decoding_of, find_preset, published_with
 from molyneux.models.seeing_model import shown_model
+from molyneux.models.trust import TrustScale, load_trust
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.reference import Reference, load_reference
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels
@@ -63,6 +64,7 @@ class Captioner:
     preset: str | None = None
     reference: Reference | None = None
     decoding: Decoding = DEFAULT_DECODING
+    trust: TrustScale | None = None
 
     def __repr__(self) -> str:
         return shown_model(self)
@@ -74,6 +76,7 @@ class Captioner:
         *,
         projection: Path | None = None,
         reference: Path | None = None,
+        trust: Path | None = None,
         encoder: ImageEncoder | None = None,
         decoding: Decoding | None = None,
         dtype: str = "float32",
@@ -89,6 +92,7 @@ class Captioner:
         Args:
             projection: another projection than the preset's.
             reference: another reference table than the preset's.
+            trust: another trust scale than the preset's.
             encoder: the encoder itself, for presets whose encoder nothing here can load. Its
                 name has to be the one the projection records; where it begins with `random:`,
                 the projection is the one that was trained with random weights.
@@ -127,6 +131,8 @@ class Captioner:
         # The preset's own table goes with its own projection and decoding.
         is_own = projection is None and rule == chosen.decoding
         table = reference or (chosen.reference if is_own else None)
+        scale = trust or (chosen.trust if projection is None else None)
+        captioner = captioner if scale is None else captioner.with_trust(load_trust(scale))
         return captioner if table is None else captioner.with_reference(load_reference(table))
 
     @classmethod
@@ -137,6 +143,7 @@ class Captioner:
         projection: Path,
         *,
         reference: Path | None = None,
+        trust: Path | None = None,
         decoding: Decoding | None = None,
         dtype: str = "float32",
         device: str = "cpu",
@@ -152,6 +159,7 @@ class Captioner:
             encoder: a folder or hub name; `random:` and one of them, with ` seed N`, a control.
             projection: a file that `molyneux train` or `molyneux models fetch` wrote.
             reference: a reference table measured on these parts.
+            trust: a trust scale measured on these parts.
             decoding: how units are decoded; with a projection that a preset publishes as that
                 preset does, else through the final norm in the direction written.
             dtype: of the language model: float32, bfloat16 or float16.
@@ -168,6 +176,7 @@ class Captioner:
         recorded = joined.provenance
         layer = _LAYER.fullmatch(str(recorded["encoder"]))
         table = None if reference is None else load_reference(reference)
+        scale = None if trust is None else load_trust(trust)
         parts = Parts.load(
             find_preset(DEFAULT_PRESET),
             number,
@@ -184,6 +193,7 @@ class Captioner:
         require_patches(joined, parts.encoder)
         rule = decoding or decoding_of(joined.provenance)
         captioner = replace(cls.join(replace(parts, names=names), joined), decoding=rule)
+        captioner = captioner if scale is None else captioner.with_trust(scale)
         return captioner if table is None else captioner.with_reference(table)
 
     @classmethod
@@ -246,6 +256,16 @@ class Captioner:
             unsaid={"decoding": asdict(usual)},
         )
         return replace(self, reference=reference)
+
+    def with_trust(self, trust: TrustScale) -> Captioner:
+        """Return the captioner with a trust scale that was measured on these parts.
+
+        Raises:
+            WeightsError: the scale was measured on others.
+        """
+        trust = is_a("trust", trust, TrustScale, "what load_trust(path) returns")
+        trust.require({**self.names, "projection": self.projection.hash()})
+        return replace(self, trust=trust)
 
     @property
     def limits(self) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ class ModelChoice:
         dtype: of the language model: float32, bfloat16 or float16.
         device: cpu, cuda, auto or split.
         reference: another reference table than the preset's.
+        trust: another trust scale than the preset's.
     """
 
     preset: str | None = None
@@ -46,6 +47,7 @@ class ModelChoice:
     dtype: str = "float32"
     device: str = "cpu"
     reference: Path | None = None
+    trust: Path | None = None
 
     def called(self, name: str) -> str:
         """Return what messages call an attribute."""
@@ -73,6 +75,7 @@ class ModelChoice:
                 prompt=self.prompt,
                 centre=self.centre,
                 reference=self.reference,
+                trust=self.trust,
                 decoding=self._decoding() or DEFAULT_DECODING,
                 note=self.note,
             )
@@ -80,6 +83,7 @@ class ModelChoice:
 
         chosen: dict[str, Any] = {
             "reference": self.reference,
+            "trust": self.trust,
             "decoding": self._decoding(),
             "dtype": self.dtype,
             "device": self.device,
@@ -161,6 +165,7 @@ class ModelChoice:
             require_there(_without_random(self.encoder), what="encoder")
         self._require_file("projection", "`molyneux train` writes one")
         self._require_file("reference", "`molyneux reference` writes one")
+        self._require_file("trust", "`molyneux trust` writes one", "trust.json")
         if self.vlm is None and self.language_model is None:
             chosen = find_preset(self.preset or DEFAULT_PRESET)
             if sees and not chosen.gives_encoder:
@@ -170,13 +175,15 @@ class ModelChoice:
             if sees and self.projection is None:
                 chosen.projection_file()
 
-    def _require_file(self, name: str, advice: str) -> None:
+    def _require_file(self, name: str, advice: str, file: str | None = None) -> None:
         from molyneux.errors import UsageError
 
         path: Path | None = getattr(self, name)
         if path is not None and not path.is_file():
             what = "is a folder, not a file" if path.is_dir() else "is not there"
-            raise UsageError(f"{path} ({self.called(name)}) {what}; {advice}, {name}.safetensors")
+            raise UsageError(
+                f"{path} ({self.called(name)}) {what}; {advice}, {file or f'{name}.safetensors'}"
+            )
 
     def require_one(self) -> None:
         """Refuse what does not name exactly one model, before anything is loaded.
@@ -268,7 +275,7 @@ class ModelChoice:
         words = ["molyneux", "reference", "DATA", "--out", "TABLE"]
         for field in fields(self):
             value = getattr(self, field.name)
-            if value != field.default:
+            if value != field.default and field.name != "trust":
                 words += [f"--{field.name.replace('_', '-')}", str(value)]
         return shlex.join(words)
 

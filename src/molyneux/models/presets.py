@@ -46,6 +46,7 @@ class Preset:
         published: the projection that is fetched when asked.
         control: the one that was trained with the encoder under random weights.
         decoding: how units are decoded.
+        trust: the trust scale in the installed package, if there is one.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Preset:
     published: Checkpoint | None = None
     control: Checkpoint | None = None
     decoding: Decoding = DEFAULT_DECODING
+    trust: Path | None = None
 
     @property
     def gives_encoder(self) -> bool:

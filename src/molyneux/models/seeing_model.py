@@ -12,6 +12,7 @@ from torch import Tensor
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import UsageError
 from molyneux.models.generation import MAX_TOKENS
+from molyneux.models.trust import TrustScale
 from molyneux.neurons.decoding_rule import Decoding
 from molyneux.neurons.reference import Reference
 from molyneux.vision.encoder import PatchGrid, Preprocessing
@@ -112,6 +113,11 @@ class SeeingModel(Protocol):
         ...
 
     @property
+    def trust(self) -> TrustScale | None:
+        """How often words of a probability are right, where it was measured."""
+        ...
+
+    @property
     def decoding(self) -> Decoding:
         """How units are decoded where nothing else is asked for."""
         ...
@@ -175,6 +181,7 @@ def shown_model(model: SeeingModel) -> str:
 def describe_model(captioner: SeeingModel) -> dict[str, Any]:
     """Return the document's `model`: what produced the numbers."""
     model, reference = captioner.language_model, captioner.reference
+    trust = {} if captioner.trust is None else {"trust": captioner.trust.record()}
     return {
         "preset": captioner.preset,
         **captioner.names,
@@ -189,4 +196,5 @@ def describe_model(captioner: SeeingModel) -> dict[str, Any]:
         "n_units": model.n_units,
         "limits": list(captioner.limits),
         "reference": None if reference is None else reference.provenance,
+        **trust,
     }

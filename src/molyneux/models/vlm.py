@@ -23,6 +23,7 @@ from molyneux.errors import AdapterError, MolyneuxError, UsageError, is_out_of_m
 from molyneux.models.generation import MAX_TOKENS, continue_greedily
 from molyneux.models.prompt_text import require_image
 from molyneux.models.seeing_model import shown_model
+from molyneux.models.trust import TrustScale
 from molyneux.models.vlm_images import OwnEye
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.reference import Reference
@@ -106,6 +107,7 @@ class VisionLanguageModel:
     preset: str | None = None
     reference: Reference | None = None
     decoding: Decoding = DEFAULT_DECODING
+    trust: TrustScale | None = None
 
     def __repr__(self) -> str:
         return shown_model(self)
@@ -198,6 +200,18 @@ class VisionLanguageModel:
             unsaid={"decoding": asdict(DEFAULT_DECODING)},
         )
         return replace(self, reference=reference)
+
+    def with_trust(self, trust: TrustScale) -> VisionLanguageModel:
+        """Return the model with a trust scale that was measured on it, with this prompt.
+
+        Raises:
+            WeightsError: the scale was measured on another model, or with another prompt.
+        """
+        trust = is_a("trust", trust, TrustScale, "what load_trust(path) returns")
+        digest = self.projection.hash()
+        weights = {"projection": digest} if digest else self.names
+        trust.require({**weights, "layout": self.layout.record()})
+        return replace(self, trust=trust)
 
     def pixels(self, photo: Photo) -> dict[str, Tensor]:
         """Return what the model's own image processor makes of a photo: pixels, and their shape."""

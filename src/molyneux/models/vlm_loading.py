@@ -20,6 +20,7 @@ from molyneux.checkpoints.pretrained import (
 from molyneux.checkpoints.sources import find_checkpoint
 from molyneux.checkpoints.weight_files import hash_weights, joint_hash, weight_files
 from molyneux.errors import WeightsError
+from molyneux.models.trust import load_trust
 from molyneux.models.vlm import VisionLanguageModel
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.reference import load_reference
@@ -37,6 +38,7 @@ def load_vlm(
     centre: int | None = None,
     name: str | None = None,
     reference: Path | None = None,
+    trust: Path | None = None,
     decoding: Decoding = DEFAULT_DECODING,
     note: Note = silent,
 ) -> VisionLanguageModel:
@@ -57,6 +59,7 @@ def load_vlm(
             photo's shape (Qwen2-VL).
         name: what to call the model; else the hub's name, or the folder's.
         reference: a reference table measured on this model, with this prompt.
+        trust: a trust scale measured likewise.
         decoding: how units are decoded.
         note: told, one line at a time, what takes long.
 
@@ -69,6 +72,7 @@ def load_vlm(
     require_precision(dtype)
     places = device_places(device, device_map, max_memory)
     table = None if reference is None else load_reference(reference)
+    scale = None if trust is None else load_trust(trust)
 
     def known(found: Path) -> None:
         find_vision_family(model_type_in(found))
@@ -96,4 +100,5 @@ def load_vlm(
         sha256=joint_hash(hashes),
     )
     seeing = replace(seeing, decoding=decoding)
+    seeing = seeing if scale is None else seeing.with_trust(scale)
     return seeing if table is None else seeing.with_reference(table)

@@ -267,8 +267,14 @@ def _word(word: Word) -> dict[str, Any]:
     )
     return {
         "word": word,
-        "claims": [claim for each in word.curves if (claim := claim_of(each)) is not None],
-        "raw_claims": [claim_of(each, compared=("top", "other")) for each in word.curves],
+        # Under the floor, what is left of a word says nothing.
+        "claims": []
+        if word.warning
+        else [claim for each in word.curves if (claim := claim_of(each)) is not None],
+        "raw_claims": [
+            None if word.warning else claim_of(each, compared=("top", "other"))
+            for each in word.curves
+        ],
         "tables": [(each, curve_table(each)) for each in word.curves],
         "rewrites": rewrites,
         "sinks": {

@@ -105,9 +105,7 @@ def interval(right: int, n: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def equal_bins(
-    probability: Values, right: Values, least: int = LEAST
-) -> tuple[Bin, ...]:
+def equal_bins(probability: Values, right: Values, least: int = LEAST) -> tuple[Bin, ...]:
     """Return bins of as many photos each, at least so many, whose rates never fall.
 
     Where a bin's rate is below that of the bin before it, both are pooled, until none is (pool

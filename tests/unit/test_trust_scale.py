@@ -111,12 +111,12 @@ def test_no_rate_is_rounded_to_never_or_always(rate: float, said: str) -> None:
 def test_another_model_is_refused_by_name() -> None:
     made = scale({**PARTS, "layout": {"begin": None, "text": "A picture of"}})
     made.require({**PARTS, "layout": {"begin": None, "text": "A picture of"}})
-    for name, other in (
-        ("projection", "cd" * 32),
-        ("language_model", "another"),
-        ("layout", {"begin": "<s>", "text": "A picture of"}),
+    for name, other, said in (
+        ("projection", "cd" * 32, "projection"),
+        ("language_model", "another", "language_model"),
+        ("layout", {"begin": "<s>", "text": "A picture of"}, "begin"),
     ):
-        with pytest.raises(WeightsError, match=f"another {name.replace('_', ' ')}") as error:
+        with pytest.raises(WeightsError, match=f"another {said}") as error:
             made.require({**PARTS, name: other})
         assert "molyneux trust DATA --check DATA2" in str(error.value)
 

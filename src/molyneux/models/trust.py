@@ -6,9 +6,10 @@ every number can be derived again (`measured_scale`). Nothing here needs torch.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +17,10 @@ import numpy as np
 
 from molyneux.checks import path_of
 from molyneux.errors import RunError, WeightsError
+from molyneux.neurons.provenance import require_same
 from molyneux.records import from_json, to_plain
 from molyneux.statistics.calibration import (
+    MOST_RIGHT,
     STEPS,
     AskedBin,
     Bin,
@@ -33,7 +36,7 @@ from molyneux.store import write_at_once
 
 Part = Literal["scale", "check"]
 DRAWS = 2000
-FIRST_NOUNS_ONLY = "measured for first nouns only"
+_ADVICE = "make one for this model with `molyneux trust DATA --check DATA2`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +183,7 @@ class TrustScale:
     @property
     def floor_is_verified(self) -> bool:
         """Whether nouns under the floor are right as seldom on photos that did not set it."""
-        return self.floor_check is not None and self.floor_check.high < 0.1
+        return self.floor_check is not None and self.floor_check.high < MOST_RIGHT
 
     def record(self) -> dict[str, Any]:
         """Return what documents say of it: where it comes from, the floor, whether it holds."""
@@ -194,8 +197,6 @@ class TrustScale:
 
     def sha256(self) -> str:
         """Return the sha256 of its rows and provenance, as its file writes them."""
-        import hashlib
-
         return hashlib.sha256(_text(self)).hexdigest()
 
     def of_first_noun(self, probability: float) -> Trust | None:
@@ -240,15 +241,9 @@ class TrustScale:
         Raises:
             WeightsError: names the part that differs.
         """
-        for name, value in expected.items():
-            # As JSON has it, where a list stands for a tuple.
-            found, wanted = self.provenance.get(name), json.loads(json.dumps(value))
-            if found != wanted:
-                raise WeightsError(
-                    f"the trust scale was measured with another {name.replace('_', ' ')} "
-                    f"({str(found)[:60]}, not {str(wanted)[:60]}); make one for this model with "
-                    "`molyneux trust DATA --check DATA2`"
-                )
+        # As JSON has it, where a list stands for a tuple.
+        plain = json.loads(json.dumps(dict(expected)))
+        require_same("the trust scale", self.provenance, plain, _ADVICE)
 
 
 def measured_scale(
@@ -295,8 +290,6 @@ def _under(floor: float, pairs: np.ndarray, right: np.ndarray) -> AskedBin | Non
     found = asked_bins(together[0], together[1], draws=DRAWS)
     if not found:
         return None
-    from dataclasses import replace
-
     return replace(found[0], below=floor)
 
 

@@ -96,6 +96,7 @@ def run(folder: Path) -> dict[str, Any]:
         "explain, Ctrl-C": (explain, molyneux.explain.run, "explain_seen", 1, signal.SIGINT),
         "explain, hang-up": (explain, molyneux.explain.run, "explain_seen", 1, signal.SIGHUP),
         "reference": (["reference", str(photos)], Captioner, "see", 2, signal.SIGTERM),
+        "lens": (["lens", "build", str(photos)], Captioner, "see", 2, signal.SIGTERM),
         "train": ([*train, *NOTHING], Bars, "on_step", 3, signal.SIGTERM),
         "train, first photo": ([*train, *NOTHING], Bars, "on_photo", 1, signal.SIGTERM),
         "study": ([*study, *NOTHING, "--clip", "none"], Captioner, "see", 2, signal.SIGTERM),

@@ -18,12 +18,11 @@ from molyneux.neurons.fakes import (
     PassRate,
     random_directions,
     random_directions_pass,
-    strength_matched,
-    strengths,
     swapped_rows_pass,
 )
 from molyneux.neurons.jacobian import patch_jacobians
 from molyneux.neurons.lens import HeadLens, JacobianLens
+from molyneux.neurons.rankings import row_norms
 from molyneux.neurons.set_reading import (
     WordList,
     own_minus_others,
@@ -150,19 +149,6 @@ def test_the_list_holds_words_of_one_token_once(captioner: Any) -> None:
     assert [model.token_text(token) for token in found.tokens] == [" dog", " cat", " street"]
 
 
-def test_matched_units_are_nearest_in_strength_and_none_of_the_set() -> None:
-    strength = torch.tensor([[1.0, 1.1, 1.3, 9.0, 1.2], [5.0, 5.0, 5.0, 0.0, 0.0]])
-    assert strength_matched(strength, [Unit(0, 0), Unit(0, 1)]) == [Unit(0, 4), Unit(0, 2)]
-    assert strength_matched(strength, [Unit(1, 1)]) == [Unit(1, 0)]
-    with pytest.raises(UsageError, match=r"no unit left to stand for L0\.u2"):
-        strength_matched(strength, [Unit(0, 0), Unit(0, 1), Unit(0, 2)])
-
-
-def test_strength_is_activation_by_the_norm_of_the_row(toy: LanguageModel) -> None:
-    found = strengths(toy, torch.tensor([[-1.0, 2.0], [3.0, 0.0]]))
-    assert found.tolist() == [[1, 6], [3, 0]]
-
-
 def test_random_directions_keep_the_norm_alone() -> None:
     rows = torch.randn(5, 40, 32, generator=torch.Generator().manual_seed(0))
     fake = random_directions(rows, 1)
@@ -177,7 +163,7 @@ def test_random_directions_keep_the_norm_alone() -> None:
 def test_fakes_pass_a_verdict_as_often_as_it_is_empty(captioner: Any) -> None:
     model: LanguageModel = captioner.language_model
     units = [Unit(layer, unit) for layer in range(N_LAYERS) for unit in range(12)]
-    strength = strengths(model, torch.ones(N_LAYERS, D_MLP))
+    strength = row_norms(model)
     own = {f"{read.tokens}" for read in _decoded(model, units)}
     verdicts = {
         "always": lambda place, tokens: True,

@@ -18,6 +18,7 @@ from molyneux.cli.demo import demo
 from molyneux.cli.doctor import doctor
 from molyneux.cli.explain import explain
 from molyneux.cli.help import Command
+from molyneux.cli.lens import lens
 from molyneux.cli.models import models
 from molyneux.cli.output import be_quiet, show
 from molyneux.cli.prompts import prompts
@@ -99,6 +100,7 @@ for verb in (
     demo,
     doctor,
     explain,
+    lens,
     models,
     prompts,
     reference,

@@ -20,7 +20,8 @@ from molyneux.errors import UsageError
 from molyneux.neurons.checks import as_model, as_signed_units
 from molyneux.neurons.decoding import TOKENS, decode_units, extreme_tokens, written
 from molyneux.neurons.lens import HeadLens, Lens
-from molyneux.neurons.unit import Unit, require_units
+from molyneux.neurons.rankings import matched_units
+from molyneux.neurons.unit import Unit
 
 Verdict = Callable[[int, Sequence[str]], bool]
 """Whether tokens pass, for the unit at a place of the list."""
@@ -37,46 +38,6 @@ class PassRate:
     def share(self) -> float:
         """The fraction that passes; NaN of none."""
         return self.passed / self.n if self.n else float("nan")
-
-
-def strengths(
-    model: LanguageModel, activation: Float[Tensor, "layers d_mlp"]
-) -> Float[Tensor, "layers d_mlp"]:
-    """Return how much each unit writes: |activation| x the norm of its row.
-
-    Args:
-        activation: each unit's mean |activation|, over a photo's patches or reference photos.
-    """
-    norms = [
-        written(model, layer, model.output_rows(layer).float()).norm(dim=1).cpu()
-        for layer in range(model.n_layers)
-    ]
-    return activation.abs().cpu() * torch.stack(norms)
-
-
-def strength_matched(strength: Float[Tensor, "layers d_mlp"], units: Sequence[Unit]) -> list[Unit]:
-    """Return for each unit the one of its layer that is nearest in strength, and none of them.
-
-    Each stands for one unit only; of two as near, the one of the lower number.
-
-    Raises:
-        UsageError: there is no such unit, or a layer has too few others.
-    """
-    layers, numbers = require_units(units, *strength.shape)
-    free = torch.ones_like(strength, dtype=torch.bool)
-    free[layers, numbers] = False
-    found = []
-    for layer, number in zip(layers, numbers, strict=True):
-        distance = (strength[layer] - strength[layer, number]).abs()
-        distance = torch.where(free[layer], distance, torch.inf)
-        nearest = int(distance.argmin())
-        if not free[layer, nearest]:
-            raise UsageError(
-                f"layer {layer} has no unit left to stand for L{layer}.u{number}; give fewer units"
-            )
-        free[layer, nearest] = False
-        found.append(Unit(layer, nearest))
-    return found
 
 
 def random_directions(rows: Float[Tensor, "*any width"], seed: int) -> Float[Tensor, "*any width"]:
@@ -101,13 +62,13 @@ def swapped_rows_pass(
 
     Args:
         signs: of the units; the row that stands for one is read in its direction.
-        strength: of every unit (`strengths`).
+        strength: of every unit: its mean |activation| x what it writes at 1 (`row_norms`).
         verdict: told the place of the unit that was swapped, and what the other row raises.
         lens: what rows are read through; the head with its final norm if None. Units of layers
-            that it does not read take no part.
+            that it does not read take no part, nor do those for which a layer has none left.
 
     Raises:
-        UsageError: there is no such unit, or a layer has too few others.
+        UsageError: there is no such unit, or strength is another model's.
     """
     model = as_model(model)
     signed = as_signed_units(model, units, signs)
@@ -115,9 +76,16 @@ def swapped_rows_pass(
         raise UsageError(
             f"strength is of {model.n_layers} layers x {model.d_mlp} units, not {shown(strength)}"
         )
-    fakes = strength_matched(strength, [unit for unit, _ in signed])
-    decoded = decode_units(model, fakes, [sign for _, sign in signed], top=top, lens=lens)
-    passed = [verdict(i, fake.tokens) for i, fake in enumerate(decoded) if fake.tokens]
+    own = [unit for unit, _ in signed]
+    found = matched_units(own, strength, set(own))
+    places = [place for place, fake in enumerate(found) if fake is not None]
+    fakes = [fake for fake in found if fake is not None]
+    decoded = decode_units(model, fakes, [signed[i][1] for i in places], top=top, lens=lens)
+    passed = [
+        verdict(place, fake.tokens)
+        for place, fake in zip(places, decoded, strict=True)
+        if fake.tokens
+    ]
     return PassRate(sum(passed), len(passed))
 
 

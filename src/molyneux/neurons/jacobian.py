@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -101,7 +101,11 @@ def final_state(model: LanguageModel, prompt: ImagePrompt) -> Iterator[FinalStat
 
 
 def patch_jacobians(
-    model: LanguageModel, prompt: ImagePrompt, *, at_once: int = DIRECTIONS
+    model: LanguageModel,
+    prompt: ImagePrompt,
+    *,
+    at_once: int = DIRECTIONS,
+    on_part: Callable[[int, int], None] = lambda done, total: None,
 ) -> Float[Tensor, "layers d_model d_stream"]:
     """Return the mean over one photo's patches of d(final state) / d(stream), of each layer.
 
@@ -110,6 +114,7 @@ def patch_jacobians(
     Args:
         prompt: one photo's, ending at the position that predicts the noun.
         at_once: coordinates of the final state in one backward pass.
+        on_part: told how many coordinates, of all, are done.
 
     Raises:
         UsageError: as `final_state`.
@@ -117,8 +122,11 @@ def patch_jacobians(
     """
     at_once = whole_number("at_once", at_once, least=1)
     with final_state(model, prompt) as passed:
-        every = torch.eye(len(passed.state)).split(at_once)
-        found = torch.cat([passed.jacobian(directions) for directions in every], dim=1)
+        total, parts = len(passed.state), []
+        for directions in torch.eye(total).split(at_once):
+            parts.append(passed.jacobian(directions))
+            on_part(sum(part.shape[1] for part in parts), total)
+        found = torch.cat(parts, dim=1)
     require_finite(model, found)
     return found.detach()
 
@@ -152,7 +160,8 @@ class LensBuilder:
         if self.total is None:
             raise UsageError("no photo was measured, so there is no lens; name other photos")
         n = len(self.measured)
-        digest = hashlib.sha256("".join(f"{one}\n" for one in self.measured).encode()).hexdigest()
+        listed = "".join(f"{one}\n" for one in sorted(self.measured))
+        digest = hashlib.sha256(listed.encode()).hexdigest()
         provenance = {**self.provenance, "photos": n, "photos_sha256": digest}
         return JacobianLens(provenance, (self.total / n).float())
 

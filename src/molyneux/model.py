@@ -38,6 +38,7 @@ def load(
     prompt: str | None = None,
     centre: int | None = None,
     decoding: str | None = None,
+    lens: str | os.PathLike[str] | None = None,
     dtype: str = "float32",
     device: str = "cpu",
 ) -> Model:
@@ -56,6 +57,8 @@ def load(
             keep every photo's shape.
         decoding: what takes part when units are decoded, of `final_norm,bias,written`; `plain` for
             the bare row.
+        lens: what units are decoded through instead: `none` (the head alone), `norm` (through the
+            final norm), `jacobian` (the preset's, if it has one), or a file of `molyneux lens`.
         dtype: of the language model: float32, bfloat16 or float16.
         device: cpu, cuda, auto or split.
 
@@ -74,6 +77,7 @@ def load(
         prompt=_text("prompt", prompt),
         centre=centre,
         decoding=_text("decoding", decoding),
+        lens=None if lens is None else str(_path("lens", lens)),
         dtype=dtype,
         device=device,
         reference=_path("reference", reference),
@@ -194,6 +198,7 @@ class Model:
             top=whole_number("top", top, least=1),
             final_norm=rule.final_norm,
             bias=rule.bias,
+            lens=self.seeing.lens,
         )
         return found[0] if _is_one(units) else found
 
@@ -211,7 +216,11 @@ class Model:
         rule, model = self.seeing.decoding, self.language_model
         token = require_tokens(model, text_of("word", word, "as in find('water')"))[0]
         found = find_writers(
-            model, token, top=whole_number("top", top, least=1), final_norm=rule.final_norm
+            model,
+            token,
+            top=whole_number("top", top, least=1),
+            final_norm=rule.final_norm,
+            lens=self.seeing.lens,
         )
         return decode_units(
             model,
@@ -219,6 +228,7 @@ class Model:
             [sign for _, sign, _ in found],
             final_norm=rule.final_norm,
             bias=rule.bias,
+            lens=self.seeing.lens,
         )
 
 

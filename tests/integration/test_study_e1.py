@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from study_toy import facts_over, photo_files, subject_of
 from tiny_models import count_hooks, tiny_captioner, tiny_photos
 
+from molyneux.neurons.lens import JacobianLens
 from molyneux.neurons.other_photos import OtherPhoto
 from molyneux.neurons.streams import patch_streams, through_lens, token_places
 from molyneux.neurons.targets import Sentence
@@ -154,6 +156,25 @@ def test_depth_rows_are_a_slow_count_of_the_places(facts: Any, files: list[Path]
             assert row["top5_any"] == pytest.approx(float((best < TOP).any()))
     layers = model.n_layers + 1
     assert len(rows) == 2 * layers * 2 * 3
+
+
+def test_a_jacobian_lens_is_a_third_reading_of_the_layers_it_reads(
+    facts: Any, files: list[Path]
+) -> None:
+    model = facts.captioner.language_model
+    subject = seen(facts, files[0])
+    lens = JacobianLens({}, torch.randn(model.n_layers - 1, model.d_model, model.d_stream))
+    subject.captioner = replace(facts.captioner, lens=lens)
+    rows = [row for row in measure_depth(subject) if row["reading"] == "jacobian"]
+    assert {row["layer"] for row in rows} == {*range(1, model.n_layers)}
+    streams, table = patch_streams(model, subject.prompt), model.unembedding().double()
+    for row in rows:
+        if (row["role"], row["patches"]) != ("first", "all"):
+            continue
+        read = streams[row["layer"]].double() @ lens.jacobians[row["layer"] - 1].double().T
+        order = (read @ table.T).argsort(dim=1, descending=True).tolist()
+        places = [ranked.index(subject.target.token_id) for ranked in order]
+        assert row["rank"] == min(places)
 
 
 def test_without_a_noun_or_captions_the_rest_is_there(facts: Any, files: list[Path]) -> None:

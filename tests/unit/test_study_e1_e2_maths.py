@@ -219,6 +219,28 @@ def test_e1_depth_finds_the_layer_at_which_a_noun_appears() -> None:
     assert figure.series[0].x == (0, 1, 2)
 
 
+def test_e1_depth_counts_a_jacobian_lens_from_the_first_layer_it_reads() -> None:
+    photos = [e1_photo([0.3, 0.4], [0.3, 0.3], 0.8) for _ in range(4)]
+    assert all("Jacobian" not in r["reading"] for r in _depth_rows(photos))
+    for photo in photos:  # what the logit lens reads, of the layers that a Jacobian lens reads
+        photo["e1_depth"] += [
+            {**one, "reading": "jacobian"}
+            for one in photo["e1_depth"]
+            if one["reading"] == "lens" and 1 <= one["layer"] < N_LAYERS
+        ]
+    rows = [r for r in _depth_rows(photos) if r["reading"] == "Jacobian lens"]
+    assert rows
+    found = next(r for r in rows if r["noun"] == "first noun of the caption")
+    assert found["first layer above"] == found["layer of the largest difference"] == 1
+    assert found["layers above"] == f"{N_LAYERS - 1} of {N_LAYERS - 1}"
+    assert "own at layer 0" not in found
+
+
+def _depth_rows(photos: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    result = Prompts().summarise(finished(photos))
+    return [dict(cells) for cells in table(result, "E1.depth").rows]
+
+
 def e2_photo(own: float, shuffled: float | None) -> dict[str, Any]:
     def listed(value: float, **cells: Any) -> dict[str, Any]:
         figures = ("max", "mean", "median", "best_5", "best_10", "best_50")

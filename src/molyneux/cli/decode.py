@@ -45,7 +45,7 @@ def decode(
     from molyneux.neurons.targets import require_tokens
     from molyneux.neurons.unit import parse_unit
 
-    language, decoding = model.load_language()
+    language, decoding, lens = model.load_decoder()
     rows: list[dict[str, Any]] = []
     if word:
         token_ids = require_tokens(language, word)
@@ -56,7 +56,9 @@ def decode(
                 f"{' + '.join(map(repr, pieces))}; ranked are the units that write its first "
                 f"piece, {pieces[0]!r}, whatever word goes on from it"
             )
-        found = find_writers(language, token_ids[0], top=top, final_norm=decoding.final_norm)
+        found = find_writers(
+            language, token_ids[0], top=top, final_norm=decoding.final_norm, lens=lens
+        )
         chosen = [(unit, sign) for unit, sign, _ in found]
         ranks: list[int | None] = [rank for _, _, rank in found]
     else:
@@ -69,6 +71,7 @@ def decode(
         top=10 if word else top,
         final_norm=decoding.final_norm,
         bias=decoding.bias,
+        lens=lens,
     )
     for item, rank in zip(decoded, ranks, strict=True):
         row = {"layer": item.unit.layer, "unit": item.unit.unit, "sign": item.sign}
@@ -76,7 +79,8 @@ def decode(
         if not as_json:
             name = f"{item.unit}{'-' if item.sign < 0 else ''}"
             place = "" if rank is None else f"rank {rank:<4} "
-            show(f"{name:<12} {place}{' '.join(repr(token) for token in item.tokens)}")
+            tokens = " ".join(repr(token) for token in item.tokens)
+            show(f"{name:<12} {place}{tokens or 'no reading: the lens does not read its layer'}")
     if as_json:
         show_json(rows)
     return 0

@@ -72,11 +72,14 @@ class PatchPrompt:
         patch: `[row, column]`.
         tokens: the nearest, nearest first.
         cosine: of each with the image prompt.
+        lens_tokens: with `--lens`, those that the patch's position raises most after `--layer`;
+            absent without.
     """
 
     patch: tuple[int, int]
     tokens: tuple[str, ...]
     cosine: tuple[float, ...]
+    lens_tokens: Annotated[tuple[str, ...] | None, ABSENT] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +125,8 @@ class DecodedUnit:
         sign: the direction decoded, -1 or 1.
         rank: the place of the word asked for among the tokens the unit writes, 0 the first; null
             where units were asked for.
-        tokens: those it raises most, at least 10 unless `--top` asks for fewer.
+        tokens: those it raises most, at least 10 unless `--top` asks for fewer; none where the lens
+            does not read its layer.
         suppressed: those it lowers most.
     """
 
@@ -394,6 +398,25 @@ class MeasuredTrust:
     control: Check | None
     floor_check: AskedBin | None
     left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredLens:
+    """A Jacobian lens.
+
+    Attributes:
+        lens: where it lies.
+        of: whose stream was shifted, `patches` or `tokens`.
+        measured: on how many photos or sentences it was.
+        left_out: those that it was not measured on, each with its reason.
+        layers: how many it reads; all but the last.
+    """
+
+    lens: str
+    of: Literal["patches", "tokens"]
+    measured: int
+    left_out: tuple[str, ...]
+    layers: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -815,6 +838,7 @@ DOCUMENTS: dict[str, Any] = {
     "models fetch": FetchedProjection,
     "doctor": Health | PartsMissing | FixturesHealth,
     "reference": MeasuredReference,
+    "lens": MeasuredLens,
     "train": Trained,
     "trust": MeasuredTrust,
     "report": ReportWritten,

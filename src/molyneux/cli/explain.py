@@ -28,7 +28,7 @@ NO_SCALE = (
 PLACES: dict[View, str] = {"patches": "at the patches", "last": "where it is written"}
 
 
-@takes_model(*COMPARES, *TRUSTS)
+@takes_model(*COMPARES, *TRUSTS, "lens")
 def explain(
     photos: Photos,
     model: ModelChoice,

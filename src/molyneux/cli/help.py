@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 _GROUPS = {
     "Model": {
         *("preset", "language_model", "encoder", "projection", "vlm", "prompt", "centre"),
-        *("decoding", "dtype", "device", "reference", "trust"),
+        *("decoding", "lens", "dtype", "device", "reference", "trust"),
     },
     "Data": {
         *("where", "images", "kind", "validation", "validation_where", "validation_images"),
@@ -38,13 +38,21 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "find . -name '*.jpg' | molyneux caption -",
     ),
     "data": ("molyneux data", "molyneux data coco", "molyneux data coco /data/coco"),
-    "decode": ("molyneux decode L12.u905", "molyneux decode --word water --top 20"),
+    "decode": (
+        "molyneux decode L12.u905",
+        "molyneux decode --word water --top 20",
+        "molyneux decode L12.u905 --lens lens.safetensors",
+    ),
     "demo": ("molyneux demo --open",),
     "doctor": ("molyneux doctor", "molyneux doctor --vlm llava-hf/llava-1.5-7b-hf"),
     "explain": (
         "molyneux explain photo.jpg --open",
         "molyneux explain photo.jpg --word river --out my-run",
         "molyneux explain photo.jpg --vlm PATH --device cuda --dtype bfloat16",
+    ),
+    "lens": (
+        "molyneux lens build /data/coco --where split=train2017 --out lens.safetensors",
+        "molyneux lens build --sentences --out of-sentences.safetensors",
     ),
     "models": ("molyneux models", "molyneux models fetch gptj-beit"),
     "prompts": ("molyneux prompts photo.jpg --top 3",),

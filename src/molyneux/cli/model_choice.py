@@ -15,8 +15,8 @@ import typer
 from molyneux.cli.output import note
 from molyneux.models import DEFAULT_PRESET, choice
 
-READS = ("preset", "language_model", "vlm", "centre", "decoding", "dtype", "device")
-"""Options of a command that needs a language model alone."""
+READS = ("preset", "language_model", "vlm", "centre", "decoding", "lens", "dtype", "device")
+"""Options of a command that decodes units of a language model alone."""
 SEES = (
     *("preset", "language_model", "encoder", "projection"),
     *("vlm", "prompt", "centre", "decoding", "dtype", "device"),
@@ -87,6 +87,14 @@ class ModelChoice(choice.ModelChoice):
             "--decoding",
             help="What takes part when units are decoded, of final_norm,bias,written; plain for "
             "the bare row; the model's own if not given.",
+        ),
+    ] = None
+    lens: Annotated[
+        str | None,
+        typer.Option(
+            "--lens",
+            help="What units are decoded through at patches: none (the head alone), norm, jacobian "
+            "(the preset's, if it has one), or a file of `molyneux lens build`.",
         ),
     ] = None
     dtype: Annotated[

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from molyneux.studies.parts import Progress
 
 
-@takes_model(*COMPARES)
+@takes_model(*COMPARES, "lens")
 def study(
     data: Annotated[
         str, typer.Argument(help="A data set; `molyneux data` says which.", metavar="DATA")

@@ -24,6 +24,7 @@ from molyneux.models.presets import decoding_of, find_preset, published_with
 from molyneux.models.seeing_model import shown_model
 from molyneux.models.trust import TrustScale, load_trust
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
+from molyneux.neurons.lens import Lens, as_lens
 from molyneux.neurons.reference import Reference, load_reference
 from molyneux.vision.encoder import ImageEncoder, prepare_pixels
 from molyneux.vision.layout import ImagePrompt, Layout, lay_out
@@ -65,6 +66,7 @@ class Captioner:
     reference: Reference | None = None
     decoding: Decoding = DEFAULT_DECODING
     trust: TrustScale | None = None
+    lens: Lens | None = None
 
     def __repr__(self) -> str:
         return shown_model(self)
@@ -266,6 +268,17 @@ class Captioner:
         trust = is_a("trust", trust, TrustScale, "what load_trust(path) returns")
         trust.require({**self.names, "projection": self.projection.hash()})
         return replace(self, trust=trust)
+
+    def with_lens(self, lens: Lens) -> Captioner:
+        """Return the captioner with a lens through which its units are decoded.
+
+        Raises:
+            UsageError: it is no lens.
+            WeightsError: it was measured on other parts.
+        """
+        layout = self.layout.record()
+        measured_on = {**self.names, "projection": self.projection.hash(), "layout": layout}
+        return replace(self, lens=as_lens(self.language_model, lens, measured_on))
 
     @property
     def limits(self) -> tuple[str, ...]:

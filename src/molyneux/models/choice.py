@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from molyneux.adapters.language_model import LanguageModel
     from molyneux.models.seeing_model import SeeingModel
     from molyneux.neurons.decoding_rule import Decoding
+    from molyneux.neurons.lens import Lens
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class ModelChoice:
             families that keep every photo's shape.
         decoding: what takes part when units are decoded (see `Decoding.parse`); the model's own
             if None.
+        lens: what units are decoded through instead: `none`, `norm`, `jacobian` (the preset's), or
+            the file of one.
         dtype: of the language model: float32, bfloat16 or float16.
         device: cpu, cuda, auto or split.
         reference: another reference table than the preset's.
@@ -44,6 +47,7 @@ class ModelChoice:
     prompt: str | None = None
     centre: int | None = None
     decoding: str | None = None
+    lens: str | None = None
     dtype: str = "float32"
     device: str = "cpu"
     reference: Path | None = None
@@ -57,7 +61,7 @@ class ModelChoice:
         """Be told, one line at a time, what takes long: nothing is said here."""
 
     def load(self) -> SeeingModel:
-        """Return the model that sees, saying what takes long.
+        """Return the model that sees, with its lens, saying what takes long.
 
         Raises:
             UsageError: more than one model is named, or parts that do not make a whole.
@@ -65,6 +69,12 @@ class ModelChoice:
             AdapterError: the model's family is not known.
         """
         self.require_one()
+        seeing = self._load()
+        if self.lens is None:
+            return seeing
+        return seeing.with_lens(self._read_lens(seeing.language_model))
+
+    def _load(self) -> SeeingModel:
         if self.vlm is not None:
             from molyneux.models.vlm_loading import load_vlm
             from molyneux.neurons.decoding_rule import DEFAULT_DECODING
@@ -121,6 +131,56 @@ class ModelChoice:
         own = chosen.decoding if self.language_model is None else DEFAULT_DECODING
         return model, asked or own
 
+    def load_decoder(self) -> tuple[LanguageModel, Decoding, Lens | None]:
+        """Return the language model alone, how its units are decoded, and through which lens.
+
+        Of a lens that was measured, the language model has to be the one.
+
+        Raises:
+            UsageError: as `load_language`.
+            WeightsError: weights are missing or corrupt, or the lens is another model's.
+            AdapterError: the model's family is not known.
+        """
+        from molyneux.models.presets import find_preset
+        from molyneux.neurons.lens import as_lens
+
+        if self.vlm is not None:
+            seeing = self.load()
+            return seeing.language_model, seeing.decoding, seeing.lens
+        model, decoding = self.load_language()
+        if self.lens is None:
+            return model, decoding, None
+        named = self.language_model is not None
+        own = {} if named else {"language_model": find_preset(self.preset_name).language_model}
+        return model, decoding, as_lens(model, self._read_lens(model), own)
+
+    def _read_lens(self, model: LanguageModel) -> Lens:
+        """Return the lens that was asked for."""
+        from molyneux.neurons.lens import HeadLens, load_lens
+
+        assert self.lens is not None
+        if self.lens in ("none", "norm"):
+            return HeadLens(model, final_norm=self.lens == "norm")
+        return load_lens(self._shipped_lens() if self.lens == "jacobian" else Path(self.lens))
+
+    def _shipped_lens(self) -> Path:
+        """Return the file of the Jacobian lens that comes with the preset.
+
+        Raises:
+            WeightsError: none comes with this model.
+        """
+        from molyneux.errors import WeightsError
+        from molyneux.models.presets import find_preset
+
+        parts = (self.vlm, self.language_model, self.encoder, self.projection)
+        shipped = find_preset(self.preset_name).lens if parts == (None,) * 4 else None
+        if shipped is None:
+            raise WeightsError(
+                f"no Jacobian lens comes with {self.title}; measure one with `molyneux lens build "
+                f"DATA --out FILE`, and give {self.called('lens')} FILE"
+            )
+        return shipped
+
     @property
     def preset_name(self) -> str:
         """The preset named, or the default one."""
@@ -166,6 +226,10 @@ class ModelChoice:
         self._require_file("projection", "`molyneux train` writes one")
         self._require_file("reference", "`molyneux reference` writes one")
         self._require_file("trust", "`molyneux trust` writes one", "trust.json")
+        if self.lens not in (None, "none", "norm", "jacobian"):
+            self._require_file("lens", "`molyneux lens build` writes one")
+        if self.lens == "jacobian":
+            self._shipped_lens()
         if self.vlm is None and self.language_model is None:
             chosen = find_preset(self.preset or DEFAULT_PRESET)
             if sees and not chosen.gives_encoder:
@@ -178,7 +242,8 @@ class ModelChoice:
     def _require_file(self, name: str, advice: str, file: str | None = None) -> None:
         from molyneux.errors import UsageError
 
-        path: Path | None = getattr(self, name)
+        given: str | Path | None = getattr(self, name)
+        path = None if given is None else Path(given)
         if path is not None and not path.is_file():
             what = "is a folder, not a file" if path.is_dir() else "is not there"
             raise UsageError(

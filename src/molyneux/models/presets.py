@@ -47,6 +47,7 @@ class Preset:
         control: the one that was trained with the encoder under random weights.
         decoding: how units are decoded.
         trust: the trust scale in the installed package, if there is one.
+        lens: the Jacobian lens in the installed package, if there is one.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Preset:
     control: Checkpoint | None = None
     decoding: Decoding = DEFAULT_DECODING
     trust: Path | None = None
+    lens: Path | None = None
 
     @property
     def gives_encoder(self) -> bool:

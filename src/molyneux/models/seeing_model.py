@@ -14,6 +14,7 @@ from molyneux.errors import UsageError
 from molyneux.models.generation import MAX_TOKENS
 from molyneux.models.trust import TrustScale
 from molyneux.neurons.decoding_rule import Decoding
+from molyneux.neurons.lens import Lens
 from molyneux.neurons.reference import Reference
 from molyneux.vision.encoder import PatchGrid, Preprocessing
 from molyneux.vision.layout import ImagePrompt
@@ -122,6 +123,15 @@ class SeeingModel(Protocol):
         """How units are decoded where nothing else is asked for."""
         ...
 
+    @property
+    def lens(self) -> Lens | None:
+        """What units are decoded through; None for the head, as `decoding` has it."""
+        ...
+
+    def with_lens(self, lens: Lens) -> SeeingModel:
+        """Return the model with a lens that fits it."""
+        ...
+
     def image_prompts(self, photos: Photos) -> Float[Tensor, "photos patches d_model"]:
         """Return the input embedding that stands for each patch."""
         ...
@@ -182,6 +192,7 @@ def describe_model(captioner: SeeingModel) -> dict[str, Any]:
     """Return the document's `model`: what produced the numbers."""
     model, reference = captioner.language_model, captioner.reference
     trust = {} if captioner.trust is None else {"trust": captioner.trust.record()}
+    lens = {} if captioner.lens is None else {"lens": captioner.lens.record()}
     return {
         "preset": captioner.preset,
         **captioner.names,
@@ -197,4 +208,5 @@ def describe_model(captioner: SeeingModel) -> dict[str, Any]:
         "limits": list(captioner.limits),
         "reference": None if reference is None else reference.provenance,
         **trust,
+        **lens,
     }

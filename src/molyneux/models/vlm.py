@@ -26,6 +26,7 @@ from molyneux.models.seeing_model import shown_model
 from molyneux.models.trust import TrustScale
 from molyneux.models.vlm_images import OwnEye
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
+from molyneux.neurons.lens import Lens, as_lens
 from molyneux.neurons.reference import Reference
 from molyneux.vision.layout import Beside, ImagePrompt
 from molyneux.vision.photo import Photo, Photos, as_photos, read_photo
@@ -108,6 +109,7 @@ class VisionLanguageModel:
     reference: Reference | None = None
     decoding: Decoding = DEFAULT_DECODING
     trust: TrustScale | None = None
+    lens: Lens | None = None
 
     def __repr__(self) -> str:
         return shown_model(self)
@@ -212,6 +214,18 @@ class VisionLanguageModel:
         weights = {"projection": digest} if digest else self.names
         trust.require({**weights, "layout": self.layout.record()})
         return replace(self, trust=trust)
+
+    def with_lens(self, lens: Lens) -> VisionLanguageModel:
+        """Return the model with a lens through which its units are decoded.
+
+        Raises:
+            UsageError: it is no lens.
+            WeightsError: it was measured on another model, or with another prompt.
+        """
+        digest = self.projection.hash()
+        weights = {"projection": digest} if digest else self.names
+        measured_on = {**weights, "layout": self.layout.record()}
+        return replace(self, lens=as_lens(self.language_model, lens, measured_on))
 
     def pixels(self, photo: Photo) -> dict[str, Tensor]:
         """Return what the model's own image processor makes of a photo: pixels, and their shape."""

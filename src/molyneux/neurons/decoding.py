@@ -17,11 +17,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.checks import shown, true_or_false, whole_number
-from molyneux.errors import UsageError
+from molyneux.checks import true_or_false, whole_number
 from molyneux.neurons.checks import as_model, as_signed_units, as_token
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
-from molyneux.neurons.lens import HeadLens, Lens
+from molyneux.neurons.lens import HeadLens, Lens, as_lens
 from molyneux.neurons.unit import Unit
 from molyneux.words.dictionary import NEEDED, TOP, is_word
 
@@ -95,9 +94,7 @@ def _lens_of(model: LanguageModel, lens: Lens | None, final_norm: bool) -> Lens:
     """Return a lens that was given, or the head's own."""
     if lens is None:
         return HeadLens(model, final_norm)
-    if not isinstance(lens, Lens):
-        raise UsageError(f"lens takes a lens, not {shown(lens)}; give what load_lens(path) returns")
-    return lens
+    return as_lens(model, lens, {})
 
 
 @torch.no_grad()

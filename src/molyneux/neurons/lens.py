@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.checks import path_of
+from molyneux.checks import path_of, shown
 from molyneux.errors import UsageError, WeightsError
 from molyneux.neurons.provenance import require_same
 from molyneux.store import write_at_once
@@ -40,6 +40,10 @@ class Lens(Protocol):
 
     def reads(self, layer: int) -> bool:
         """Return whether it has a reading of what this layer writes."""
+        ...
+
+    def record(self) -> dict[str, Any]:
+        """Return `name`, and what it was measured on, as plain data."""
         ...
 
     def __call__(
@@ -74,6 +78,10 @@ class HeadLens:
         """Return True: it reads every layer."""
         return True
 
+    def record(self) -> dict[str, Any]:
+        """Return its name alone: nothing was measured."""
+        return {"name": self.name}
+
     def __call__(
         self, layer: int, rows: Float[Tensor, "*any d_stream"]
     ) -> Float[Tensor, "*any d_model"]:
@@ -93,8 +101,8 @@ class JacobianLens:
 
     Attributes:
         provenance: plain data: `projection` (hash), `language_model`, `encoder`, `layout`,
-            `dtype`, `data`, `photos` (how many), `photos_sha256` (of their content hashes, one a
-            line), `read_at`.
+            `dtype`, `data`, `photos` (how many), `photos_sha256` (of their content hashes in
+            order, one a line), `read_at`.
         jacobians: J_l of all layers but the last.
     """
 
@@ -111,6 +119,10 @@ class JacobianLens:
     def reads(self, layer: int) -> bool:
         """Return whether the layer is any but the last."""
         return layer < len(self.jacobians)
+
+    def record(self) -> dict[str, Any]:
+        """Return its name and provenance."""
+        return {"name": self.name, **self.provenance}
 
     def __call__(
         self, layer: int, rows: Float[Tensor, "*any d_stream"]
@@ -144,6 +156,23 @@ class JacobianLens:
                 f"the lens has the shape {tuple(self.jacobians.shape)} and the model {wanted}: it "
                 f"was measured on another; {advice}"
             )
+
+
+def as_lens(model: LanguageModel, lens: Any, measured_on: dict[str, Any]) -> Lens:
+    """Return a lens that a model can be read through.
+
+    Args:
+        measured_on: what one that was measured has to have been measured on.
+
+    Raises:
+        UsageError: it is no lens.
+        WeightsError: it was measured on something else.
+    """
+    if not isinstance(lens, Lens):
+        raise UsageError(f"lens takes a lens, not {shown(lens)}; give what load_lens(path) returns")
+    if isinstance(lens, JacobianLens):
+        lens.require(model, measured_on)
+    return lens
 
 
 def save_lens(path: Path, lens: JacobianLens) -> None:

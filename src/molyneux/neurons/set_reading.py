@@ -18,11 +18,13 @@ from torch import Tensor
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.checks import shown
 from molyneux.errors import UsageError
+from molyneux.neurons.ablation import Intervention, Positions, intervened_logits
 from molyneux.neurons.checks import as_units
 from molyneux.neurons.decoding import written
 from molyneux.neurons.lens import Lens
 from molyneux.neurons.targets import word_tokens
 from molyneux.neurons.unit import Unit, unit_mask
+from molyneux.vision.layout import ImagePrompt
 
 Units = Sequence[Unit | str] | Bool[Tensor, "layers d_mlp"]
 """Units, or a table that is True for them."""
@@ -132,6 +134,35 @@ def read_writes(
         if lens.reads(layer):
             scores[layer] = lens(layer, writes[layer]) @ rows.T
     return SetReading(words.words, scores.cpu())
+
+
+def effects_on_words(
+    model: LanguageModel,
+    prompt: ImagePrompt,
+    units: Units,
+    mean: Float[Tensor, "layers d_mlp"],
+    words: WordList,
+    patches: Bool[Tensor, " patches"] | None = None,
+) -> Float[Tensor, " words"]:
+    """Return what a set gives each word's log-probability (nats), exactly, where a word is next.
+
+    It is what the word loses when the set's units are put to their mean over reference photos at
+    the photo's patches.
+
+    Args:
+        prompt: one photo's, ending where the word is predicted.
+        patches: those at which they are put to it; all if None.
+
+    Raises:
+        UsageError: there is no such unit, or a tensor is of another model's shape.
+    """
+    positions: Positions | tuple[int, ...] = "patches"
+    if patches is not None:
+        positions = tuple((patches.nonzero().flatten() + prompt.patches.start).tolist())
+    put = Intervention(_mask(model, units), positions, mean.float())
+    logits = intervened_logits(model, prompt, [Intervention([]), put])[:, : model.d_vocab]
+    clean, without = logits.log_softmax(dim=-1)[:, list(words.tokens)]
+    return clean - without
 
 
 def percentiles(scores: Float[Tensor, "*any words"]) -> Float[Tensor, "*any words"]:

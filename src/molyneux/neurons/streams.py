@@ -17,7 +17,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from molyneux.adapters.language_model import LanguageModel
+from molyneux.checks import whole_number
 from molyneux.hooks import capture
+from molyneux.neurons.decoding import extreme_tokens
+from molyneux.neurons.lens import Lens
 from molyneux.vision.layout import ImagePrompt
 
 _ROWS = 512  # positions whose logits over the whole vocabulary are held at once: 100 MB
@@ -79,6 +82,24 @@ def through_lens(
         # The norm may lie on another device than the head, which is beside tied embeddings.
         stream = norm(stream.to(model.dtype)).float().to(stream.device)
     return at_head_width(model, stream)
+
+
+@torch.no_grad()
+def patch_tokens(
+    model: LanguageModel, prompt: ImagePrompt, lens: Lens, layer: int, top: int = 5
+) -> list[list[str]]:
+    """Return, for every patch of one photo, the tokens that its stream after a layer raises most.
+
+    Through the head the stream passes the final norm itself, not its scale alone. A Jacobian lens
+    is taken of the whole stream, what all photos have in common included.
+
+    Raises:
+        UsageError: there is no such layer, or the lens does not read it.
+    """
+    layer = whole_number("a layer", layer, least=0, below=model.n_layers)
+    stream = patch_streams(model, prompt)[layer + 1]
+    read = through_lens(model, stream) if lens.name == "norm" else lens(layer, stream)
+    return [raised for raised, _ in extreme_tokens(model, read, top)]
 
 
 def _final_norm(model: LanguageModel) -> nn.Module | None:

@@ -21,6 +21,7 @@ FIXED = (
     "model.encoder",
     "model.layout",
     "model.decoding",
+    "model.lens",
     "model.dtype",
     "model.device",
     "model.hashes",

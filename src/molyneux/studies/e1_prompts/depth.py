@@ -3,7 +3,8 @@
 Input embeddings are one reading of an image position among others. Here the residual stream at
 every patch is read before the first layer and after each one, in two ways: by its cosine with the
 input embeddings, and through the model's own final norm and head (the logit lens: nostalgebraist
-2020). Only the places of the nouns asked for are kept.
+2020); in a third way, through a Jacobian lens, where the model has one. Only the places of the
+nouns asked for are kept.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from jaxtyping import Int
 from torch.nn.functional import normalize
 
 from molyneux.adapters.language_model import LanguageModel
+from molyneux.neurons.lens import JacobianLens
 from molyneux.neurons.streams import at_head_width, patch_streams, through_lens, token_places
 from molyneux.neurons.targets import word_tokens
 from molyneux.statistics.permutations import best_of_k_expectation
@@ -26,7 +28,7 @@ from molyneux.statistics.permutations import best_of_k_expectation
 if TYPE_CHECKING:
     from molyneux.studies.subject import Subject
 
-READINGS = ("cosine", "lens")
+READINGS = ("cosine", "lens", "jacobian")
 ROLES = ("first", "human", "control")
 PATCHES = ("all", "no_sinks")
 TOP = 5
@@ -50,7 +52,8 @@ SCHEMA = pa.schema(
 )
 """What is kept of a layer, a reading and a role of nouns.
 
-`layer` 0 is the input embeddings, l the stream after l layers. `top5` is the share of the role's
+`layer` 0 is the input embeddings, l the stream after l layers; a Jacobian lens reads neither the
+input embeddings nor what the last layer leaves. `top5` is the share of the role's
 nouns that are in the top 5 of at least one patch, `rank` the mean over the nouns of the best place
 over patches (0 is the first), `percentile` the mean over nouns and patches of the share of the
 vocabulary below the noun. The columns `_any` and `_best` are what is expected of the best of
@@ -109,14 +112,22 @@ def measure_depth(subject: Subject) -> list[dict[str, Any]]:
             None if bias is None else bias.float(),
         ),
     }
+    starts = dict.fromkeys(places, 0)
+    lens = subject.captioner.lens
+    if isinstance(lens, JacobianLens):
+        through = [lens(layer, streams[layer + 1]) for layer in range(model.n_layers - 1)]
+        places["jacobian"] = token_places(
+            torch.cat(through), model.unembedding().float(), nouns.tokens
+        )
+        starts["jacobian"] = 1
     kept = {
         "all": np.ones(n_patches, dtype=bool),
         "no_sinks": ~subject.sink_patches.cpu().numpy(),
     }
     rows = []
-    for reading in READINGS:
-        by_layer = places[reading].reshape(len(streams), n_patches, len(nouns.tokens))
-        for layer, found in enumerate(by_layer):
+    for reading, found_places in places.items():
+        by_layer = found_places.reshape(-1, n_patches, len(nouns.tokens))
+        for layer, found in enumerate(by_layer, starts[reading]):
             for patches in PATCHES:
                 if kept[patches].any():
                     said = _by_role(found[kept[patches]], nouns, model.d_vocab)

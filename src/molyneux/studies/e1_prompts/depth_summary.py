@@ -20,7 +20,11 @@ from molyneux.studies.results import (
     over_photos,
 )
 
-READING_LABELS = {"cosine": "cosine to input embeddings", "lens": "logit lens"}
+READING_LABELS = {
+    "cosine": "cosine to input embeddings",
+    "lens": "logit lens",
+    "jacobian": "Jacobian lens",
+}
 ROLE_LABELS = {
     "first": "first noun of the caption",
     "human": "nouns of the human captions",
@@ -49,12 +53,18 @@ COMPARED = {
 Curve = Float[np.ndarray, "layers photos"]
 
 
+def _readings(study: Finished) -> list[str]:
+    """Return the readings that were made: a Jacobian lens is not at hand everywhere."""
+    made = {*study.table("e1_depth")["reading"].tolist()}
+    return [reading for reading in READINGS if reading in made or reading != "jacobian"]
+
+
 def _curves(study: Finished) -> dict[tuple[str, str, str, str], np.ndarray]:
     """Return value by layer and photo for each reading, patches, role and column."""
     table = study.table("e1_depth")
     measures = {m.column for many in COMPARED.values() for m in many}
     found = {}
-    for reading in READINGS:
+    for reading in _readings(study):
         for patches in PATCHES:
             for role in ROLES:
                 chosen = (
@@ -74,7 +84,9 @@ def depth_table(study: Finished) -> ResultTable:
     """Return, for each reading, the layer at which a photo's nouns stand above other nouns."""
     curves = _curves(study)
     rows: list[dict[str, Cell]] = []
-    for reading in READINGS:
+    for reading in _readings(study):
+        # A Jacobian lens reads neither the input embeddings nor what the last layer leaves.
+        start, stop = (1, -1) if reading == "jacobian" else (0, None)
         for role, measures in COMPARED.items():
             for measure in measures:
                 for patches in PATCHES:
@@ -86,7 +98,7 @@ def depth_table(study: Finished) -> ResultTable:
                             "noun": ROLE_LABELS[role],
                             "measure": measure.label,
                             "patches": PATCH_LABELS[patches],
-                            **_along_layers(own, control),
+                            **_along_layers(own[start:stop], control[start:stop], start),
                         }
                     )
     return ResultTable(
@@ -97,7 +109,8 @@ def depth_table(study: Finished) -> ResultTable:
         (
             "Layer 0 is the input embeddings (the image prompts themselves), layer l the residual "
             "stream after l layers. Cosine: of the stream with the input embeddings. Logit lens: "
-            "the model's own final norm, then its head.",
+            "the model's own final norm, then its head. Jacobian lens: J_l of the stream, where a "
+            "study was given one; it reads layers 1 to n - 1.",
             "A noun is the first token of ' noun'. Control nouns: up to 8 first nouns of reference "
             "photos that neither the caption nor a human caption names. Shares and percentiles of "
             "several nouns are means over them, so that their number does not matter; k is the "
@@ -125,12 +138,15 @@ _ALONG = (
 )
 
 
-def _along_layers(own: Curve, control: Curve) -> dict[str, Cell]:
+def _along_layers(own: Curve, control: Curve, start: int) -> dict[str, Cell]:
+    """Return a row's cells; the first of the curves' layers is `start`."""
     differences = [difference(a, b) for a, b in zip(own, control, strict=True)]
-    row: dict[str, Cell] = {
-        "own at layer 0": over_photos(own[0]),
-        "control at layer 0": over_photos(control[0]),
-    }
+    row: dict[str, Cell] = {}
+    if start == 0:
+        row = {
+            "own at layer 0": over_photos(own[0]),
+            "control at layer 0": over_photos(control[0]),
+        }
     known = [d.value for d in differences if d.value is not None]
     if len(known) < len(differences):
         row["first layer above"] = Number.missing("no photo has both")
@@ -138,14 +154,14 @@ def _along_layers(own: Curve, control: Curve) -> dict[str, Cell]:
     above = [layer for layer, found in enumerate(differences) if is_above_zero(found)]
     row["layers above"] = f"{len(above)} of {len(differences)}"
     largest = int(np.argmax(known))
-    row["layer of the largest difference"] = largest
+    row["layer of the largest difference"] = largest + start
     row["largest difference"] = differences[largest]
     if not above:
         row["first layer above"] = Number.missing("at no layer")
         return row
     first = above[0]
     return row | {
-        "first layer above": first,
+        "first layer above": first + start,
         "own there": over_photos(own[first]),
         "control there": over_photos(control[first]),
         "difference there": differences[first],
@@ -157,7 +173,7 @@ def depth_figures(study: Finished) -> tuple[Figure, ...]:
     curves = _curves(study)
     layers = tuple(float(layer) for layer in range(study.model.n_layers + 1))
     figures = []
-    for reading in READINGS:
+    for reading in _readings(study):
         for measure in (IN_TOP, PERCENTILE):
             series = []
             for role in ROLES:

@@ -217,3 +217,26 @@ def test_headings_say_the_ranking_in_words() -> None:
     titles = {heading(r, v) for r in ("top", "specific") for v in ("patches", "last")}
     assert len(titles) == 4
     assert all("nits" in title and "scored" in title for title in titles)
+
+
+def test_what_the_patches_say_is_said_through_the_jacobian_lens_alone() -> None:
+    def reading(lens: str, layers: Any, words: list[str]) -> dict[str, Any]:
+        rows = [{"word": word, "score": 1.0, "percentile": 0.9} for word in words]
+        chosen = {"set": "change", "fraction_of_units": 0.05, "layers": layers}
+        return {"lens": lens, **chosen, "words": rows, "effects_up": [], "effects_down": []}
+
+    shown = explanation()
+    assert "patches say" not in repr(shown)
+    plain = report_run.image("house.jpg", "a house on a hill.", [report_run.word("house")])
+    plain["reading"] = [
+        reading("norm", "all", ["alfa"]),
+        reading("jacobian", [0, 1], ["acerb"]),
+        reading("jacobian", "all", ["hill", EVIL]),
+    ]
+    said = replace(shown, image=from_plain(Image, plain, "a photo"))
+    for text in (repr(said), Tags(said._repr_html_()).text):
+        assert "what the patches say, before any word is asked for: hill, " in text
+        assert "(5 % of units that it changes most, as a set)" in text
+        assert "alfa" not in text
+        assert "acerb" not in text
+    assert "script" not in {tag for tag, _ in Tags(said._repr_html_()).found}

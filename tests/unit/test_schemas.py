@@ -27,6 +27,7 @@ EXPLAINED = (
     *(Document, ModelRecord, explained.SettingsRecord, explained.Image, explained.Word),
     *(explained.UnitLists, explained.UnitRow, explained.Curves, explained.Contrast),
     *(explained.OtherLeft, explained.AblatedCaptions),
+    *(explained.Reading, explained.ReadWord, explained.WordEffect),
 )
 
 

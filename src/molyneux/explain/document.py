@@ -55,7 +55,8 @@ class UnitRow:
         sign: of what it adds to its output row, at the peak patch or the last position: -1, 0, 1.
         sink: whether it is near the top for at least half of the reference photos; null without a
             reference table.
-        tokens: the 10 tokens it raises most, in the direction it writes.
+        tokens: the 10 tokens it raises most, in the direction it writes; none where the lens does
+            not read its layer.
         suppressed: the 10 it lowers most.
         interpretable: whether at least 7 of its `tokens` are dictionary words.
         peak_patch: `[row, column]` of the patch with its score; only in the patch view, and absent
@@ -333,6 +334,60 @@ class Word:
         return word_html(self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReadWord:
+    """A noun of the list of everyday nouns, in what a set of units writes.
+
+    Attributes:
+        word: the noun.
+        score: what the set adds to its logit at the patches, beyond what it does in reference
+            photos, to first order.
+        percentile: the share of the list's other nouns that it is above.
+    """
+
+    word: str
+    score: float
+    percentile: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordEffect:
+    """What a set of units gives a noun, exactly.
+
+    Attributes:
+        word: the noun.
+        nats: what its log-probability loses when the set's units are put to their mean over
+            reference photos at the patches, where the caption's first noun is predicted.
+    """
+
+    word: str
+    nats: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a set of units at the patches says, before any word is asked for.
+
+    Attributes:
+        lens: what it is read through, `none`, `norm` or `jacobian`.
+        set: how its units were chosen: `change`, those whose activation is farthest from other
+            photos'.
+        fraction_of_units: of the layers' units.
+        layers: that they are of, `all` but the last, or some.
+        words: the nouns of highest score, and those of the caption.
+        effects_up: the nouns that the set gives most, exactly.
+        effects_down: those that it takes most from.
+    """
+
+    lens: Literal["none", "norm", "jacobian"]
+    set: str
+    fraction_of_units: float
+    layers: Literal["all"] | tuple[int, ...]
+    words: tuple[ReadWord, ...]
+    effects_up: tuple[WordEffect, ...] = ()
+    effects_down: tuple[WordEffect, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Image:
     """A photo: its caption and the words in it.
@@ -351,6 +406,8 @@ class Image:
         grid: `[rows, columns]` of patches.
         sink_patches: `[row, column]` of patches with huge activations about nothing.
         words: in caption order; words asked for with `--word` come last.
+        reading: what sets of units at the patches say; absent without a Jacobian lens, or a
+            reference table that holds mean activations.
     """
 
     path: str
@@ -364,6 +421,7 @@ class Image:
     grid: Annotated[tuple[int, int] | None, ABSENT] = None
     sink_patches: Annotated[tuple[tuple[int, int], ...] | None, ABSENT] = None
     words: tuple[Word, ...] = ()
+    reading: Annotated[tuple[Reading, ...] | None, ABSENT] = None
 
     def __repr__(self) -> str:
         return photo_text(self)
@@ -397,6 +455,8 @@ class ModelRecord:
             (hash), `data`, `photos` (how many); of newer tables also `layout` and `dtype`.
         trust: the trust scale's record: what it was measured on, `photos` (how many), the `floor`,
             whether it is `verified`, its `sha256`; absent without one.
+        lens: what units are decoded through at the patches, where it is not as `decoding` has it:
+            its `name`, and of one that was measured on what.
     """
 
     preset: str | None
@@ -414,6 +474,7 @@ class ModelRecord:
     limits: tuple[str, ...] = ()
     reference: dict[str, Any] | None
     trust: Annotated[dict[str, Any] | None, ABSENT] = None
+    lens: Annotated[dict[str, Any] | None, ABSENT] = None
 
 
 @dataclass(frozen=True, kw_only=True)

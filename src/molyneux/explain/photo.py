@@ -17,6 +17,7 @@ from molyneux.explain.document import AblatedCaptions, Curves, Ranking, UnitList
 from molyneux.explain.document import Image as ExplainedImage
 from molyneux.explain.document import Word as ExplainedWord
 from molyneux.explain.folder import shared_names
+from molyneux.explain.read_sets import read_change
 from molyneux.explain.seen import over_photo, under_patches
 from molyneux.explain.settings import Settings, as_settings
 from molyneux.explain.text import photo_html, photo_text
@@ -26,6 +27,7 @@ from molyneux.models.trust import Trust
 from molyneux.neurons.ablation import silenced
 from molyneux.neurons.attribution import VIEWS, Attribution, View
 from molyneux.neurons.decoding import decode_units
+from molyneux.neurons.lens import JacobianLens, Lens
 from molyneux.neurons.other_photos import OtherPhoto
 from molyneux.neurons.rankings import Ranked, complete_prefix, rank_units
 from molyneux.neurons.receptive_fields import NO_GRID, receptive_fields, set_field
@@ -190,7 +192,7 @@ def explain_seen(
     asked = [ask_for(model, prompt, written, word) for word in asking.words]
     sentence = written if written.words or not asked else asked[-1][0]
     words = [*written.words, *(word for _, word in asked)]
-    sinks = sink_patches(patch_norms(model, prompt))[0].nonzero().flatten().tolist()
+    sinks = sink_patches(patch_norms(model, prompt))[0]
     lead = str(captioner.layout.record()["text"])
     image = ExplainedImage(
         path=shared_names([photo_name(photo)])[0],
@@ -198,7 +200,7 @@ def explain_seen(
         caption=written.caption,
         note=_note(captioner, lead, written, words),
         grid=(grid.rows, grid.columns),
-        sink_patches=tuple(grid.place(patch) for patch in sinks),
+        sink_patches=tuple(grid.place(patch) for patch in sinks.nonzero().flatten().tolist()),
     )
     if not words:
         return Explanation(image, {}, under_patches(captioner, seen), lead)
@@ -221,7 +223,13 @@ def explain_seen(
     )
     explained = [_explain_word(case, number, word) for number, word in enumerate(words)]
     return Explanation(
-        replace(image, words=tuple(word for word, _ in explained)),
+        replace(
+            image,
+            words=tuple(word for word, _ in explained),
+            reading=read_change(
+                captioner, case.up_to(words[0]), case.attribution.activation, sinks, sorted(lemmas)
+            ),
+        ),
         {
             f"{number}.{name}": tensor
             for number, (_, fields) in enumerate(explained)
@@ -340,6 +348,7 @@ def _unit_rows(case: _Case, ranked: Ranked, units: Sequence[Unit]) -> tuple[Unit
         signs if decoding.written else None,
         final_norm=decoding.final_norm,
         bias=decoding.bias,
+        lens=_lens(captioner, view),
     )
     has_peak = view == "patches" and grid.has_patches
     columns = zip(
@@ -371,6 +380,16 @@ def _unit_rows(case: _Case, ranked: Ranked, units: Sequence[Unit]) -> tuple[Unit
         )
         for unit, score, total, share, own, sign, sink, read, peak in columns
     )
+
+
+def _lens(captioner: SeeingModel, view: View) -> Lens | None:
+    """Return what units are decoded through in one view; None as the model's decoding has it.
+
+    A Jacobian lens was measured at patches: what is written where the word is predicted, the head
+    reads itself.
+    """
+    measured = isinstance(captioner.lens, JacobianLens)
+    return None if measured and view == "last" else captioner.lens
 
 
 def _rank(case: _Case, number: int, view: View) -> Ranked:

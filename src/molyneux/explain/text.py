@@ -58,6 +58,19 @@ def seen_otherwise(image: Image) -> str | None:
     return f"not what people see here: {', '.join((image.known or ())[:SEEN])}"
 
 
+def patches_say(image: Image) -> str | None:
+    """Return the line of what sets of units say through the Jacobian lens; None without one.
+
+    Through the head they say little (`Reading`); that stays in the document.
+    """
+    for one in image.reading or ():
+        if one.lens == "jacobian" and one.layers == "all" and one.words:
+            said = ", ".join(word.word for word in one.words[:SEEN])
+            share = f"{100 * one.fraction_of_units:g} % of units that it changes most"
+            return f"what the patches say, before any word is asked for: {said} ({share}, as a set)"
+    return None
+
+
 def token_text(token: str) -> str:
     """Return a token as it is read in a list: line breaks and the like are spelt."""
     return repr(token.strip() or token)[1:-1]
@@ -154,7 +167,7 @@ def photo_text(image: Image, lead: str = "") -> str:
     if image.error is not None:
         return f"{image.path}: not explained: {image.error}"
     lines = [f"{image.path}: {f'{lead} {image.caption}'.strip()}"]
-    lines += [f"  {line}" for line in (seen_otherwise(image), image.note) if line]
+    lines += [f"  {line}" for line in _lines(image) if line]
     for word in image.words:
         lines += [f"  {line}" for line in word_text(word).splitlines()]
     return "\n".join(lines)
@@ -174,9 +187,7 @@ def photo_html(image: Image, lead: str = "", pictures: Sequence[Picture] = ()) -
         for picture in pictures
     )
     note = "".join(
-        f'<p style="{_SOFT}">{escape(line)}</p>'
-        for line in (seen_otherwise(image), image.note, image.credit)
-        if line
+        f'<p style="{_SOFT}">{escape(line)}</p>' for line in (*_lines(image), image.credit) if line
     )
     return (
         f'<div style="font-size:14px;line-height:1.45"><p style="margin:0 0 6px;{_SOFT}">'
@@ -184,6 +195,10 @@ def photo_html(image: Image, lead: str = "", pictures: Sequence[Picture] = ()) -
         f'<span style="{_SOFT}">{escape(lead)}</span> <b>{escape(image.caption or "")}</b></p>'
         f"{note}{''.join(word_html(word) for word in image.words)}</div>"
     )
+
+
+def _lines(image: Image) -> tuple[str | None, ...]:
+    return seen_otherwise(image), image.note, patches_say(image)
 
 
 def _claims(word: Word) -> list[Claim]:

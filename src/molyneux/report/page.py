@@ -30,7 +30,7 @@ from molyneux.explain.document import (
     read_document,
 )
 from molyneux.explain.folder import find_folder
-from molyneux.explain.text import seen_otherwise
+from molyneux.explain.text import patches_say, seen_otherwise
 from molyneux.records import to_plain
 from molyneux.report.files import PAGE, packaged, write_page
 
@@ -178,6 +178,10 @@ class _Photo:
     @property
     def otherwise(self) -> str | None:
         return seen_otherwise(self.image)
+
+    @property
+    def patches_say(self) -> str | None:
+        return patches_say(self.image)
 
     @cached_property
     def words(self) -> list[dict[str, Any]]:

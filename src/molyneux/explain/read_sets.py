@@ -1,0 +1,126 @@
+"""What a photo's patches say before any word is asked for: sets of units, read as words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from molyneux.explain.document import Reading, ReadWord, WordEffect
+from molyneux.models.presets import find_preset
+from molyneux.models.seeing_model import SeeingModel
+from molyneux.neurons.lens import HeadLens, JacobianLens, Lens, load_lens
+from molyneux.neurons.set_reading import (
+    SetReading,
+    WordList,
+    effects_on_words,
+    percentiles,
+    read_writes,
+    set_writes,
+    word_list,
+)
+from molyneux.neurons.sight.patch_sets import change_scores, change_set, layers_with_path
+from molyneux.vision.layout import ImagePrompt
+from molyneux.words.everyday import EVERYDAY_NOUNS
+
+FRACTION = 0.05
+SHOWN = 20
+EFFECTS = 10
+
+
+def read_change(
+    captioner: SeeingModel,
+    until: ImagePrompt,
+    activation: Float[Tensor, "layers patches d_mlp"],
+    sinks: Bool[Tensor, " patches"] | None = None,
+    also: Sequence[str] = (),
+) -> tuple[Reading, ...] | None:
+    """Return what the units that a photo changes most say, through the head and a Jacobian lens.
+
+    Over all layers, then over the first third of them alone. Of the list of everyday nouns, those
+    that are one token are read.
+
+    Args:
+        until: the photo's prompt, up to where the caption's first noun is predicted.
+        activation: of every unit at the photo's patches.
+        sinks: patches to leave out.
+        also: nouns that are told, however low they are: those of the caption.
+
+    Returns:
+        None: there is no Jacobian lens, no reference table with mean activations, or all patches
+            are sinks.
+    """
+    lens, table = jacobian_of(captioner), captioner.reference
+    if lens is None or table is None or table.activation is None:
+        return None
+    if sinks is not None and bool(sinks.all()):
+        return None
+    model, usual = captioner.language_model, table.activation
+    values, mean = activation.cpu(), usual.mean
+    z = change_scores(values, mean, usual.deviation, sinks)
+    words = word_list(model, [*EVERYDAY_NOUNS, *also])
+    first = layers_with_path(model.n_layers, range(max(1, model.n_layers // 3)))
+    lenses: list[Lens] = [HeadLens(model), lens]
+    found = []
+    for layers in (None, first):
+        chosen = change_set(z, FRACTION, layers)
+        writes = set_writes(model, values, mean, chosen.mask)
+        kept = None if sinks is None else ~sinks
+        effects = effects_on_words(model, until, chosen.mask, mean, words, kept)
+        for each in lenses:
+            said = read_writes(model, each, writes, words)
+            found.append(
+                Reading(
+                    lens=each.name,
+                    set=chosen.name,
+                    fraction_of_units=FRACTION,
+                    layers="all" if layers is None else layers,
+                    words=_ranked(said, kept, also),
+                    effects_up=_largest(words, effects),
+                    effects_down=_largest(words, -effects, sign=-1),
+                )
+            )
+    return tuple(found)
+
+
+def jacobian_of(captioner: SeeingModel) -> JacobianLens | None:
+    """Return the Jacobian lens that a model was given, or that comes with its preset.
+
+    Raises:
+        WeightsError: the preset's file is damaged.
+    """
+    if isinstance(captioner.lens, JacobianLens):
+        return captioner.lens
+    shipped = find_preset(captioner.preset).lens if captioner.preset is not None else None
+    if shipped is None:
+        return None
+    found = load_lens(shipped)
+    # Another projection than the preset's has other image prompts, which it was not measured on.
+    own = found.provenance.get("projection") == captioner.projection.hash()
+    return found if own else None
+
+
+def _largest(
+    words: WordList, effects: Float[Tensor, " words"], sign: int = 1
+) -> tuple[WordEffect, ...]:
+    """Return the words of the largest effects above zero, told with their sign."""
+    order = effects.argsort(descending=True, stable=True).tolist()[:EFFECTS]
+    return tuple(
+        WordEffect(word=words.words[i], nats=sign * float(effects[i]))
+        for i in order
+        if effects[i] > 0
+    )
+
+
+def _ranked(
+    said: SetReading, kept: Bool[Tensor, " patches"] | None, also: Sequence[str]
+) -> tuple[ReadWord, ...]:
+    """Return the words of highest score, then those to be told anyway."""
+    scores = said.whole(patches=kept)
+    among = percentiles(scores).tolist()
+    order = scores.argsort(descending=True, stable=True).tolist()
+    shown = [i for place, i in enumerate(order) if place < SHOWN or said.words[i] in also]
+    return tuple(
+        ReadWord(word=said.words[i], score=float(scores[i]), percentile=among[i]) for i in shown
+    )

@@ -1,0 +1,125 @@
+"""What a photo's document says its patches say."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_models import N_LAYERS, tiny_photos
+
+from molyneux.explain.measure_reference import measure_reference
+from molyneux.explain.photo import explain_photo
+from molyneux.explain.read_sets import FRACTION, jacobian_of, read_change
+from molyneux.explain.settings import Settings
+from molyneux.hooks import capture
+from molyneux.models.presets import find_preset
+from molyneux.models.seeing_model import describe_model
+from molyneux.neurons.ablation import Intervention, intervened_logits
+from molyneux.neurons.jacobian import patch_jacobians
+from molyneux.neurons.lens import HeadLens, JacobianLens, save_lens
+from molyneux.neurons.set_reading import read_writes, set_writes, word_list
+from molyneux.neurons.sight.patch_sets import change_scores, change_set
+from molyneux.neurons.targets import read_sentence
+from molyneux.words.everyday import EVERYDAY_NOUNS
+
+SETTINGS = Settings(ablate="none", top=3, words=["dog"])
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("photos")
+    for number, photo in enumerate(tiny_photos(5)):
+        photo.save(folder / f"{number}.png")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def seeing(make_captioner: Any, files: list[Path]) -> Any:
+    captioner = make_captioner("llama")
+    table, _ = measure_reference(captioner, files, data="drawings", n_listed=20)
+    captioner = captioner.with_reference(table)
+    lens = patch_jacobians(captioner.language_model, captioner.see(files[:1]))
+    measured_on = {
+        **captioner.names,
+        "projection": captioner.projection.hash(),
+        "layout": captioner.layout.record(),
+    }
+    return captioner.with_lens(JacobianLens(measured_on, lens))
+
+
+def test_the_document_holds_the_reading_of_the_set_that_changes_most(
+    seeing: Any, files: list[Path]
+) -> None:
+    image = explain_photo(seeing, files[0], SETTINGS).image
+    assert image.reading is not None
+    assert [(one.lens, one.set, one.layers) for one in image.reading] == [
+        ("norm", "change", "all"),
+        ("jacobian", "change", "all"),
+        ("norm", "change", (0,)),
+        ("jacobian", "change", (0,)),
+    ]
+    model, table = seeing.language_model, seeing.reference
+    prompt = seeing.see(files[:1])
+    down = {layer: model.down_projection(layer) for layer in range(N_LAYERS)}
+    with torch.no_grad(), capture(down) as seen:
+        model.read(prompt)
+    activation = torch.stack([seen[layer][0, prompt.patches] for layer in range(N_LAYERS)])
+    z = change_scores(activation, table.activation.mean, table.activation.deviation)
+    mask = change_set(z, FRACTION).mask
+    writes = set_writes(model, activation, table.activation.mean, mask)
+    said = read_sentence(model, prompt, seeing.write(prompt)[0]).words
+    words = word_list(model, [*EVERYDAY_NOUNS, "dog", *sorted(word.lemma for word in said)])
+    for lens, one in zip((HeadLens(model), seeing.lens), image.reading, strict=False):
+        expected = read_writes(model, lens, writes, words).whole()
+        found = {each.word: each for each in one.words}
+        assert set(found) <= set(words.words)
+        assert "dog" in found
+        for word, score in zip(words.words, expected.tolist(), strict=True):
+            if word in found:
+                assert found[word].score == pytest.approx(score, rel=1e-4, abs=1e-5)
+        best = [words.words[i] for i in expected.argsort(descending=True)[:3].tolist()]
+        assert [each.word for each in one.words][:3] == best
+        assert one.words[0].percentile == 1
+    # What the set gives a word is what ablating to the mean takes, by the package's own door.
+    sentence = read_sentence(model, prompt, seeing.write(prompt)[0])
+    first = sentence.words[0] if sentence.words else None
+    if first is not None:
+        until = sentence.up_to(model, prompt, first.target.position)
+        put = Intervention(mask, "patches", table.activation.mean)
+        logits = intervened_logits(model, until, [Intervention([]), put])[:, : model.d_vocab]
+        clean, without = logits.log_softmax(dim=-1)
+        given = (clean - without)[list(words.tokens)].tolist()
+        nats = dict(zip(words.words, given, strict=True))
+        told = [*image.reading[0].effects_up, *image.reading[0].effects_down]
+        assert told
+        assert all(nats[each.word] == pytest.approx(each.nats, abs=1e-5) for each in told)
+        assert max(nats.values()) == pytest.approx(max(each.nats for each in told), abs=1e-5)
+
+
+def test_without_a_lens_or_a_table_nothing_is_said(seeing: Any, files: list[Path]) -> None:
+    for lacking in ({"lens": None}, {"reference": None}, {"lens": HeadLens(seeing.language_model)}):
+        model = dataclasses.replace(seeing, **lacking)
+        assert explain_photo(model, files[0], SETTINGS).image.reading is None
+    assert describe_model(seeing)["lens"]["name"] == "jacobian"
+    activation = torch.zeros(N_LAYERS, 16, seeing.language_model.d_mlp)
+    sinks = torch.ones(16, dtype=torch.bool)
+    assert read_change(seeing, seeing.see(files[:1]), activation, sinks) is None
+
+
+def test_a_presets_own_lens_reads_unasked_where_it_fits(
+    seeing: Any, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lens.safetensors"
+    preset = dataclasses.replace(find_preset("smollm2-effnet"), lens=path)
+    monkeypatch.setattr("molyneux.explain.read_sets.find_preset", lambda name: preset)
+    model = dataclasses.replace(seeing, lens=None, preset="smollm2-effnet")
+    save_lens(path, seeing.lens)
+    found = jacobian_of(model)
+    assert found is not None
+    assert found.provenance == seeing.lens.provenance
+    other = {**seeing.lens.provenance, "projection": "1" * 64}
+    save_lens(path, JacobianLens(other, seeing.lens.jacobians))
+    assert jacobian_of(model) is None

@@ -10,9 +10,10 @@ import pytest
 import torch
 from tiny_models import N_LAYERS, tiny_photos
 
+from molyneux.errors import UsageError, WeightsError
 from molyneux.explain.measure_reference import measure_reference
 from molyneux.explain.photo import explain_photo
-from molyneux.explain.read_sets import FRACTION, jacobian_of, read_change
+from molyneux.explain.read_sets import FRACTION, jacobian_of, photo_reading, read_change
 from molyneux.explain.settings import Settings
 from molyneux.hooks import capture
 from molyneux.models.presets import find_preset
@@ -123,3 +124,27 @@ def test_a_presets_own_lens_reads_unasked_where_it_fits(
     other = {**seeing.lens.provenance, "projection": "1" * 64}
     save_lens(path, JacobianLens(other, seeing.lens.jacobians))
     assert jacobian_of(model) is None
+
+
+def test_a_reading_from_python_is_by_layer_and_by_patch(seeing: Any, files: list[Path]) -> None:
+    image = explain_photo(seeing, files[0], SETTINGS).image
+    found = photo_reading(seeing, files[0])
+    assert image.reading is not None
+    told = {each.word: each.score for each in image.reading[1].words}
+    whole = dict(zip(found.words, found.whole().tolist(), strict=True))
+    for word, score in told.items():
+        if word in whole:  # the document's list has the caption's nouns too
+            assert whole[word] == pytest.approx(score, rel=1e-4, abs=1e-5)
+    torch.testing.assert_close(found.by_layer().sum(dim=0), found.whole())
+    torch.testing.assert_close(found.by_patch().sum(dim=0), found.whole())
+    assert found.by_patch().shape == (16, len(found.words))
+    early = photo_reading(seeing, files[0], layers=[0], lens=HeadLens(seeing.language_model))
+    assert not early.by_layer()[1:].any()
+    assert early.by_layer()[0].any()
+
+
+def test_a_reading_needs_a_lens_and_a_table(seeing: Any, files: list[Path]) -> None:
+    with pytest.raises(UsageError, match="has no Jacobian lens"):
+        photo_reading(dataclasses.replace(seeing, lens=None), files[0])
+    with pytest.raises(WeightsError, match="needs a reference table"):
+        photo_reading(dataclasses.replace(seeing, reference=None), files[0])

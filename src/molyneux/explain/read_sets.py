@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from molyneux.errors import UsageError, WeightsError
 from molyneux.explain.document import Reading, ReadWord, WordEffect
 from molyneux.models.presets import find_preset
-from molyneux.models.seeing_model import SeeingModel
+from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing
 from molyneux.neurons.lens import HeadLens, JacobianLens, Lens, load_lens
 from molyneux.neurons.set_reading import (
     SetReading,
@@ -21,12 +24,55 @@ from molyneux.neurons.set_reading import (
     word_list,
 )
 from molyneux.neurons.sight.patch_sets import change_scores, change_set, layers_with_path
+from molyneux.neurons.sight.reading import patch_activations
+from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.vision.layout import ImagePrompt
+from molyneux.vision.photo import Photo
 from molyneux.words.everyday import EVERYDAY_NOUNS
 
 FRACTION = 0.05
 SHOWN = 20
 EFFECTS = 10
+
+
+def photo_reading(
+    captioner: SeeingModel | Sees,
+    photo: Photo,
+    *,
+    fraction: float = FRACTION,
+    layers: Sequence[int] | None = None,
+    lens: Lens | None = None,
+) -> SetReading:
+    """Return what the units that a photo changes most say: by layer, by patch, or of the whole.
+
+    The words are those everyday nouns that are one token. Nothing is written, and no caption.
+
+    Args:
+        fraction: of the layers' units.
+        layers: that units are chosen from; all but the last if None.
+        lens: what they are read through; the model's Jacobian lens if None.
+
+    Raises:
+        PhotoError: the photo cannot be read.
+        UsageError: there is no Jacobian lens and none was given, or no such layer or fraction.
+        WeightsError: there is no reference table that holds activations.
+    """
+    seeing = as_seeing(captioner)
+    lens = jacobian_of(seeing) if lens is None else lens
+    if lens is None:
+        raise UsageError(
+            "this model has no Jacobian lens; give lens=HeadLens(language_model), or measure one "
+            "with `molyneux lens build` and attach it with with_lens(load_lens(path))"
+        )
+    if seeing.reference is None:
+        raise WeightsError("a reading needs a reference table; make one with `molyneux reference`")
+    model, usual = seeing.language_model, seeing.reference.require_activation()
+    prompt = seeing.see([photo])
+    values = patch_activations(model, prompt)
+    sinks = sink_patches(patch_norms(model, prompt))[0]
+    chosen = change_set(change_scores(values, usual.mean, usual.deviation, sinks), fraction, layers)
+    writes = set_writes(model, values, usual.mean, chosen.mask)
+    return read_writes(model, lens, writes, word_list(model, EVERYDAY_NOUNS))
 
 
 def read_change(
@@ -95,10 +141,18 @@ def jacobian_of(captioner: SeeingModel) -> JacobianLens | None:
     shipped = find_preset(captioner.preset).lens if captioner.preset is not None else None
     if shipped is None:
         return None
-    found = load_lens(shipped)
+    found = _shipped(shipped, shipped.stat().st_mtime_ns) if shipped.is_file() else None
+    if found is None:
+        return None
     # Another projection than the preset's has other image prompts, which it was not measured on.
     own = found.provenance.get("projection") == captioner.projection.hash()
     return found if own else None
+
+
+@lru_cache(maxsize=1)
+def _shipped(path: Path, changed: int) -> JacobianLens:
+    """Return a preset's lens, read once for all photos."""
+    return load_lens(path)
 
 
 def _largest(

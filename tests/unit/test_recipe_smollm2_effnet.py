@@ -101,3 +101,46 @@ def test_a_source_that_is_missing_is_left_out_with_a_line(
     assert len(said) == 6
     assert f"left out: tiny ({tmp_path / 'no'} is not there)" in said
     assert "left out: coco (no folder was given)" in said
+
+
+def test_publishing_moves_the_projection_and_its_table_to_the_next_number(
+    recipe: Any, tmp_path: Path
+) -> None:
+    import publish
+
+    run, projections = tmp_path / "run", tmp_path / "projections"
+    run.mkdir()
+    projections.mkdir()
+    (projections / "smollm2-effnet.safetensors").write_bytes(b"first")
+    (projections / "smollm2-effnet.reference.safetensors").write_bytes(b"its table")
+    (run / "projection.safetensors").write_bytes(b"second")
+    assert publish.publish(run, projections) == "smollm2-effnet@1"
+    # Without a table of its own, the second has none to leave behind.
+    (run / "projection.safetensors").write_bytes(b"third")
+    assert publish.publish(run, projections) == "smollm2-effnet@2"
+    assert {file.name: file.read_bytes() for file in projections.iterdir()} == {
+        "smollm2-effnet.safetensors": b"third",
+        "smollm2-effnet@1.safetensors": b"first",
+        "smollm2-effnet@1.reference.safetensors": b"its table",
+        "smollm2-effnet@2.safetensors": b"second",
+    }
+
+
+def test_what_is_not_a_finished_run_of_the_recipe_is_not_published(
+    recipe: Any, tmp_path: Path
+) -> None:
+    import publish
+
+    record = {"recipe": {"name": "long"}, "encoder": "efficientnet-lite0", "terms": "Code MIT"}
+    assert ["not finished" in fault for fault in publish.faults(tmp_path, record)] == [True]
+    (tmp_path / "MODEL_CARD.md").touch()
+    assert publish.faults(tmp_path, record) == []
+    for wrong, said in (
+        ({"recipe": {"name": "default"}}, "of the recipe 'default'"),
+        ({"captions_permuted": 1}, "blind control"),
+        ({"encoder": "random:efficientnet-lite0 seed 0"}, "blind control"),
+        ({"on_the_way": True}, "kept on the way"),
+        ({"terms": None}, "no terms"),
+    ):
+        (fault,) = publish.faults(tmp_path, record | wrong)
+        assert said in fault

@@ -306,3 +306,43 @@ def test_importing_is_free_and_help_loads_nothing_heavy() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_reference_takes_partners_of_their_own(
+    tiny: Any, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    from molyneux.neurons.reference import load_reference
+
+    photos = tiny_photos(9)
+    sets = {"own": photos[:4], "apart": photos[4:8], "both": [photos[8], photos[0]]}
+    for name, held in sets.items():
+        (tmp_path / name).mkdir()
+        for number, photo in enumerate(held):
+            photo.save(tmp_path / name / f"{name}{number}.png")
+    people = {"file": "apart0.png", "captions": ["A boat.", "A boat.", "Boats on water."]}
+    (tmp_path / "apart" / "captions.jsonl").write_text(json.dumps(people), encoding="utf-8")
+
+    def asked(partners: Path, *more: object) -> tuple[int, str, str]:
+        into = ("--out", tmp_path / f"table of {partners.name}")
+        return run(capsys, "reference", tmp_path / "own", "--partners", partners, *into, *more)
+
+    status, out, err = asked(tmp_path / "apart", "--partner-images", 3, "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    table = load_reference(Path(found["reference"]))
+    manifest = json.loads((tmp_path / "table of apart" / "manifest.json").read_text())
+    assert manifest["partners"]["chosen"] == 3
+    assert found["partners"]["photos"] == len(table.partners) > 0
+    people_said = sum(bool(one.human_nouns) for one in table.partners)
+    assert found["partners"]["with_human_nouns"] == people_said
+    assert found["controls"]["photos"] == len(table.others)
+    assert table.provenance["partners"]["data"] == "apart"
+
+    def loaded(*_: Any, **__: Any) -> None:
+        raise AssertionError("nothing slow comes before the check")
+
+    monkeypatch.setattr("molyneux.cli.model_choice.ModelChoice.load", loaded)
+    status, out, err = asked(tmp_path / "both")
+    assert status != 0
+    assert "are the same photo" in err
+    assert len(err.strip().splitlines()) == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 from tiny_models import tiny_projection
 from torch import Tensor
 
@@ -18,6 +21,7 @@ from molyneux.models.captioner import Captioner
 from molyneux.neurons.attribution import VIEWS, Attribution, Target, View, score_units
 from molyneux.neurons.moments import Moments
 from molyneux.neurons.other_photos import OtherPhoto
+from molyneux.neurons.partners import make_partner
 from molyneux.neurons.reference import (
     Reference,
     ReferenceBuilder,
@@ -25,6 +29,7 @@ from molyneux.neurons.reference import (
     save_reference,
     specific_scores,
 )
+from molyneux.neurons.sinks import mean_activation
 from molyneux.neurons.unit import Unit, top_units
 
 LAYERS, D_MLP = 3, 60
@@ -267,3 +272,135 @@ def test_moments_without_an_observation_are_those_of_the_rest() -> None:
     assert rest.mean is not None
     assert torch.allclose(found.mean, rest.mean)
     assert torch.allclose(found.deviation(), rest.deviation())
+
+
+def test_totals_and_activations_are_numpys_too() -> None:
+    builder = ReferenceBuilder(5, n_others=0)
+    masks = [torch.tensor([seed % 2 == 0, False, seed == 3, True]) for seed in range(5)]
+    for seed, sinks in enumerate(masks):
+        builder.add("dog", photo_of(seed), sinks)
+    found = builder.build(interpretable(), PROVENANCE)
+    photos = [photo_of(seed) for seed in range(5)]
+    assert found.total_mean is not None
+    assert found.total_deviation is not None
+    for view in VIEWS:
+        totals = np.stack([one.view(view).total[0].double().numpy() for one in photos])
+        np.testing.assert_allclose(found.total_mean[view], totals.mean(0), rtol=1e-5, atol=1e-6)
+        deviation = totals.std(0, ddof=1)
+        np.testing.assert_allclose(found.total_deviation[view], deviation, rtol=1e-5, atol=1e-6)
+    active = np.stack(
+        [
+            one.activation.double().numpy()[:, ~sinks.numpy()].mean(axis=1)
+            for one, sinks in zip(photos, masks, strict=True)
+        ]
+    )
+    measured = found.require_activation()
+    np.testing.assert_allclose(measured.mean, active.mean(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(measured.deviation, active.std(0, ddof=1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(measured.magnitude, np.abs(active).mean(0), rtol=1e-5, atol=1e-6)
+    assert not np.allclose(measured.magnitude, measured.mean.abs(), atol=1e-2)
+
+
+def test_patches_that_are_all_sinks_count() -> None:
+    activation = torch.randn(2, 3, 4)
+    everything = mean_activation(activation, torch.ones(3, dtype=torch.bool))
+    assert torch.equal(everything, activation.mean(dim=1))
+    one = mean_activation(activation, torch.tensor([True, False, True]))
+    assert torch.equal(one, activation[:, 1])
+
+
+def test_totals_are_specific_by_their_own_moments() -> None:
+    found = table()
+    total = photo_of(77).patches.total[0]
+    assert found.total_mean is not None
+    assert found.total_deviation is not None
+    expected = specific_scores(total, found.total_mean["patches"], found.total_deviation["patches"])
+    assert torch.equal(found.specific(total, "patches", "total"), expected)
+    assert not torch.equal(found.specific(total, "patches"), expected)
+
+
+def test_controls_of_photos_apart_are_ranked_against_all_of_the_table() -> None:
+    builder = ReferenceBuilder(25, n_others=3)
+    for seed in range(5):
+        builder.add("dog", photo_of(seed), control=False)
+    for seed, noun in ((20, "lamp"), (21, "boat"), (20, "lamp")):
+        builder.add_control(noun, photo_of(seed), name=str(seed))
+    found = builder.build(interpretable(), PROVENANCE)
+    assert [(other.noun, other.name) for other in found.others] == [("lamp", "20"), ("boat", "21")]
+    assert found.n_photos == 5
+    scores = np.stack([photo_of(seed).last.score[0].double().numpy() for seed in range(5)])
+    mean, deviation = (torch.from_numpy(x).float() for x in (scores.mean(0), scores.std(0, ddof=1)))
+    score = photo_of(21).last.score[0]
+    expected = top_units(specific_scores(score, mean, deviation), 25)
+    assert found.others[1].units["last", "specific"] == expected
+
+
+def old_file(path: Path, reference: Reference) -> None:
+    """Write a table as it was written before there were totals, activations and partners."""
+    tensors = {"interpretable": reference.interpretable.to(torch.uint8)}
+    for view in VIEWS:
+        for name in ("mean", "deviation"):
+            tensors[f"{name}.{view}"] = getattr(reference, name)[view].contiguous()
+        tensors[f"top_count.{view}"] = reference.top_count[view].to(torch.int32).contiguous()
+    for index, other in enumerate(reference.others):
+        for (view, ranking), units in other.units.items():
+            pairs = torch.tensor([list(unit) for unit in units], dtype=torch.int32).reshape(-1, 2)
+            tensors[f"other.{index}.{view}.{ranking}"] = pairs
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].numpy().tobytes())
+    header = {
+        "sha256": digest.hexdigest(),
+        "provenance": json.dumps(reference.provenance),
+        "nouns": json.dumps([other.noun for other in reference.others]),
+    }
+    path.write_bytes(save(tensors, metadata=header))
+
+
+def test_a_table_from_before_still_opens(tmp_path: Path) -> None:
+    path, saved = tmp_path / "old", table()
+    old_file(path, saved)
+    found = load_reference(path)
+    same(found, saved)
+    assert found.total_mean is None
+    assert found.total_deviation is None
+    assert found.activation is None
+    assert found.partners == []
+    assert found.partners_without({"dog"}) == []
+    score = photo_of(77).patches.score[0]
+    assert torch.equal(found.specific(score, "patches"), saved.specific(score, "patches"))
+    with pytest.raises(WeightsError, match=r"no moments of totals.*`molyneux reference`"):
+        found.specific(score, "patches", "total")
+    with pytest.raises(WeightsError, match=r"no moments of activations.*`molyneux reference`"):
+        found.require_activation()
+    save_reference(path, found)  # and is written as it was read
+    same(load_reference(path), saved)
+    assert load_reference(path).activation is None
+
+
+def test_everything_comes_back_from_the_file(tmp_path: Path) -> None:
+    patches = torch.randn(4, 6)
+    partners = [
+        make_partner("a" * 64, "a boat on a lake", ("A boat.", "A ship é.", "Boats."), patches),
+        make_partner("b" * 64, "a dog", (), 1e6 * patches),
+    ]
+    saved = dataclasses.replace(table(), partners=partners)
+    save_reference(tmp_path / "table", saved)
+    found = load_reference(tmp_path / "table")
+    same(found, saved)
+    for moments in ("total_mean", "total_deviation"):
+        for view in VIEWS:
+            assert torch.equal(getattr(found, moments)[view], getattr(saved, moments)[view])
+    for name in ("mean", "deviation", "magnitude"):
+        assert torch.equal(getattr(found.activation, name), getattr(saved.activation, name))
+    assert [one.record() for one in found.partners] == [one.record() for one in partners]
+    for one, other in zip(found.partners, partners, strict=True):
+        assert one.patches.dtype == other.patches.dtype
+        assert torch.equal(one.patches, other.patches)
+    assert [one.name[0] for one in found.partners_without({"ships"})] == ["b"]
+    damaged = bytearray((tmp_path / "table").read_bytes())
+    damaged[-3] ^= 1
+    (tmp_path / "table").write_bytes(damaged)
+    with pytest.raises(WeightsError, match="not the ones its header names"):
+        load_reference(tmp_path / "table")

@@ -351,18 +351,48 @@ class SinkUnits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ControlPhotos:
+    """Photos whose units are controls for another photo's.
+
+    Attributes:
+        photos: how many.
+        animals: how many of them are captioned as an animal.
+    """
+
+    photos: int
+    animals: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartnerPhotos:
+    """Photos that can be shown instead of another one.
+
+    Attributes:
+        photos: how many.
+        with_human_nouns: of how many people named something.
+    """
+
+    photos: int
+    with_human_nouns: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasuredReference:
     """A reference table.
 
     Attributes:
         reference: where it lies.
         photos: how many it was measured on.
+        controls: its control photos.
+        partners: its partner photos; none without `--partners`.
         left_out: photos that were not, each with its reason.
         sinks: units near the top for at least half of the photos.
     """
 
     reference: str
     photos: int
+    controls: ControlPhotos
+    partners: PartnerPhotos
     left_out: tuple[str, ...]
     sinks: SinkUnits
 

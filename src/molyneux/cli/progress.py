@@ -54,6 +54,27 @@ class Bar:
             self._bar.close()
 
 
+class Parts:
+    """How far several pieces of work are, one after another; each has its own time left."""
+
+    def __init__(self, **totals: int) -> None:
+        self._totals = totals
+        self._bar: Bar | None = None
+        self._unit = ""
+
+    def reach(self, unit: str, done: int) -> None:
+        """Show that so much of one of them is done."""
+        if self._bar is None or unit != self._unit:
+            self.close()
+            self._bar, self._unit = Bar(self._totals[unit], unit), unit
+        self._bar.reach(done)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+
 class Bars:
     """Progress of a training run: photos encoded, then steps."""
 

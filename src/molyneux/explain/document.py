@@ -452,7 +452,8 @@ class ModelRecord:
         n_units: units in all.
         limits: sentences to be stated wherever its results are shown.
         reference: null, or the reference table's record: `language_model`, `encoder`, `projection`
-            (hash), `data`, `photos` (how many); of newer tables also `layout` and `dtype`.
+            (hash), `data`, `photos` (how many); of newer tables also `layout` and `dtype`, and of
+            those that hold them `controls` and `partners`, each with its `photos` and `data`.
         trust: the trust scale's record: what it was measured on, `photos` (how many), the `floor`,
             whether it is `verified`, its `sha256`; absent without one.
         lens: what units are decoded through at the patches, where it is not as `decoding` has it:

@@ -59,10 +59,12 @@ class OtherPhoto:
     Attributes:
         noun: what it was captioned as, singular.
         units: for each view and ranking (`top`, `specific`), the units in descending order.
+        name: the SHA-256 of its file; empty in older tables.
     """
 
     noun: str
     units: Mapping[ListOf, list[Unit]]
+    name: str = ""
 
 
 @dataclass
@@ -127,8 +129,14 @@ def packed(others: list[OtherPhoto], d_mlp: int) -> dict[str, Tensor]:
     return tensors
 
 
-def unpacked(tensors: Mapping[str, Tensor], nouns: list[str], d_mlp: int) -> list[OtherPhoto]:
-    """Return the control photos of a table's tensors, those of tables before this form too."""
+def unpacked(
+    tensors: Mapping[str, Tensor], nouns: list[str], names: list[str], d_mlp: int
+) -> list[OtherPhoto]:
+    """Return the control photos of a table's tensors, those of tables before this form too.
+
+    Args:
+        names: of the same photos; older tables have none.
+    """
     if "others.lengths" not in tensors:
         return [_one(tensors, index, noun, d_mlp) for index, noun in enumerate(nouns)]
     lengths = tensors["others.lengths"].T.tolist()
@@ -137,8 +145,8 @@ def unpacked(tensors: Mapping[str, Tensor], nouns: list[str], d_mlp: int) -> lis
         for (view, ranking), each in zip(LISTS, lengths, strict=True)
     ]
     return [
-        OtherPhoto(noun, UnitLists(dict(zip(LISTS, places, strict=True)), d_mlp))
-        for noun, *places in zip(nouns, *parts, strict=True)
+        OtherPhoto(noun, UnitLists(dict(zip(LISTS, places, strict=True)), d_mlp), name)
+        for noun, name, *places in zip(nouns, names, *parts, strict=True)
     ]
 
 

@@ -24,6 +24,8 @@ from molyneux.words.synonyms import synonyms_of
 SEVERAL = 3
 """Human captions from which on it says something that most of them hold a noun."""
 AGREED = 0.6
+MOST, LEAST, ROOM = 96, 64, 6_000_000
+"""How many partners a table has, and how many where those would take more than so many bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,10 +130,10 @@ def restore_partner(
     record: Mapping[str, Any], patches: Float[Tensor, "patches d_model"]
 ) -> Partner:
     """Return the partner of a record (`Partner.record`) and its patches."""
-    listed = {
+    said: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
     }
-    return Partner(**listed, patches=patches)
+    return Partner(**said, patches=patches)
 
 
 def in_half(patches: Float[Tensor, "patches d_model"]) -> Float[Tensor, "patches d_model"]:
@@ -149,6 +151,11 @@ def in_half(patches: Float[Tensor, "patches d_model"]) -> Float[Tensor, "patches
         return patches.clone()
     fits = patches.numel() == 0 or patches.abs().max() <= torch.finfo(torch.float16).max
     return patches.to(torch.float16 if fits else torch.bfloat16)
+
+
+def partners_that_fit(patches: Float[Tensor, "patches d_model"]) -> int:
+    """Return how many partners a table is given whose prompts are of this size: 96, or 64."""
+    return MOST if MOST * patches.numel() * 2 <= ROOM else LEAST
 
 
 def differ_only_at_patches(one: ImagePrompt, other: ImagePrompt) -> bool:

@@ -34,7 +34,6 @@ SINK_TOP = 100
 SINK_SHARE = 0.5
 MIN_PHOTOS = 200
 N_OTHERS = 100
-N_PARTNERS = 96
 Reduced = Literal["score", "total"]
 """What is kept of gradient x activation over patches: the largest, or the sum."""
 
@@ -232,12 +231,14 @@ class ReferenceBuilder:
         sinks: Bool[Tensor, " patches"] | None = None,
         *,
         control: bool = True,
+        name: str = "",
     ) -> None:
         """Take the attribution of a photo's first noun (its first target).
 
         Args:
             sinks: which patches are sinks, whose activations do not count; None for none.
             control: whether it may be a control for other photos too.
+            name: of the photo, where it is one.
         """
         scores = _scores_of(attribution)
         for view in VIEWS:
@@ -250,12 +251,15 @@ class ReferenceBuilder:
         self.activation.add(active)
         self.magnitude.add(active.abs())
         if control and self.balance.takes(noun):
-            self._keep(_Kept(noun, scores, within=True))
+            self._keep(_Kept(noun, name, scores, within=True))
 
-    def add_control(self, noun: str, attribution: Attribution) -> None:
-        """Take a photo as a control alone: it is not among those of the moments."""
-        if self.balance.takes(noun):
-            self._keep(_Kept(noun, _scores_of(attribution), within=False))
+    def add_control(self, noun: str, attribution: Attribution, *, name: str = "") -> None:
+        """Take a photo as a control alone: it is not among those of the moments.
+
+        One that is there is not taken twice.
+        """
+        if self.balance.takes(noun) and not any(name and name == one.name for one in self.kept):
+            self._keep(_Kept(noun, name, _scores_of(attribution), within=False))
 
     def build(
         self, interpretable: Bool[Tensor, "2 layers d_mlp"], provenance: dict[str, Any]
@@ -291,7 +295,7 @@ class ReferenceBuilder:
             specific = specific_scores(score, _mean(rest), rest.deviation().float())
             lists[view, "top"] = top_units(score, self.n_units_listed)
             lists[view, "specific"] = top_units(specific, self.n_units_listed)
-        return OtherPhoto(photo.noun, lists)
+        return OtherPhoto(photo.noun, lists, photo.name)
 
 
 @dataclass(frozen=True)
@@ -299,6 +303,7 @@ class _Kept:
     """A control's scores, and whether they are among those of the moments."""
 
     noun: str
+    name: str
     scores: dict[View, Tensor]
     within: bool
 
@@ -335,6 +340,7 @@ def save_reference(path: Path, reference: Reference) -> None:
         "sha256": _content_hash(tensors),
         "provenance": json.dumps(reference.provenance, sort_keys=True),
         "nouns": json.dumps([other.noun for other in reference.others]),
+        "names": json.dumps([other.name for other in reference.others]),
         "partners": json.dumps([partner.record() for partner in reference.partners]),
     }
     write_at_once(path, save(tensors, metadata=header))
@@ -367,14 +373,17 @@ def load_reference(path: Path) -> Reference:
 
 
 def _reference_of(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> Reference:
-    nouns, interpretable = json.loads(header["nouns"]), tensors["interpretable"].bool()
+    nouns, names = json.loads(header["nouns"]), json.loads(header.get("names", "[]"))
+    interpretable = tensors["interpretable"].bool()
 
     def of_views(name: str) -> dict[View, Tensor]:
         return {view: tensors[f"{name}.{view}"] for view in VIEWS}
 
     has_totals = f"total_mean.{VIEWS[0]}" in tensors
-    moments = {
-        each.name: tensors.get(f"activation.{each.name}") for each in fields(ActivationMoments)
+    active = {
+        each.name: tensors[f"activation.{each.name}"]
+        for each in fields(ActivationMoments)
+        if f"activation.{each.name}" in tensors
     }
     return Reference(
         json.loads(header["provenance"]),
@@ -382,10 +391,10 @@ def _reference_of(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> R
         of_views("deviation"),
         of_views("top_count"),
         interpretable,
-        unpacked(tensors, nouns, interpretable.shape[-1]),
+        unpacked(tensors, nouns, names, interpretable.shape[-1]),
         of_views("total_mean") if has_totals else None,
         of_views("total_deviation") if has_totals else None,
-        None if any(one is None for one in moments.values()) else ActivationMoments(**moments),
+        ActivationMoments(**active) if active else None,
         [
             restore_partner(record, tensors[f"partner.{record['name']}"])
             for record in json.loads(header.get("partners", "[]"))
@@ -403,7 +412,8 @@ def _content_hash(tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy())
+        # Of bytes, because numpy has no bfloat16.
+        digest.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

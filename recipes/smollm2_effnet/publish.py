@@ -87,7 +87,7 @@ def main() -> None:
     print(f"{NAME}: step {record['step']} of {record['steps']}, {record['held_out']}")
     print(f"the one before stays as {kept}: give it a row of its own in models/presets.py")
     print(f"begin token {layout['begin']!r}, {record['patches']} patches of {record['encoder']}")
-    print("its reference table is still to be measured: molyneux reference DATA/reference.txt")
+    print("its reference table is still to be measured: PUBLISHING.md has the command")
     print(curve(options.run))
 
 

@@ -58,6 +58,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "prompts": ("molyneux prompts photo.jpg --top 3",),
     "reference": (
         "molyneux reference /data/coco --where split=train2017 --out table",
+        "molyneux reference /data/coco --partners /data/flickr30k --out table",
         "molyneux explain photo.jpg --reference table/reference.safetensors",
     ),
     "report": ("molyneux report molyneux-runs/20260102-030405 --open",),

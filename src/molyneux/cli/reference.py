@@ -45,6 +45,9 @@ def reference(
     partner_images: Annotated[
         int, typer.Option("--partner-images", min=1, help="At most this many of those.")
     ] = 400,
+    partner_where: Annotated[
+        list[str] | None, typer.Option("--partner-where", help="Which of those, as --where says.")
+    ] = None,
     scorer: ScorerName = None,
     name: Annotated[str | None, typer.Option("--name", help="What the photos are.")] = None,
     out: Out = None,
@@ -62,11 +65,10 @@ def reference(
     from molyneux.data.apart import require_apart
 
     model.require_ready()
-    selection = _chosen(data, kind, where, images, seed)
-    # By the same conditions, of the same layout.
-    apart = None if partners is None else _chosen(partners, kind, where, partner_images, seed)
-    if apart is not None:
-        require_apart(_photos(selection), _photos(apart), (data, str(partners)))
+    selection, apart = _chosen(data, kind, where, images, seed), None
+    if partners is not None:
+        apart = _chosen(partners, None, partner_where, partner_images, seed)
+        require_apart(_photos(selection), _photos(apart), (data, partners))
     model.begin()
     from molyneux.explain.measure_reference import measure_reference
     from molyneux.neurons.ablation import ablation_grid

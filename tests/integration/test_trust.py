@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from tiny_models import tiny_photos
+from tiny_vlms import tiny_vlm
 from trust_rows import scale_of
 
 from molyneux.cli import main
@@ -89,6 +90,21 @@ def test_the_probability_read_is_the_one_that_explain_reports(tiny: Any) -> None
         assert torch.exp(read.logprobs).sum() <= 1 + 1e-5
 
 
+def test_a_vision_language_model_is_read_and_has_a_scale_of_its_own(make_captioner: Any) -> None:
+    seeing = tiny_vlm("llava")
+    photos = tiny_photos(2)
+    for read, photo in zip(read_captions(seeing, photos), photos, strict=True):
+        assert not isinstance(read, PhotoError)
+        assert read.caption == seeing.caption(photo)
+    own = scale_of(seeing)
+    assert seeing.with_trust(own).trust is own
+    other = replace(own, provenance={**own.provenance, "layout": {"text": "Another prompt"}})
+    with pytest.raises(WeightsError, match="the trust scale was measured with another"):
+        seeing.with_trust(other)
+    with pytest.raises(WeightsError, match="the trust scale was measured with another"):
+        make_captioner("llama").with_trust(own)
+
+
 def test_trust_measures_a_scale(
     tiny: Any, lists: tuple[Path, Path], tmp_path: Path, capsys: Any
 ) -> None:
@@ -128,10 +144,16 @@ def test_a_photo_in_both_parts_is_refused(
     assert not (tmp_path / "scale").exists()
 
 
-def test_too_few_photos_are_refused(tiny: Any, lists: tuple[Path, Path]) -> None:
+def test_a_photo_counts_once_and_too_few_are_refused(tiny: Any, lists: tuple[Path, Path]) -> None:
     from molyneux.data.open import open_dataset
 
     scale, check = (open_dataset(each) for each in lists)
+    twice = [replace(item, id=f"{item.id} again") for item in list(scale)[:3]]
+    found, left_out = measure_trust(tiny, TrustPhotos([*scale, *twice], {}), TrustPhotos(check, {}))
+    assert found.data[0].photos == 60
+    assert [line.endswith("it is the same photo as 0.png") for line in left_out] == [
+        *(True, False, False)
+    ]
     with pytest.raises(PhotoError, match="takes 50 or more"):
         measure_trust(tiny, TrustPhotos(list(scale)[:20], {}), TrustPhotos(check, {}))
 

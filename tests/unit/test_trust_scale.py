@@ -10,7 +10,7 @@ import pytest
 from trust_rows import FLOOR_STEP, rows, scale, used
 
 from molyneux.errors import WeightsError
-from molyneux.models.trust import Trust, load_trust, measured_scale, save_trust
+from molyneux.models.trust import PhotoRow, Trust, load_trust, measured_scale, save_trust
 from molyneux.statistics.calibration import STEPS
 
 PARTS = {"language_model": "toy", "encoder": "eye", "projection": "ab" * 32}
@@ -90,9 +90,14 @@ def test_a_word_asked_for_under_the_floor_is_flagged() -> None:
 
 def test_a_floor_that_other_photos_do_not_keep_flags_nothing() -> None:
     made = scale(PARTS)
-    wrong = [
-        row if row.part == "scale" else replace(row, asked_right=row.asked) for row in made.photos
-    ]
+    assert made.floor_check is not None
+    assert made.floor_check.pairs == 200 * 20  # of the two half-decades under it
+
+    def near_floor_right(row: PhotoRow) -> PhotoRow:
+        right = [5 if n == FLOOR_STEP - 1 else count for n, count in enumerate(row.asked_right)]
+        return row if row.part == "scale" else replace(row, asked_right=tuple(right))
+
+    wrong = [near_floor_right(row) for row in made.photos]
     found = measured_scale(PARTS, made.data, wrong)
     assert found.floor == made.floor
     assert not found.floor_is_verified

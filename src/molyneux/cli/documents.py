@@ -412,7 +412,8 @@ class MeasuredTrust:
         floor: the probability under which fewer than 1 in 10 nouns asked for is right.
         check: the bins held against photos that set none.
         control: the same photos, each with another photo's human captions.
-        floor_check: the nouns asked for under the floor on the photos that set no bin.
+        floor_check: the nouns asked for within a decade under the floor, on the photos that did
+            not set it.
         left_out: photos that were not measured, each with its reason.
     """
 

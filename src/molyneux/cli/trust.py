@@ -131,7 +131,10 @@ def show_scale(path: Path, scale: TrustScale) -> None:
     else:
         under = scale.floor_check
         beside = "too few photos" if under is None else _rate(under.right, under.pairs, under)
-        show(f"  floor: {scale.floor:.2g}; under it on the photos that did not set it: {beside}")
+        show(
+            f"  floor: {scale.floor:.2g}; within a decade under it on the photos that did not set "
+            f"it: {beside}{'' if scale.floor_is_verified else '; not verified'}"
+        )
 
 
 def _rate(right: int, n: int, interval: Any) -> str:

@@ -70,7 +70,7 @@ def measure_trust(
     left_out: list[str] = []
     rows: list[PhotoRow] = []
     used: list[PhotosUsed] = []
-    seen: dict[str, str] = {}
+    seen: dict[str, tuple[str, Part]] = {}
     number = 0
     parts: tuple[tuple[Part, TrustPhotos], ...] = (("scale", scale), ("check", check))
     for part, photos in parts:
@@ -80,24 +80,27 @@ def measure_trust(
         for item, found in _captions(seeing, photos.items, left_out):
             digest = item.sha256()
             if digest in seen:
-                raise UsageError(
-                    f"{item.id} and {seen[digest]} are one photo; a scale is checked on photos "
-                    "that set none of it, each there once: take it out of one list"
-                )
-            seen[digest] = item.id
+                other, where = seen[digest]
+                if where != part:
+                    raise UsageError(
+                        f"{item.id} and {other} are one photo; a scale is checked on photos that "
+                        "set none of it: take it out of one list"
+                    )
+                left_out.append(f"{item.id}: it is the same photo as {other}")
+                continue
+            seen[digest] = (item.id, part)
             read = _row(digest, part, found, item, asked)
             own.append(read)
             on_photo(number, found.caption)
             number += 1
-        others = deranged(len(own))
         rows += [
             replace(
                 each.row,
                 right_elsewhere=None
                 if each.noun is None
-                else names_one_of(each.noun, own[other].human),
+                else names_one_of(each.noun, own[place].human),
             )
-            for each, other in zip(own, others, strict=True)
+            for each, place in zip(own, deranged(len(own)), strict=True)
         ]
         without = sum(each.noun is None for each in own)
         used.append(

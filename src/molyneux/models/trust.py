@@ -89,8 +89,9 @@ class Trust:
             return None
         return (
             f"p = {probability:.2g}, under the floor of {self.floor:.2g}: of nouns asked for at "
-            "such a probability fewer than 1 in 10 is in the photo. The word is not one that the "
-            "model is about to say, and what switching units off leaves of it says nothing."
+            "such a probability fewer than 1 in 10 is what people saw in the photo. The word is "
+            "not one that the model is about to say, and what switching units off leaves of it "
+            "says nothing."
         )
 
 
@@ -150,8 +151,8 @@ class TrustScale:
         floor: the probability under which fewer than 1 in 10 nouns asked for is right.
         check: the bins held against photos that set none.
         control: the same photos, each with another photo's human captions.
-        floor_check: the nouns asked for under the floor on the photos that set no bin; null
-            without a floor, or with too few photos.
+        floor_check: the nouns asked for within a decade under the floor, on the photos that did
+            not set it; null without a floor, or with too few photos.
         photos: a row for each photo.
     """
 
@@ -282,15 +283,19 @@ def _asked(rows: Sequence[PhotoRow]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _under(floor: float, pairs: np.ndarray, right: np.ndarray) -> AskedBin | None:
-    """Return the nouns under the floor as one bin; None with too few photos."""
+    """Return the nouns within a decade under the floor as one bin; None with too few photos.
+
+    The many far below it would hide those near it, of which the floor may not hold.
+    """
     at = round(2 * float(np.log10(floor))) + STEPS
+    start = max(0, at - 2)
     together = [np.zeros_like(each) for each in (pairs, right)]
     for each, counts in zip(together, (pairs, right), strict=True):
-        each[:, 0] = counts[:, :at].sum(axis=1)
+        each[:, 0] = counts[:, start:at].sum(axis=1)
     found = asked_bins(together[0], together[1], draws=DRAWS)
     if not found:
         return None
-    return replace(found[0], below=floor)
+    return replace(found[0], least=floor / 10 if start else 0.0, below=floor)
 
 
 def deranged(n: int, seed: int = 0) -> list[int]:

@@ -67,12 +67,14 @@ def trust(
     run = Run.create(out, "trust", hashes=captioner.hashes, data=records)
     try:
         bar = Bar(sum(map(len, chosen)), "photo")
+        sets, verifying = (
+            TrustPhotos((item for _, item in selection.items()), record)
+            for selection, record in zip(chosen, records, strict=True)
+        )
         scale, left_out = measure_trust(
             captioner,
-            *(
-                TrustPhotos((item for _, item in selection.items()), record)
-                for selection, record in zip(chosen, records, strict=True)
-            ),
+            sets,
+            verifying,
             on_photo=lambda number, said: bar.reach(number + 1),
         )
         bar.close()

@@ -212,7 +212,8 @@ def half_decade(probability: np.ndarray | float) -> np.ndarray:
     """Return which of the `STEPS` half-decades probabilities lie in."""
     with np.errstate(divide="ignore"):
         steps = np.floor(2 * np.log10(np.asarray(probability, dtype=float))) + STEPS
-    return np.clip(steps, 0, STEPS - 1).astype(int)
+    found: np.ndarray = np.clip(steps, 0, STEPS - 1).astype(int)
+    return found
 
 
 def asked_bins(

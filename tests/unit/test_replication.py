@@ -11,7 +11,12 @@ import pyarrow as pa
 import pytest
 
 from molyneux.studies.derived.replication.experiment import Replication
-from molyneux.studies.derived.replication.summary import deal_photos, homogeneity
+from molyneux.studies.derived.replication.summary import (
+    count_subsets,
+    deal_photos,
+    homogeneity,
+    luck,
+)
 from molyneux.studies.e2_agreement.summary import headline
 from molyneux.studies.e6_causality.measure import CURVES
 from molyneux.studies.finished import Finished, ModelTables
@@ -119,11 +124,11 @@ def test_agreement_is_own_minus_shuffled_per_photo() -> None:
 
 def test_subsets_show_their_own_means() -> None:
     rng = np.random.default_rng(1)
-    left = rng.uniform(size=20)
-    curves = [curve(i, "top", left[i]) for i in range(20)]
-    curves += [curve(i, "random", 0.9 + 0.1 * s, seed=s) for i in range(20) for s in range(2)]
-    scores = [score(i, a, 0.5 if a == "own" else 0.4) for i in range(20) for a in ("own",)]
-    study = finished(20, curves=curves, scores=scores, subsets=4)
+    left = rng.uniform(size=80)
+    curves = [curve(i, "top", left[i]) for i in range(80)]
+    curves += [curve(i, "random", 0.9 + 0.1 * s, seed=s) for i in range(80) for s in range(2)]
+    scores = [score(i, a, 0.5 if a == "own" else 0.4) for i in range(80) for a in ("own",)]
+    study = finished(80, curves=curves, scores=scores, subsets=4)
     result = Replication().summarise(study)
     assert result is not None
     table, seeds = result.tables
@@ -138,7 +143,7 @@ def test_subsets_show_their_own_means() -> None:
     assert [value(row[k]) for k in ("spread", "expected spread", "chi-square", "p")] == (
         pytest.approx(list(found))
     )
-    assert row["all photos"].n == 20  # type: ignore[union-attr]
+    assert row["all photos"].n == 80  # type: ignore[union-attr]
     paired = rows["top - random: probability left at 100 units"]
     assert value(paired["all photos"]) == pytest.approx((left - 0.95).mean())
     # Nothing was shuffled, so there is no such number, and the cell says why.
@@ -172,11 +177,75 @@ def test_nothing_measured_is_nothing_replicated() -> None:
     assert Replication().summarise(finished(10)) is None
 
 
-def test_subsets_of_fewer_than_two_photos_are_none() -> None:
-    curves = [curve(i, "top", 0.2) for i in range(9)]
-    assert Replication().summarise(finished(9, curves=curves, subsets=5)) is None
-    assert Replication().summarise(finished(9, curves=curves, subsets=0)) is None
-    assert Replication().summarise(finished(9, curves=curves, subsets=4)) is not None
+def test_a_subset_has_twenty_photos_or_there_are_fewer() -> None:
+    assert [count_subsets(n, 5) for n in (197, 100, 99, 40, 39, 0)] == [5, 5, 4, 2, 0, 0]
+    curves = [curve(i, "top", 0.2) for i in range(79)]
+    result = Replication().summarise(finished(79, curves=curves))
+    assert result is not None
+    table = result.tables[0]
+    assert [name for name in table.columns if name.startswith("subset")] == [
+        "subset 1",
+        "subset 2",
+        "subset 3",
+    ]
+    assert "79 photos are too few for 5 subsets of 20 or more: there are 3." in table.notes
+    few = Replication().summarise(finished(39, curves=curves[:39]))
+    assert few is not None
+    assert few.tables[0].columns == ("experiment", "number", "all photos")
+    assert "there are none, and nothing is replicated" in few.tables[0].notes[0]
+    assert Replication().summarise(finished(100, curves=curves, subsets=0)) is None
+
+
+def test_luck_is_the_binomial_by_counting() -> None:
+    # Of the 32 ways that five signs fall, two have all alike and twelve four or more.
+    assert luck(5, 5, 0.5, sides=2) == pytest.approx(2 / 32)
+    assert luck(4, 5, 0.5, sides=2) == pytest.approx(12 / 32)
+    assert luck(2, 5, 0.5, sides=2) == 1
+    assert luck(0, 5, 0.025) == 1
+    assert luck(1, 5, 0.025) == pytest.approx(1 - 0.975**5)
+    # Sampled: subsets of noise agree in sign with the mean over all as often as that.
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=(4000, 5))
+    agree = (np.sign(means) == np.sign(means.mean(axis=1, keepdims=True))).sum(axis=1)
+    assert (agree == 5).mean() == pytest.approx(2 / 32, abs=0.012)
+
+
+def replicated(differences: np.ndarray) -> dict[str, Any]:
+    n = len(differences)
+    curves = [curve(i, "top", float(differences[i])) for i in range(n)]
+    curves += [curve(i, "random", 0.0, seed=0) for i in range(n)]
+    result = Replication().summarise(finished(n, curves=curves))
+    assert result is not None
+    rows = {row["number"]: row for row in result.tables[0].rows}
+    return dict(rows["top - random: probability left at 100 units"])
+
+
+def test_a_difference_of_a_part_of_the_photos_does_not_replicate() -> None:
+    study = finished(100)
+    groups = deal_photos(study, 5)
+    rng = np.random.default_rng(0)
+    everywhere = rng.normal(-0.5, 0.1, size=100)
+    row = replicated(everywhere)
+    assert (row["same sign"], row["shown alone"]) == ("5 of 5", "5 of 5")
+    assert value(row["by luck"]) == pytest.approx(2 / 32)
+    assert value(row["alone by luck"]) == pytest.approx(0.025**5)
+    once = np.abs(rng.normal(0, 0.1, size=100))
+    once[groups[2]] = -5.0
+    row = replicated(once)
+    assert value(row["all photos"]) < 0
+    assert (row["same sign"], row["shown alone"]) == ("1 of 5", "1 of 5")
+    assert value(row["by luck"]) == 1
+    assert value(row["p"]) < 1e-6
+
+
+def test_a_number_that_is_no_difference_claims_no_sign() -> None:
+    result = Replication().summarise(
+        finished(100, curves=[curve(i, "top", 0.2) for i in range(100)])
+    )
+    assert result is not None
+    cell = result.tables[0].rows[0]["same sign"]
+    assert isinstance(cell, Number)
+    assert "no difference" in str(cell.why)
 
 
 def value(cell: Any) -> float:

@@ -155,7 +155,10 @@ class Experiment(ABC):
         """
 
     def headline(self, study: Finished) -> Headline:
-        """Return the numbers that a replication repeats on subsets of the photos."""
+        """Return the numbers that a replication repeats on subsets of the photos.
+
+        A name with ` - ` is that of a difference, of which the sign is a claim.
+        """
         return {}
 
     def seconds(self, settings: StudySettings, photos: int) -> float | None:

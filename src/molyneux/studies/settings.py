@@ -22,7 +22,8 @@ class StudySettings:
         units: how many units of a ranking are listed, decoded and scored against texts.
         grid: how many units are switched off at each step of E6.
         seeds: random controls of E6.
-        subsets: disjoint random subsets on which E2 and E6 are repeated; 0 for none.
+        subsets: disjoint random subsets on which E2 and E6 are repeated; fewer where one would have
+            under 20 photos, 0 for none.
         threads: of torch; sums over other numbers of threads differ in their last digits. None:
             those the folder was begun with, or as many as torch has.
         classes: how many classes E5 takes, or their names.

@@ -17,9 +17,9 @@ class Replication(Experiment):
     derived = True
 
     def summarise(self, study: Finished) -> Result | None:
-        """Return the spread over subsets; None where they are none, or of fewer than 2 photos."""
+        """Return the numbers on subsets and their spread; None where no subset is asked for."""
         subsets = study.settings.subsets
-        if not 0 < 2 * subsets <= study.n_photos:
+        if subsets == 0:
             return None
         found = [(e.name, e.headline(study)) for e in load_experiments(study.settings.experiments)]
         found = [(name, numbers) for name, numbers in found if numbers]

@@ -19,8 +19,23 @@ from molyneux.studies.finished import Finished
 from molyneux.studies.results import NONE, Cell, Number, ResultTable, over_photos
 from molyneux.studies.settings import draw_seed
 
+LEAST = 20
+"""Photos of the smallest subset: of fewer, a mean says little of any sign."""
 FEW = "fewer than two photos in a subset, or all alike"
+NO_SIGN = "it is no difference, and claims no sign"
 VIEW = "patches"
+ALONE = 0.025
+"""How often an interval of 95 % lies by chance on the one side of 0 that is asked for."""
+COMPARED = (
+    "same sign",
+    "by luck",
+    "shown alone",
+    "alone by luck",
+    "spread",
+    "expected spread",
+    "chi-square",
+    "p",
+)
 
 
 def replicate(
@@ -30,39 +45,24 @@ def replicate(
 
     Args:
         headlines: the numbers of each experiment, by its name.
+        subsets: how many are asked for; fewer are made where one would have under 20 photos.
     """
-    groups = deal_photos(study, subsets)
+    made = count_subsets(study.n_photos, subsets)
+    groups = deal_photos(study, made) if made else []
     rows = [
-        {"experiment": experiment, "number": name, **_compared(values, groups, _why(study, name))}
+        {"experiment": experiment, "number": name, **_compared(name, values, groups, study)}
         for experiment, found in headlines
         for name, values in found.items()
     ]
-    sizes = [len(group) for group in groups]
-    names = tuple(f"subset {i + 1}" for i in range(subsets))
+    names = tuple(f"subset {i + 1}" for i in range(made))
     tables = [
         ResultTable(
             "R.subsets",
             "Headline numbers on disjoint random subsets",
-            (
-                "experiment",
-                "number",
-                "all photos",
-                *names,
-                "spread",
-                "expected spread",
-                "chi-square",
-                "p",
-            ),
+            ("experiment", "number", "all photos", *names, *(COMPARED if made else ())),
             tuple(rows),
             (
-                f"The photos are dealt at random into {subsets} subsets of {min(sizes)} to "
-                f"{max(sizes)}; photos without a noun count in none of the numbers.",
-                "`spread`: standard deviation over subsets. `expected spread`: the standard error "
-                "over all photos times the root of the number of subsets, as sampling alone would "
-                f"give; between subsets {_range_text(subsets)}.",
-                "`chi-square`: of homogeneity, the subsets' means against their common mean in "
-                "units of the variance within subsets; p below .05 would say that the subsets "
-                "differ by more than sampling.",
+                *_said(study.n_photos, subsets, [len(group) for group in groups]),
                 "E2: patch view, BERTScore of a photo's units with its human captions, minus that "
                 "of another photo's units. E6: patch view, silenced at all positions.",
             ),
@@ -71,6 +71,48 @@ def replicate(
     if study.has("e6_curves"):
         tables.append(_seed_table(Curves.of(study)))
     return tuple(tables)
+
+
+def count_subsets(n_photos: int, asked: int) -> int:
+    """Return how many subsets are made: those asked for, of 20 photos or more; 0 for under two."""
+    made = min(asked, n_photos // LEAST)
+    return made if made >= 2 else 0
+
+
+def _said(n_photos: int, asked: int, sizes: list[int]) -> tuple[str, ...]:
+    made = len(sizes)
+    least = f"{n_photos} photos are too few for {asked} subsets of {LEAST} or more: "
+    if not made:
+        return (least + "there are none, and nothing is replicated.",)
+    return (
+        *((f"{least}there are {made}.",) if made < asked else ()),
+        f"The photos are dealt at random into {made} disjoint subsets of {min(sizes)} to "
+        f"{max(sizes)}; photos without a noun count in none of the numbers.",
+        "`same sign`: in how many subsets a difference has the sign that it has over all photos; "
+        "`by luck`: how often as many subsets or more share a sign where there is no difference "
+        "(binomial, either sign). `shown alone`: in how many the subset's own interval lies on "
+        f"that side of 0; `alone by luck`: the same, with {ALONE} for each. All subsets agreeing "
+        f"in sign happens by luck in {luck(made, made, 0.5, sides=2):.1%} of such tables: it is "
+        "weak evidence beside the interval over all photos.",
+        "`spread`: standard deviation over subsets. `expected spread`: the standard error "
+        "over all photos times the root of the number of subsets, as sampling alone would "
+        f"give; between subsets {_range_text(made)}.",
+        "`chi-square`: of homogeneity, the subsets' means against their common mean in "
+        "units of the variance within subsets; p below .05 would say that the subsets "
+        "differ by more than sampling.",
+    )
+
+
+def luck(k: int, n: int, chance: float, *, sides: int = 1) -> float:
+    """Return how often k or more of n subsets agree by chance; at most 1.
+
+    Args:
+        chance: of one subset.
+        sides: 2 where either of two ways to agree would count.
+    """
+    from scipy.stats import binom
+
+    return min(1.0, sides * float(binom.sf(k - 1, n, chance)))
 
 
 def deal_photos(study: Finished, subsets: int) -> list[Int[np.ndarray, " photos"]]:
@@ -92,10 +134,18 @@ def _why(study: Finished, name: str) -> str:
     return str(missing or NONE)
 
 
-def _compared(values: np.ndarray, groups: list[np.ndarray], why: str) -> dict[str, Cell]:
+def _compared(
+    name: str, values: np.ndarray, groups: list[np.ndarray], study: Finished
+) -> dict[str, Cell]:
+    why = _why(study, name)
     parts = [values[group] for group in groups]
-    cells: dict[str, Cell] = {"all photos": over_photos(values, why=why)}
-    cells |= {f"subset {i + 1}": over_photos(part, why=why) for i, part in enumerate(parts)}
+    whole = over_photos(values, why=why)
+    numbers = [over_photos(part, why=why) for part in parts]
+    cells: dict[str, Cell] = {"all photos": whole}
+    cells |= {f"subset {i + 1}": number for i, number in enumerate(numbers)}
+    if not groups:
+        return cells
+    cells |= _agreeing(whole, numbers, difference=" - " in name)
     parts = [part[~np.isnan(part)] for part in parts]
     found = homogeneity(parts)
     if found is None:
@@ -104,6 +154,27 @@ def _compared(values: np.ndarray, groups: list[np.ndarray], why: str) -> dict[st
     return cells | {
         name: Number(value, n=len(parts))
         for name, value in zip(("spread", "expected spread", "chi-square", "p"), found, strict=True)
+    }
+
+
+def _agreeing(whole: Number, numbers: list[Number], *, difference: bool) -> dict[str, Cell]:
+    """Return in how many subsets a difference is as over all photos, and how lucky that is."""
+    if whole.value is None or not difference:
+        why = whole.why or NO_SIGN
+        return dict.fromkeys(COMPARED[:4], Number.missing(why))
+    there = [number for number in numbers if number.value is not None]
+    sign = np.sign(whole.value)
+    same = sum(np.sign(number.value) == sign != 0 for number in there)
+    alone = sum(
+        low is not None and high is not None and min(sign * low, sign * high) > 0
+        for low, high in ((number.low, number.high) for number in there)
+    )
+    n = len(there)
+    return {
+        "same sign": f"{same} of {n}",
+        "by luck": Number(luck(int(same), n, 0.5, sides=2), n=n),
+        "shown alone": f"{alone} of {n}",
+        "alone by luck": Number(luck(int(alone), n, ALONE), n=n),
     }
 
 

@@ -99,7 +99,7 @@ def finished(lists: list[list[int] | None], words: list[list[int]]) -> Finished:
         Path("nowhere"),
         StudySettings(),
         {},
-        ModelTables(interpretable, {}, np.ones((10, 4))),
+        ModelTables(interpretable, {}, np.ones((10, 4)), 0.37),
         pa.table({"id": [str(i) for i in range(len(lists))]}),
         {"e3_layers": pa.Table.from_pylist(rows, schema=schema)},
     )
@@ -122,8 +122,9 @@ def test_the_summary_counts_layers_and_interpretable_units() -> None:
         assert row["unique over all photos"] == 6
     for row in tables["E3.interpretable"]:
         own, base, more = (
-            row[name] for name in ("interpretable share", "all units, same layers", "difference")
+            row[name] for name in ("7 of 10 words", "all units, same layers", "difference")
         )
+        assert row["ten random tokens"] == Number(0.37)
         assert own == Number(0.5, 0.25, 0.75, 2)
         # Layers 2 and 9 have one half each, whatever the weights.
         assert base == Number(0.5, 0.5, 0.5, 2)

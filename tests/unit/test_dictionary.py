@@ -1,12 +1,21 @@
 from __future__ import annotations
 
 import gzip
+import random
 import re
 import subprocess
 import sys
 from importlib.resources import files
 
-from molyneux.words import DICTIONARY, is_interpretable, is_word, load_dictionary
+import pytest
+
+from molyneux.words import (
+    DICTIONARY,
+    chance_of_words,
+    is_interpretable,
+    is_word,
+    load_dictionary,
+)
 from molyneux.words.dictionary import WORD_COUNT
 
 WORDS = ["dog", "cat", "red", "train", "colour", "color", "house", "water", "tree", "hand"]
@@ -58,6 +67,20 @@ def test_seven_of_ten_is_the_border():
 def test_only_the_first_ten_count():
     assert not is_interpretable(NOT_WORDS[:4] + WORDS)
     assert not is_interpretable([])
+
+
+def test_the_chance_of_seven_words_is_that_of_drawing_them():
+    # Of 5 tokens 3 words, 2 drawn: 3 of 10 pairs are two words, 9 of 10 hold one or more.
+    assert chance_of_words(3, 5, needed=2, top=2) == pytest.approx(0.3)
+    assert chance_of_words(3, 5, needed=1, top=2) == pytest.approx(0.9)
+    assert chance_of_words(0, 100) == 0
+    assert chance_of_words(100, 100) == 1
+    assert chance_of_words(6, 8) == 0  # eight tokens hold no seven words
+    assert chance_of_words(7, 8) == 1
+    drawn = random.Random(0)
+    vocabulary = [True] * 60 + [False] * 40
+    trials = [sum(drawn.sample(vocabulary, 10)) >= 7 for _ in range(4000)]
+    assert sum(trials) / 4000 == pytest.approx(chance_of_words(60, 100), abs=0.03)
 
 
 def test_import_reads_nothing_heavy():

@@ -20,7 +20,7 @@ SETS = {
     "specific, another photo's": "other_specific",
     "raw top, own": "top",
     "raw top, another photo's": "other",
-    "raw top, interpretable only": "interpretable",
+    "raw top, 7 of 10 words": "interpretable",
     "matched to specific (layer, strength)": "matched",
     "random, same layers as raw top (3 seeds)": "random",
     "on 20 unrelated nouns: specific": "unrelated_specific",

@@ -578,7 +578,7 @@ class StudiedUnit:
         sign: the direction it writes.
         tokens: those it writes.
         sink: whether it is near the top for at least half of the reference photos.
-        interpretable: whether its tokens are words.
+        interpretable: whether at least 7 of its 10 tokens are words; random ones often are.
         selective: whether it responds to a class, from confirmation photos.
         n_classes: to how many.
         effect: the mean logit that the word loses without the unit.

@@ -58,7 +58,8 @@ class UnitRow:
         tokens: the 10 tokens it raises most, in the direction it writes; none where the lens does
             not read its layer.
         suppressed: the 10 it lowers most.
-        interpretable: whether at least 7 of its `tokens` are dictionary words.
+        interpretable: whether at least 7 of its 10 `tokens` are dictionary words; no verdict: ten
+            random ones are so with the model's `words_by_chance`.
         peak_patch: `[row, column]` of the patch with its score; only in the patch view, and absent
             where the encoder has no patch grid.
     """
@@ -205,7 +206,7 @@ class Curves:
         grid: numbers of units.
         top: this photo's units, by score.
         specific: this photo's units, by specific score.
-        interpretable: the `top` whose tokens are words.
+        interpretable: the `top` of whose 10 tokens at least 7 are words.
         other: another photo's `top`.
         other_specific: another photo's `specific`.
         matched: as strong as the specific units and of their layers, in none of the lists.
@@ -450,6 +451,8 @@ class ModelRecord:
         n_layers: number of layers.
         d_mlp: units of a layer.
         n_units: units in all.
+        words_by_chance: how often 7 of 10 random tokens of the vocabulary are dictionary words:
+            what `interpretable` is to be read beside.
         limits: sentences to be stated wherever its results are shown.
         reference: null, or the reference table's record: `language_model`, `encoder`, `projection`
             (hash), `data`, `photos` (how many); of newer tables also `layout` and `dtype`, and of
@@ -472,6 +475,7 @@ class ModelRecord:
     n_layers: int
     d_mlp: int
     n_units: int
+    words_by_chance: Annotated[float | None, ABSENT] = None
     limits: tuple[str, ...] = ()
     reference: dict[str, Any] | None
     trust: Annotated[dict[str, Any] | None, ABSENT] = None

@@ -22,6 +22,7 @@ from molyneux.explain.photo import comparable, explain_seen
 from molyneux.explain.seen import as_jpeg
 from molyneux.explain.settings import Settings, as_settings
 from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing, describe_model
+from molyneux.neurons.decoding import words_by_chance
 from molyneux.neurons.scorers import scorer_text
 from molyneux.neurons.targets import require_tokens
 from molyneux.records import from_plain
@@ -86,7 +87,11 @@ def explain_photos(
         )
     folder = open_folder(
         place,
-        from_plain(ModelRecord, describe_model(seeing), "the model"),
+        from_plain(
+            ModelRecord,
+            describe_model(seeing) | {"words_by_chance": words_by_chance(seeing.language_model)},
+            "the model",
+        ),
         asked.record(note),
         shared_names([each.name for each in given]),
         seed=asked.seed,

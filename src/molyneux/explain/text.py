@@ -81,9 +81,7 @@ def _tokens(tokens: Iterable[str]) -> str:
 
 
 def _flags(row: UnitRow) -> str:
-    return ", ".join(
-        name for name, holds in (("sink", row.sink), ("words", row.interpretable)) if holds
-    )
+    return "sink" if row.sink else ""
 
 
 def units_text(rows: Sequence[UnitRow], title: str) -> str:

@@ -22,7 +22,7 @@ from molyneux.neurons.checks import as_model, as_signed_units, as_token
 from molyneux.neurons.decoding_rule import DEFAULT_DECODING, Decoding
 from molyneux.neurons.lens import HeadLens, Lens, as_lens
 from molyneux.neurons.unit import Unit
-from molyneux.words.dictionary import NEEDED, TOP, is_word
+from molyneux.words.dictionary import NEEDED, TOP, chance_of_words, is_word
 
 TOKENS = 10
 _UNITS = 256  # decoded at once: 50 MB of logits
@@ -245,6 +245,15 @@ def find_writers(
     ).tolist()
     ordered = sorted(range(len(chosen)), key=lambda i: (ranks[i], i))[:top]
     return [(*chosen[i], ranks[i]) for i in ordered]
+
+
+def words_by_chance(model: LanguageModel) -> float:
+    """Return how often ten random tokens of a model's vocabulary hold seven dictionary words.
+
+    What a unit that writes at random passes as `interpretable` with (see `chance_of_words`).
+    """
+    texts = (model.token_text(token) for token in range(model.d_vocab))
+    return chance_of_words(sum(map(is_word, texts)), model.d_vocab)
 
 
 @torch.no_grad()

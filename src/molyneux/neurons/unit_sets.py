@@ -81,8 +81,8 @@ _ROWS = (
     UnitSet("specific", "specific, this photo's", "specific", ("reference",), score=_specific),
     UnitSet(
         "interpretable",
-        "raw top, interpretable only",
-        "top, interpretable",
+        "raw top, 7 of 10 words",
+        "top, 7 of 10 words",
         ("reference",),
         score=_interpretable,
     ),

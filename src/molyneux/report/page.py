@@ -107,6 +107,7 @@ def _render(run: Path, document: Document, fields: Fields) -> Iterator[str]:
         "top": settings.top,
         "score": score_words(settings),
         "compared": document.model.reference is not None,
+        "words_by_chance": document.model.words_by_chance,
     }
     try:
         yield from environment.from_string(packaged("report.html.j2")).generate(

@@ -47,11 +47,14 @@ class ModelTables:
     Attributes:
         interpretable: whether the tokens a unit writes are words, for signs -1 and +1.
         sinks: by view, whether a unit is a sink.
+        words_by_chance: how often ten random tokens of the vocabulary pass as `interpretable`;
+            None in studies begun before it was kept.
     """
 
     interpretable: Bool[np.ndarray, "2 layers d_mlp"]
     sinks: dict[str, Bool[np.ndarray, "layers d_mlp"]]
     row_norms: Float[np.ndarray, "layers d_mlp"]
+    words_by_chance: float | None = None
 
     @property
     def n_layers(self) -> int:
@@ -136,6 +139,9 @@ def settings_of(manifest: Mapping[str, Any]) -> StudySettings:
 
 def write_model_tables(run: Run, captioner: SeeingModel) -> None:
     """Keep what the summaries need of the model: interpretable units, sinks, row norms."""
+    import torch
+
+    from molyneux.neurons.decoding import words_by_chance
     from molyneux.neurons.rankings import row_norms
 
     reference = captioner.reference
@@ -145,6 +151,9 @@ def write_model_tables(run: Run, captioner: SeeingModel) -> None:
         {
             "interpretable": reference.interpretable,
             "row_norms": row_norms(captioner.language_model),
+            "words_by_chance": torch.tensor(
+                [words_by_chance(captioner.language_model)], dtype=torch.float64
+            ),
             **{f"sinks.{view}": reference.sinks(view) for view in ("patches", "last")},
         },
     )
@@ -163,7 +172,13 @@ def read_model_tables(folder: Path) -> ModelTables:
     try:
         found = load_file(path)
         sinks = {view: found[f"sinks.{view}"].astype(bool) for view in ("patches", "last")}
-        return ModelTables(found["interpretable"].astype(bool), sinks, found["row_norms"])
+        chance = found.get("words_by_chance")
+        return ModelTables(
+            found["interpretable"].astype(bool),
+            sinks,
+            found["row_norms"],
+            None if chance is None else float(chance[0]),
+        )
     except (OSError, SafetensorError, KeyError) as error:
         raise RunError(
             f"{path} is missing or damaged ({error}); run the same `molyneux study` again"

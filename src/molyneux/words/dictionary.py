@@ -11,6 +11,7 @@ import gzip
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
+from math import comb
 
 DICTIONARY = "SCOWL en-US + en-GB (Debian wamerican, wbritish 2020.12.07-2)"
 """The list's name as reports print it."""
@@ -22,7 +23,7 @@ TOP = 10
 """How many of a unit's decoded tokens are looked at."""
 
 NEEDED = 7
-"""How many of them have to be words for the unit to be interpretable."""
+"""How many of them have to be words for the unit to be `interpretable`, as keys call it."""
 
 
 @lru_cache(maxsize=1)
@@ -49,3 +50,20 @@ def is_interpretable(tokens: Sequence[str], needed: int = NEEDED) -> bool:
     "Multimodal Neurons in Pretrained Text-Only Transformers"); the dictionary is `DICTIONARY`.
     """
     return sum(is_word(token) for token in tokens[:TOP]) >= needed
+
+
+def chance_of_words(words: int, tokens: int, needed: int = NEEDED, top: int = TOP) -> float:
+    """Return how often `top` tokens drawn at random from a vocabulary hold `needed` words or more.
+
+    Hypergeometric, without replacement: sum over k of C(words, k) C(tokens - words, top - k) /
+    C(tokens, top). A vocabulary of fewer tokens is drawn whole.
+
+    Args:
+        words: how many of the vocabulary's tokens are dictionary words.
+        tokens: of the vocabulary.
+    """
+    drawn = min(top, tokens)
+    passing = sum(
+        comb(words, k) * comb(tokens - words, drawn - k) for k in range(needed, drawn + 1)
+    )
+    return passing / comb(tokens, drawn)

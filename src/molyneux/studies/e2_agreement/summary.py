@@ -144,7 +144,7 @@ _DEFINITIONS = (
     "Another photo's units: its texts against this photo's captions and pixels. Matched units: of "
     "the same layer, nearest in the norm of the output row, none of the list. Random units: of "
     "the same layer. Rankings: top is the paper's (score), specific compares a unit with itself "
-    "on reference photos, interpretable is top among the units that write words.",
+    "on reference photos, interpretable is top among the units with 7 of 10 words.",
 )
 
 

@@ -1,4 +1,4 @@
-"""What E3 concludes: histograms by layer, and the interpretable share beside its base rate."""
+"""What E3 concludes: histograms by layer, and how many write words, beside base rates."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ _SINK_NOTE = (
     "and without the sink units (in the top 100 of at least half of the reference photos)."
 )
 _WORDS_NOTE = (
-    "Interpretable: at least 7 of the 10 tokens the unit writes, in the direction it wrote for "
-    "this photo, are English words of three letters or more."
+    "7 of 10 words: at least 7 of the 10 tokens the unit writes, in the direction it wrote for "
+    "this photo, are English words of three letters or more. (The paper calls it interpretable.)"
 )
 
 
@@ -157,6 +157,13 @@ def _where(study: Finished, found: dict[tuple[str, str], Lists]) -> ResultTable:
     )
 
 
+def _chance(study: Finished) -> Number:
+    chance = study.model.words_by_chance
+    if chance is None:
+        return Number.missing("not kept when this study began")
+    return Number(chance)
+
+
 def _words(study: Finished, found: dict[tuple[str, str], Lists]) -> ResultTable:
     of_layer = study.model.interpretable.astype(float).mean(axis=(0, 2))
     rows: list[dict[str, Cell]] = []
@@ -166,15 +173,16 @@ def _words(study: Finished, found: dict[tuple[str, str], Lists]) -> ResultTable:
             {
                 "view": view,
                 "ranking": LABELS[ranking],
-                "interpretable share": over_photos(own),
+                "7 of 10 words": over_photos(own),
                 "all units, same layers": over_photos(base),
+                "ten random tokens": _chance(study),
                 "difference": difference(own, base),
                 "paper": PAPER_INTERPRETABLE if ranking == "top" and view == "patches" else None,
             }
         )
     return ResultTable(
         "E3.interpretable",
-        "How many units are interpretable",
+        "How many units write 7 words of 10",
         tuple(rows[0]),
         tuple(rows),
         (
@@ -182,6 +190,8 @@ def _words(study: Finished, found: dict[tuple[str, str], Lists]) -> ResultTable:
             "All units, same layers: the share among all units of each layer, mean over both "
             "directions, weighted by the layers of the photo's own list. The paper gives no such "
             "base rate.",
+            "Ten random tokens: how often ten tokens drawn from the whole vocabulary hold 7 words "
+            "or more (hypergeometric): a unit passes by that much without any meaning.",
             _UNIT_NOTE.format(n=study.settings.units),
             _SINK_NOTE,
         ),
@@ -206,7 +216,7 @@ def _by_layer(study: Finished, found: dict[tuple[str, str], Lists], view: str) -
         tuple(rows[0]),
         tuple(rows),
         (
-            "Mean number of units per photo in each layer; words: the interpretable ones of them.",
+            "Mean number of units per photo in each layer; words: those with 7 of 10 words.",
             _WORDS_NOTE,
             _SINK_NOTE,
         ),
@@ -221,7 +231,7 @@ def _figures(
     lines = []
     for listed in LISTED:
         lists = found[view, listed]
-        for counts, suffix in ((lists.counts, ""), (lists.words, ", interpretable")):
+        for counts, suffix in ((lists.counts, ""), (lists.words, ", 7 of 10 words")):
             means = [over_photos(column) for column in counts.T]
             lines.append(
                 Series(

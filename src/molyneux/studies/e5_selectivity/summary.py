@@ -136,12 +136,12 @@ def _notes(discovery: Columns, evidence: Evidence, found_on: Sequence[str]) -> l
     of = f" of {len(found_on)}" if found_on else ""
     return [
         f"{len(evidence.classes)} classes: {', '.join(evidence.classes)}. Units were found on "
-        f"{with_units}{of} photos (those whose caption has a noun and whose rankings have an "
-        f"interpretable unit) and measured on {evidence.n_photos} others.",
-        "A set: the interpretable units in the ranking of most discovery photos of the class, 20 "
-        "at most, each x the sign it wrote with on most of them. Interpretable: at least 7 of the "
-        "10 tokens it writes are dictionary words.",
-        "Control sets: each distinct unit is replaced by a random interpretable unit of its "
+        f"{with_units}{of} photos (those whose caption has a noun and whose rankings have a "
+        f"unit with 7 of 10 words) and measured on {evidence.n_photos} others.",
+        "A set: the units with 7 of 10 words in the ranking of most discovery photos of the class, "
+        "20 at most, each x the sign it wrote with on most of them. 7 of 10 words: at least 7 of "
+        "the 10 tokens it writes are dictionary words.",
+        "Control sets: each distinct unit is replaced by a random such unit of its "
         "layer, found by none of these sets, in every set that it is in.",
         "Patch views are confirmed by the mean activation over patches (no_sinks: over those that "
         "are not sinks), the last view by the activation at the last position of the prompt; no "

@@ -21,4 +21,7 @@ class MultimodalUnits(Experiment):
         """Return how many units are left at each condition; keeps the table `units`."""
         units, pairs = unit_conditions(study)
         study.keep("units", units)
-        return Result(self.name, self.title, (funnel(units, pairs, seed=study.settings.seed),))
+        table = funnel(
+            units, pairs, seed=study.settings.seed, words_by_chance=study.model.words_by_chance
+        )
+        return Result(self.name, self.title, (table,))

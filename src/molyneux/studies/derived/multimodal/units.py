@@ -54,7 +54,7 @@ met somewhere, be it on different photos; `n_multimodal`: photos for which all a
 
 TITLES = {
     "top": "in the top units of a photo",
-    "interpretable": "and writes words (7 of 10)",
+    "interpretable": "and 7 of its 10 tokens are words",
     "specific": "and specific to that photo",
     "above_other": "and its effect on that photo's word exceeds other photos' units'",
     "selective": "and selective, on held-out photos, for the class which that word names",
@@ -162,7 +162,9 @@ def _together(pairs: Pairs, units: np.ndarray) -> tuple[np.ndarray, list[bool | 
     ]
 
 
-def funnel(units: pa.Table, pairs: Pairs, *, seed: int = 0) -> ResultTable:
+def funnel(
+    units: pa.Table, pairs: Pairs, *, seed: int = 0, words_by_chance: float | None = None
+) -> ResultTable:
     """Return how many units meet one condition after another, for one and the same photo.
 
     At each step, of the units that met all before for some photo: `left` meet this one too for
@@ -172,6 +174,7 @@ def funnel(units: pa.Table, pairs: Pairs, *, seed: int = 0) -> ResultTable:
 
     Args:
         seed: of the photos that are joined.
+        words_by_chance: how often ten random tokens hold 7 words, where that is known.
     """
     columns = {name: units[name].to_pylist() for name in SCHEMA.names}
     sinks = _numbers(units, pairs, np.array(columns["sink"], dtype=bool))
@@ -236,7 +239,12 @@ def funnel(units: pa.Table, pairs: Pairs, *, seed: int = 0) -> ResultTable:
             f"{metadata.get('n_other', 0)} effects of other photos' specific units: "
             + (f"{float(threshold):.4f} logits." if threshold else "none was measured."),
             "Top and specific: patch view. Words: in the direction written for that photo; of "
-            f"`{APART}`, the direction written most often, and any class.",
+            f"`{APART}`, the direction written most often, and any class."
+            + (
+                f" Ten random tokens hold 7 words in {words_by_chance:.0%} of draws."
+                if words_by_chance is not None
+                else ""
+            ),
         ),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,29 @@ def test_document_has_the_promised_names(seeing: Any, photo_files: list[Path]) -
             "other_specific",
             "random",
         }
+
+
+def test_no_list_of_a_later_noun_is_called_specific(seeing: Any, photo_files: list[Path]) -> None:
+    image = explained(seeing, photo_files[0], ablate="all", words=("dog",))
+    first, *later, asked = image["words"]
+    assert later
+    for word in (first, asked):  # stand where the table's nouns were measured
+        assert word["specific_units"]["patches"]
+        assert "later noun" not in (word["note"] or "")
+    for word in later:
+        assert word["specific_units"] == {"patches": [], "last": []}
+        assert "later noun" in word["note"]
+        for rows in word["units"].values():
+            assert rows
+            assert {row["specific"] for row in rows} == {None}
+            assert {type(row["sink"]) for row in rows} == {bool}  # the table says still
+        for curves in (word["ablation"], word["ablation_last"]):
+            for gone in ("specific", "other_specific", "matched", "unrelated_specific"):
+                assert set(curves[gone]) <= {None}
+            assert curves["contrast"] is None
+            assert None not in curves["top"][:2]
+    alone = explained(replace(seeing, reference=None), photo_files[0], ablate="none")
+    assert [word["note"] for word in alone["words"] if "later" in (word["note"] or "")] == []
 
 
 def test_words_stand_in_caption_order_as_written(seeing: Any, photo_files: list[Path]) -> None:

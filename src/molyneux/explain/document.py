@@ -51,7 +51,7 @@ class UnitRow:
         total: its sum over the patches, in the same unit.
         share: `total` over the sum of all units' |total|.
         specific: how far the score exceeds what it is on reference photos, in standard deviations;
-            null where it does not rank, or there is no reference table.
+            null where it does not rank, of nouns after the first, and without a reference table.
         sign: of what it adds to its output row, at the peak patch or the last position: -1, 0, 1.
         sink: whether it is near the top for at least half of the reference photos; null without a
             reference table.
@@ -271,10 +271,11 @@ class Word:
         logit: of that token there.
         span: `[start, end]` in `caption`; null for a word asked for.
         n_tokens: how many tokens the word is.
-        note: a line saying so if more than one.
+        note: a line saying so if more than one, or if it is a noun after the first.
         unrelated: the unrelated nouns used.
         lists: the `top` units of each view by score.
-        specific_lists: the same by specific score; empty without a reference table.
+        specific_lists: the same by specific score; empty of nouns after the first, which the
+            reference table does not hold, and without one.
         ablation: the curves of the patch view's units; null if not ablated.
         ablation_last: the curves of the last view's.
         ablated_caption: the caption with the patch view's units off; null if not ablated.
@@ -310,6 +311,11 @@ class Word:
     def curves(self) -> tuple[Curves, ...]:
         """The curves there are: the patch view's, then the last view's."""
         return tuple(each for each in (self.ablation, self.ablation_last) if each is not None)
+
+    @property
+    def compared(self) -> bool:
+        """Whether any list of it is specific."""
+        return bool(self.specific_lists.patches or self.specific_lists.last)
 
     @property
     def units(self) -> UnitList:

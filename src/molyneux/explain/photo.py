@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 
 NO_NOUN = "the caption has no noun to explain; ask for a word with --word"
 ASKED_ONLY = 'the caption has no noun; the words asked for are scored after "{} a"'
+LATER_NOUN = (
+    "a later noun: the reference photos were measured at first nouns, so that no list of it is "
+    "called specific"
+)
 NO_MAPS = f"no heat maps: {NO_GRID}"
 CAPTION_UNITS = 100
 CAPTIONED = (*LISTED, "other_specific", "random")
@@ -266,7 +270,8 @@ def _note(
 def _explain_word(case: _Case, number: int, word: Word) -> tuple[ExplainedWord, dict[str, Tensor]]:
     """Return a word of the document, and its heat maps by `<ranking>.<view>`."""
     settings, attribution = case.settings, case.attribution
-    ranked = {view: _rank(case, number, view) for view in VIEWS}
+    later = _is_later(number, word)
+    ranked = {view: _rank(case, number, view, later=later) for view in VIEWS}
     listed = {
         (ranking, view): _list_units(case, ranked[view], ranking)
         for view in VIEWS
@@ -282,7 +287,7 @@ def _explain_word(case: _Case, number: int, word: Word) -> tuple[ExplainedWord, 
         logit=float(attribution.logit[number]),
         span=word.span,
         n_tokens=word.n_tokens,
-        note=word.note,
+        note=_said_of(case, word, later),
         unrelated=tuple(case.unrelated[0]),
         trust=_trust(case.model, number, word, probability),
         lists=UnitLists(**{view: listed["top", view][0] for view in VIEWS}),
@@ -303,6 +308,17 @@ def _explain_word(case: _Case, number: int, word: Word) -> tuple[ExplainedWord, 
         ablated_caption=_ablated_captions(case, ranked["patches"]),
     )
     return ablated, fields
+
+
+def _is_later(number: int, word: Word) -> bool:
+    """Return whether a word is a noun of the caption after the first; one asked for never is."""
+    return number > 0 and word.span is not None
+
+
+def _said_of(case: _Case, word: Word, later: bool) -> str | None:
+    """Return what has to be said of a word: of its tokens, and that it is not the first noun."""
+    said = [word.note, LATER_NOUN if later and case.model.reference is not None else None]
+    return "; ".join(line for line in said if line) or None
 
 
 def _trust(model: SeeingModel, number: int, word: Word, probability: float) -> Trust | None:
@@ -392,7 +408,7 @@ def _lens(captioner: SeeingModel, view: View) -> Lens | None:
     return None if measured and view == "last" else captioner.lens
 
 
-def _rank(case: _Case, number: int, view: View) -> Ranked:
+def _rank(case: _Case, number: int, view: View, *, later: bool) -> Ranked:
     """Return the rankings of a word's units in one view, and the sets they are compared with."""
     return rank_units(
         case.model.language_model,
@@ -402,6 +418,7 @@ def _rank(case: _Case, number: int, view: View) -> Ranked:
         reference=case.model.reference,
         other=next(iter(case.others), None),
         seed=case.settings.seed,
+        at_first_noun=not later,
     )
 
 

@@ -34,6 +34,10 @@ class Ranked:
         seed_of: the seed of a draw, by its number.
         reference: the table that the scorer's scores can be compared with, where there is one.
         other: the reference photo that serves as the control, where there is one.
+        at_first_noun: whether the word stands where a caption's first noun does. The table holds
+            first nouns there: a later noun's scores at the last position are those of the words
+            before it, and its gradient at the patches is another position's, so that neither is
+            compared with the table, and no list of it is specific.
     """
 
     attribution: Attribution
@@ -44,6 +48,7 @@ class Ranked:
     reference: Reference | None = None
     other: OtherPhoto | None = None
     over_sinks: bool = True
+    at_first_noun: bool = True
     _made: dict[tuple[str, int, int], Units] = field(default_factory=dict)
 
     def has(self, name: str | UnitSet) -> bool:
@@ -88,6 +93,11 @@ class Ranked:
         return replace(self, over_sinks=False, _made={})
 
     @property
+    def first_nouns(self) -> Reference | None:
+        """The reference table, where the word's scores can be compared with it."""
+        return self.reference if self.at_first_noun else None
+
+    @property
     def table(self) -> Reference:
         """The reference table, where a set needs one."""
         assert self.reference is not None
@@ -123,6 +133,7 @@ def rank_units(
     reference: Reference | None = None,
     other: OtherPhoto | None = None,
     seed: int = 0,
+    at_first_noun: bool = True,
 ) -> Ranked:
     """Return every ranking of a target's units in one view, and the sets they are compared with.
 
@@ -132,6 +143,8 @@ def rank_units(
             rankings and random controls.
         other: a reference photo that shows something else (`Reference.other_than`).
         seed: of the random controls.
+        at_first_noun: whether the target stands where a caption's first noun does; of later words
+            nothing is specific.
     """
     return Ranked(
         attribution,
@@ -141,6 +154,7 @@ def rank_units(
         seed_of=lambda draw: 1000 * seed + draw,
         reference=reference,
         other=other,
+        at_first_noun=at_first_noun,
     )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from molyneux.neurons.rankings import Ranked
     from molyneux.neurons.unit import Unit
 
-Need = Literal["reference", "other"]
+Need = Literal["reference", "first_nouns", "other"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class UnitSet:
         name: as in documents and tables.
         title: as people read it beside curves.
         label: as people read it in tables of rankings.
-        needs: what it cannot be made without: the `reference` table, the list of an `other` photo.
+        needs: what it cannot be made without: the `reference` table, a table of `first_nouns` for
+            a word that stands where they do, the list of an `other` photo.
         score: of a photo's own: what it sorts by, descending; -inf for units that it leaves out.
         units: of a control: the first n, None where a layer had no unit left; of one that is
             drawn, the draw's number.
@@ -78,7 +79,7 @@ def _no_sinks(
 
 _ROWS = (
     UnitSet("top", "raw top, this photo's", "top", score=_top),
-    UnitSet("specific", "specific, this photo's", "specific", ("reference",), score=_specific),
+    UnitSet("specific", "specific, this photo's", "specific", ("first_nouns",), score=_specific),
     UnitSet(
         "interpretable",
         "raw top, 7 of 10 words",
@@ -98,7 +99,7 @@ _ROWS = (
         "specific_no_sinks",
         "specific, no sinks",
         "specific, no sinks",
-        ("reference",),
+        ("first_nouns",),
         score=_no_sinks(_specific),
         without_sinks=True,
     ),
@@ -114,7 +115,7 @@ _ROWS = (
         "other_specific",
         "specific, another photo's",
         "another photo's specific",
-        ("reference", "other"),
+        ("first_nouns", "other"),
         units=lambda at, n, _: at.other_photo.units[at.view, "specific"][:n],
         control_of="specific",
     ),
@@ -122,7 +123,7 @@ _ROWS = (
         "matched",
         "matched to specific",
         "matched to specific",
-        ("reference",),
+        ("first_nouns",),
         units=lambda at, n, _: at.matched(at.first("specific", n), at.first("top", n)),
         control_of="specific",
     ),

@@ -317,7 +317,10 @@ function setUpPhoto(article, photo) {
   }
 
   const word = () => photo.words[state.word];
-  const list = () => `${state.ranking}.${state.view}`;
+  // Of a noun after the first no list is specific: it falls back to the raw one.
+  const compared = () => ["patches", "last"].some((view) => word().units[`specific.${view}`].length);
+  const ranking = () => (compared() ? state.ranking : "top");
+  const list = () => `${ranking()}.${state.view}`;
   const units = () => word().units[list()];
 
   function shownMap() {
@@ -387,7 +390,7 @@ function setUpPhoto(article, photo) {
     }
   }
 
-  const ordering = () => (state.ranking === "top" ? "score" : "specific");
+  const ordering = () => (ranking() === "top" ? "score" : "specific");
 
   function unitRow(unit, place) {
     return html("tr", { "data-place": place, role: "row" },
@@ -409,7 +412,7 @@ function setUpPhoto(article, photo) {
         fact("writes", tokens(unit.tokens)),
         fact("suppresses", tokens(unit.suppressed)),
         fact("7 of 10 words", `${unit.interpretable ? "yes" : "no"}${known(DATA.words_by_chance) ? `; ten random tokens: in ${rounded(100 * DATA.words_by_chance)} % of draws` : ""}`),
-        DATA.compared ? fact("specific", `${rounded(unit.specific)} standard deviations above its score on the reference photos`) : null,
+        DATA.compared && compared() ? fact("specific", `${rounded(unit.specific)} standard deviations above its score on the reference photos`) : null,
         fact("score", rounded(unit.score)),
         fact("share", known(unit.share) ? `${rounded(100 * unit.share)} % of all units' summed scores` : "–"),
         fact("acts", unit.sign ? writes : "not at all"),
@@ -421,7 +424,7 @@ function setUpPhoto(article, photo) {
     state.hovered = state.pinned = null;
     const ranked = units();
     section.querySelector(".chosen").textContent = `“${word().word}”`;
-    const said = explains(state.ranking, state.view);
+    const said = explains(ranking(), state.view);
     section.querySelector(".list-title").textContent = said.heading;
     section.querySelector(".explains").textContent = said.meaning;
     section.querySelector("th.number").textContent = ordering();
@@ -443,6 +446,10 @@ function setUpPhoto(article, photo) {
     }
     for (const button of article.querySelectorAll("button.word")) {
       button.setAttribute("aria-pressed", String(Number(button.dataset.word) === state.word));
+    }
+    for (const input of section.querySelectorAll('input[value="specific"], input[value="top"]')) {
+      input.disabled = input.value === "specific" && !compared();
+      input.checked = input.value === ranking();
     }
     showUnits();
   }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -53,6 +53,9 @@ def study(
         int, typer.Option("--subsets", min=0, help="Disjoint subsets to repeat E2 and E6 on.")
     ] = 5,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Random controls of E6.")] = 5,
+    sight: Annotated[
+        Literal["short", "full"], typer.Option("--sight", help="How many sets E7 measures.")
+    ] = "short",
     seed: Annotated[int, typer.Option("--seed", help="Of every random draw.")] = 0,
     scorer: ScorerName = None,
     bertscore: Annotated[
@@ -106,6 +109,7 @@ def study(
     settings = StudySettings(
         seed=seed,
         seeds=seeds,
+        sight=sight,
         subsets=subsets,
         threads=threads,
         classes=_classes(classes),

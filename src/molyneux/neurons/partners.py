@@ -110,19 +110,30 @@ def make_partner(
     nouns = tuple(dict.fromkeys(noun.lemma for noun in find_nouns(caption)))
     if not nouns:
         raise UsageError(f"the caption {caption!r} has no noun, which a partner needs")
-    counts = Counter(
-        lemma for one in human_captions for lemma in {noun.lemma for noun in find_nouns(one)}
-    )
-    enough = len(human_captions) >= SEVERAL
     return Partner(
         name,
         caption,
         nouns[0],
         nouns,
         len(human_captions),
-        tuple(sorted(counts)),
-        tuple(sorted(n for n, c in counts.items() if enough and c >= AGREED * len(human_captions))),
+        tuple(sorted(_counts(human_captions))),
+        agreed_nouns(human_captions),
         in_half(patches),
+    )
+
+
+def agreed_nouns(human_captions: Sequence[str]) -> tuple[str, ...]:
+    """Return the nouns, singular, that at least 60 % of three or more human captions hold."""
+    if len(human_captions) < SEVERAL:
+        return ()
+    least = AGREED * len(human_captions)
+    return tuple(sorted(noun for noun, n in _counts(human_captions).items() if n >= least))
+
+
+def _counts(human_captions: Sequence[str]) -> Counter[str]:
+    """Return in how many captions each noun is."""
+    return Counter(
+        lemma for one in human_captions for lemma in {noun.lemma for noun in find_nouns(one)}
     )
 
 

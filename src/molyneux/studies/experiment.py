@@ -104,12 +104,15 @@ class Experiment(ABC):
         needs: what it cannot do without.
         derived: whether it measures nothing and follows from what others measured: it joins every
             study that has the tables it needs, unnamed.
+        of_paper: of the package's own, whether it is the paper's: a study that names none has
+            those.
     """
 
     name: str
     title: str
     needs: Needs = Needs()
     derived: bool = False
+    of_paper: bool = True
 
     def check(
         self, settings: StudySettings, selection: Selection, labelled: Selection | None
@@ -182,6 +185,7 @@ _OWN = (
     ("e4_fields", "Fields"),
     ("e5_selectivity", "Selectivity"),
     ("e6_causality", "Causality"),
+    ("e7_sight", "Sight"),
     ("derived.replication", "Replication"),
     ("derived.multimodal", "MultimodalUnits"),
 )
@@ -243,7 +247,7 @@ def experiment_names() -> tuple[str, ...]:
 def paper_names() -> tuple[str, ...]:
     """Return the names of the paper's experiments: what a study makes that names none."""
     own = load_experiments(_own())
-    return tuple(experiment.name for experiment in own if not experiment.derived)
+    return tuple(one.name for one in own if one.of_paper and not one.derived)
 
 
 def load_experiments(names: Iterable[str]) -> list[Experiment]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
 from molyneux.errors import UsageError
 
@@ -22,6 +23,7 @@ class StudySettings:
         units: how many units of a ranking are listed, decoded and scored against texts.
         grid: how many units are switched off at each step of E6.
         seeds: random controls of E6.
+        sight: how many sets E7 measures, `short` or `full` (`neurons.sight.forms`).
         subsets: disjoint random subsets on which E2 and E6 are repeated; fewer where one would have
             under 20 photos, 0 for none.
         threads: of torch; sums over other numbers of threads differ in their last digits. None:
@@ -38,6 +40,7 @@ class StudySettings:
     units: int = 100
     grid: tuple[int, ...] = ()
     seeds: int = 5
+    sight: Literal["short", "full"] = "short"
     subsets: int = 5
     threads: int | None = None
     classes: int | tuple[str, ...] = 10
@@ -69,6 +72,8 @@ class StudySettings:
             isinstance(step, int) and step >= 0 for step in self.grid
         ):
             raise UsageError(f"the grid is a tuple of numbers of units, not {self.grid!r}")
+        if self.sight not in ("short", "full"):
+            raise UsageError(f"sight is 'short' or 'full', not {self.sight!r}")
         for name in ("bertscore", "clip"):
             value = getattr(self, name)
             if not isinstance(value, str) and not (name == "bertscore" and value is None):

@@ -76,5 +76,6 @@ def require_same_patches(own: int, other: int, name: str) -> None:
     if own != other:
         raise UsageError(
             f"the photo has {own} patches and {name} has {other}, so that values of the one have "
-            "no places in the other; crop both to squares of one size"
+            "no places in the other; crop both to squares of one size (`centre` does, in models "
+            "that keep every photo's shape)"
         )

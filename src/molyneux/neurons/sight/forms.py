@@ -61,9 +61,13 @@ def sets_of(
         replace(of_five, name="other_values"),
         replace(of_five, name="scrambled"),
     ]
-    for part in _parts(layers_with_path(len(z))):
+    layers = layers_with_path(len(z))
+    parts = _parts(layers)
+    for part in parts:
         found += _with_random(change_set(z, FRACTION, part), seed)
-    return found + [change_set(z, FRACTION, [layer]) for layer in layers_with_path(len(z))]
+    # Of so few layers that they are their own parts, each is there already.
+    alone = [layer for layer in layers if [layer] not in parts]
+    return found + [change_set(z, FRACTION, [layer]) for layer in alone]
 
 
 def _with_random(change: PatchSet, seed: int) -> Iterator[PatchSet]:

@@ -1,0 +1,3 @@
+"""E7: was it seen?"""
+
+NAME = "E7"

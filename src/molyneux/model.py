@@ -6,7 +6,7 @@ What stands below it is public too; this is the short way to it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from molyneux.explain.photo import Explanation
     from molyneux.explain.settings import Settings
     from molyneux.models.seeing_model import SeeingModel
+    from molyneux.models.transplant import Transplanted
     from molyneux.neurons.ablation import Intervention, Positions, Value
     from molyneux.neurons.decoding import Decoded
     from molyneux.neurons.unit import Unit
@@ -173,6 +174,36 @@ class Model:
         chosen = as_units(self.language_model, _listed(units))
         return Changed(self.seeing, Intervention(chosen, positions, value))
 
+    def transplant(
+        self,
+        from_photo: Photo,
+        *,
+        into: Photo,
+        units: str | Unit | Iterable[str | Unit] = "change",
+        patches: Sequence[int] | None = None,
+    ) -> Transplanted:
+        """Return what is written behind `into` with the values that units have at `from_photo`.
+
+        They are written at every layer at once, into the same patches.
+
+        Args:
+            units: `change`, the 5 % whose activation in `from_photo` is farthest from what it is
+                in reference photos, whatever the word; `all` but the last layer's; or names or
+                `Unit`s.
+            patches: the numbers of those to be written into, row by row from 0; all if None.
+
+        Raises:
+            PhotoError: a photo cannot be read.
+            UsageError: there is no such unit or patch, the photos have different numbers of
+                patches, or no reference table says what is usual.
+        """
+        from molyneux.models.transplant import transplant
+
+        named = isinstance(units, str) and units in ("change", "all")
+        return transplant(
+            self.seeing, from_photo, into, units if named else _listed(units), patches
+        )
+
     def decode(
         self, units: str | Unit | Iterable[str | Unit], *, top: int = 10
     ) -> Decoded | list[Decoded]:
@@ -294,9 +325,11 @@ def _is_one(units: Any) -> bool:
 def _listed(units: Any) -> list[Any]:
     if _is_one(units):
         return [units]
-    if not isinstance(units, Iterable):
-        raise UsageError(f"{units!r} is no unit; give a name, as L12.u905, or Unit(12, 905)")
-    found = list(units)
+    try:
+        found = list(units)
+    except TypeError as error:
+        said = f"{shown(units)} is no unit; give a name, as L12.u905, or Unit(12, 905)"
+        raise UsageError(said) from error
     if not found:
         raise UsageError("no unit was given; name one, as L12.u905")
     return found

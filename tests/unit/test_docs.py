@@ -190,6 +190,7 @@ def test_the_short_way_does_what_it_shows(
     from molyneux import Model
 
     photos[0].save(tmp_path / "photo.png")
+    photos[1].save(tmp_path / "other.jpg")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("molyneux.model.load", lambda preset: Model(captioner))
     code = blocks(ROOT / "docs" / "python.md", "python")[0]

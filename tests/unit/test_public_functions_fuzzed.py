@@ -24,6 +24,7 @@ from typechecker import unchecked
 
 import molyneux as mx
 from molyneux.errors import MolyneuxError
+from molyneux.models.transplant import Transplanted
 from molyneux.neurons.attribution import Attribution
 from molyneux.neurons.decoding import Decoded
 from molyneux.neurons.targets import Sentence
@@ -259,6 +260,11 @@ DOORS = {
         lambda **given: SHORT.without(**given).caption(PHOTO),
         {"units": UNITS, "value": 0.0, "positions": "all"},
         _a(str),
+    ),
+    "Model.transplant": Door(
+        SHORT.transplant,
+        {"from_photo": PHOTO, "into": OTHER, "units": UNITS, "patches": [0, 3]},
+        _a(Transplanted),
     ),
 }
 

@@ -19,6 +19,7 @@ from molyneux.cli.documents import DOCUMENTS, schema_file
 from molyneux.errors import RunError
 from molyneux.explain import document as explained
 from molyneux.explain.document import Document, ModelRecord
+from molyneux.explain.sight_record import NotNamed, Sight, SightSet
 from molyneux.records import attributes_of, from_plain, schema_of
 
 SCHEMAS = Path(__file__).parents[2] / "src" / "molyneux" / "schemas"
@@ -26,8 +27,8 @@ PAGE = DOCS / "document.md"
 EXPLAINED = (
     *(Document, ModelRecord, explained.SettingsRecord, explained.Image, explained.Word),
     *(explained.UnitLists, explained.UnitRow, explained.Curves, explained.Contrast),
-    *(explained.OtherLeft, explained.AblatedCaptions),
     *(explained.Reading, explained.ReadWord, explained.WordEffect),
+    *(explained.OtherLeft, explained.AblatedCaptions, Sight, SightSet, NotNamed),
 )
 
 

@@ -49,6 +49,14 @@ def explain(
             "of words asked for), all words', none.",
         ),
     ] = "first",
+    sight: Annotated[
+        Literal["none", "short", "full"],
+        typer.Option(
+            "--sight",
+            help="What the photo adds to each word, and which units carry it: short, with 8 other "
+            "photos; full; none.",
+        ),
+    ] = "short",
     grid: Annotated[
         Literal["short", "full"],
         typer.Option(
@@ -103,6 +111,7 @@ def explain(
         top=top,
         words=tuple(word or ()),
         ablate=ablate,
+        sight=sight,
         positions=positions,
         seeds=seeds,
         seed=seed,
@@ -169,6 +178,7 @@ def run_explanation(
 def show_summary(image: Image) -> None:
     """Print what matters most of one photo."""
     from molyneux.explain.claims import UNITS, claim_of, percent, probability
+    from molyneux.explain.sight_text import sight_lines
     from molyneux.explain.text import seen_otherwise
 
     if image.error:
@@ -183,6 +193,8 @@ def show_summary(image: Image) -> None:
         show(f"  {word.word}  p = {probability(word.probability)}{trust}{note_}")
         if word.warning:
             show(f"    {word.warning}")
+        for line in sight_lines(None if word.warning else word.sight):
+            show(f"    {line}")
         for view, where in PLACES.items():
             rows = word.specific_lists.view(view) or word.lists.view(view)
             kind = "most specific" if word.specific_lists.view(view) else "top"

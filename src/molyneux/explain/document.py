@@ -16,6 +16,7 @@ from pydantic import Field
 
 from molyneux.checks import path_of
 from molyneux.errors import RunError, UsageError
+from molyneux.explain.sight_record import Sight
 from molyneux.explain.text import (
     heading,
     photo_html,
@@ -281,6 +282,8 @@ class Word:
         ablated_caption: the caption with the patch view's units off; null if not ablated.
         trust: how often such a word is right; null for later nouns, which were not measured, and
             without a trust scale of the model that holds on photos that set none of it.
+        sight: what this photo adds to the word and what carries it; null if it was not measured.
+        sight_note: why not; absent where it was, or was not asked for.
     """
 
     word: str
@@ -301,6 +304,8 @@ class Word:
     ablation_last: Curves | None = None
     ablated_caption: AblatedCaptions | None = None
     trust: Trust | None = None
+    sight: Sight | None = None
+    sight_note: Annotated[str | None, ABSENT] = None
 
     @property
     def warning(self) -> str | None:
@@ -498,6 +503,8 @@ class SettingsRecord:
         words: the words asked for with `--word`.
         ablate: whose units were switched off: those of the `first` noun (and of words asked for),
             of `all` words, or of `none`.
+        sight: how much of it was measured: `none`, the `short` form or the `full` one; absent in
+            older documents.
         positions: where units were switched off: at `all` positions, or the `patches`.
         seeds: how many random draws.
         seed: of the random draws.
@@ -512,6 +519,7 @@ class SettingsRecord:
     top: int
     words: tuple[str, ...] = ()
     ablate: Literal["first", "all", "none"]
+    sight: Annotated[Literal["none", "short", "full"] | None, ABSENT] = None
     positions: Literal["all", "patches"]
     seeds: int
     seed: int

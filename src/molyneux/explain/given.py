@@ -44,11 +44,18 @@ class Given:
         """
         return self.given.sha256() if isinstance(self.given, Item) else photo_sha256(self.given)
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The nouns that people said of it, singular; none where none are known."""
+        if not isinstance(self.given, Item):
+            return ()
+        return tuple(nouns_text(self.given.captions).split())
+
     def told_of(self, image: Image) -> Image:
         """Return a photo's part of the document with what is known of the photo."""
         if not isinstance(self.given, Item):
             return image
-        nouns = tuple(nouns_text(self.given.captions).split()) or None
+        nouns = self.named or None
         first = find_nouns(image.caption or "")[:1]
         agrees = names_one_of(first[0].lemma, nouns) if nouns and first else None
         return replace(image, credit=self.given.credit, known=nouns, agrees=agrees)

@@ -20,6 +20,8 @@ from molyneux.explain.folder import shared_names
 from molyneux.explain.read_sets import read_change
 from molyneux.explain.seen import over_photo, under_patches
 from molyneux.explain.settings import Settings, as_settings
+from molyneux.explain.sight import measure_sight
+from molyneux.explain.sight_record import Sight
 from molyneux.explain.text import photo_html, photo_text
 from molyneux.models.generation import continue_greedily
 from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing
@@ -177,12 +179,17 @@ def explain_photo(
 
 
 def explain_seen(
-    captioner: SeeingModel, photo: Photo, asking: Settings, digest: str | None = None
+    captioner: SeeingModel,
+    photo: Photo,
+    asking: Settings,
+    digest: str | None = None,
+    named: Sequence[str] = (),
 ) -> Explanation:
     """Return what `explain_photo` does, of arguments that were looked at.
 
     Args:
         digest: the photo's SHA-256 where its file is not what is given.
+        named: the nouns that people said of it, if any are known.
 
     Raises:
         PhotoError: the photo cannot be read.
@@ -226,12 +233,27 @@ def explain_seen(
         ),
     )
     explained = [_explain_word(case, number, word) for number, word in enumerate(words)]
+    sights: list[Sight | str | None] = [None] * len(words)
+    if asking.sight != "none":
+        sights[:] = measure_sight(
+            captioner,
+            asking.sight,
+            prompt,
+            sentence,
+            words,
+            sinks=sinks,
+            digest=digest,
+            named=named,
+            seed=asking.seed,
+        )
     return Explanation(
         replace(
             image,
-            words=tuple(word for word, _ in explained),
             reading=read_change(
                 captioner, case.up_to(words[0]), case.attribution.activation, sinks, sorted(lemmas)
+            ),
+            words=tuple(
+                _with_sight(word, sight) for (word, _), sight in zip(explained, sights, strict=True)
             ),
         ),
         {
@@ -242,6 +264,12 @@ def explain_seen(
         under_patches(captioner, seen),
         lead,
     )
+
+
+def _with_sight(word: ExplainedWord, sight: Sight | str | None) -> ExplainedWord:
+    if isinstance(sight, str):
+        return replace(word, sight_note=sight)
+    return replace(word, sight=sight)
 
 
 def comparable(captioner: SeeingModel, settings: Settings) -> SeeingModel:

@@ -141,7 +141,7 @@ def _explain_one(
     fields: bytes | None = None
     shown: bytes | None = None
     try:
-        explanation = explain_seen(captioner, photo.read(), settings, photo.sha256())
+        explanation = explain_seen(captioner, photo.read(), settings, photo.sha256(), photo.named)
         image = photo.told_of(replace(explanation.image, path=name))
         fields = _as_file(explanation.fields)
         shown = as_jpeg(explanation.seen)

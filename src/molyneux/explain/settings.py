@@ -14,6 +14,7 @@ from molyneux.neurons.scorers import DEFAULT_SCORER, GradientActivation, Scorer,
 
 Ablate = Literal["first", "all", "none"]
 Grid = Literal["short", "full"]
+Sight = Literal["none", "short", "full"]
 _SEEDS = {"short": 3, "full": 5}
 
 
@@ -26,6 +27,8 @@ class Settings:
         words: words to be scored where the first noun is predicted, beside the caption's own.
         ablate: whose units are switched off: those of the `first` noun (and of words asked for),
             of `all` words, or of `none`.
+        sight: how much of what the photo adds to its words is measured: `none`, the `short` form
+            (8 partner photos, 5 % of the units) or the `full` one (`neurons.sight.forms`).
         positions: where: at `all` positions, or at the `patches`.
         grid: how many units are switched off at each step: the `short` grid (0, 10, 50, 100 and
             1.4 % of all units), the paper's `full` one, or numbers.
@@ -40,6 +43,7 @@ class Settings:
     top: int = 100
     words: tuple[str, ...] = ()
     ablate: Ablate = "first"
+    sight: Sight = "short"
     positions: Positions = "all"
     grid: Grid | tuple[int, ...] = "short"
     seeds: int | None = None
@@ -52,6 +56,7 @@ class Settings:
         top: int = 100,
         words: Sequence[str] = (),
         ablate: str = "first",
+        sight: str = "short",
         positions: str = "all",
         grid: str | Sequence[int] = "short",
         seeds: int | None = None,
@@ -66,6 +71,7 @@ class Settings:
             "top": whole_number("top", top, least=1),
             "words": _as_words(words),
             "ablate": one_of("ablate", ablate, get_args(Ablate)),
+            "sight": one_of("sight", sight, get_args(Sight)),
             "positions": one_of("positions", positions, get_args(Positions)),
             "grid": one_of("grid", grid, get_args(Grid)) if isinstance(grid, str) else _sizes(grid),
             "seeds": None if seeds is None else whole_number("seeds", seeds, least=1),
@@ -102,6 +108,7 @@ class Settings:
             top=self.top,
             words=self.words,
             ablate=self.ablate,
+            sight=self.sight,
             positions=self.positions,
             seeds=self.draws,
             seed=self.seed,

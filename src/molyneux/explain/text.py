@@ -13,6 +13,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from molyneux.explain.claims import Claim, claim_of, probability
+from molyneux.explain.sight_text import sight_lines
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -139,6 +140,7 @@ def word_text(word: Word) -> str:
     lines = [f"{word.word}  p = {probability(word.probability)}{trust}"]
     lines += [f"  ({word.note})"] if word.note else []
     lines += [f"  {word.warning}"] if word.warning else []
+    lines += [f"  {line}" for line in _sight(word)]
     lines += [f"  {claim.title}: {claim.sentence}" for claim in _claims(word)]
     lines += [f"  {line}" for line in repr(word.units).splitlines()]
     return "\n".join(lines).replace("\u00a0", " ")
@@ -149,9 +151,9 @@ def word_html(word: Word) -> str:
     note = f' <span style="{_SOFT}">{escape(word.note)}</span>' if word.note else ""
     said = f", {escape(word.trust.short)}" if word.trust and word.trust.short else ""
     warned = f'<p style="margin:2px 0">{escape(word.warning)}</p>' if word.warning else ""
+    lines = [f"{claim.title}: {claim.sentence}" for claim in _claims(word)]
     claims = warned + "".join(
-        f'<p style="margin:2px 0">{escape(claim.title)}: {escape(claim.sentence)}</p>'
-        for claim in _claims(word)
+        f'<p style="margin:2px 0">{escape(line)}</p>' for line in (*_sight(word), *lines)
     )
     return (
         f'<p style="margin:12px 0 2px;font-size:1.15em"><b>{escape(word.word)}</b> '
@@ -197,6 +199,11 @@ def photo_html(image: Image, lead: str = "", pictures: Sequence[Picture] = ()) -
 
 def _lines(image: Image) -> tuple[str | None, ...]:
     return seen_otherwise(image), image.note, patches_say(image)
+
+
+def _sight(word: Word) -> list[str]:
+    """Return what is said of a word's sight: nothing where the word itself is doubted."""
+    return sight_lines(None if word.warning else word.sight)
 
 
 def _claims(word: Word) -> list[Claim]:

@@ -30,6 +30,7 @@ from molyneux.explain.document import (
     read_document,
 )
 from molyneux.explain.folder import find_folder
+from molyneux.explain.sight_text import SIGHT_COLUMNS, sight_lines, sight_table
 from molyneux.explain.text import patches_say, seen_otherwise
 from molyneux.records import to_plain
 from molyneux.report.files import PAGE, packaged, write_page
@@ -282,6 +283,9 @@ def _word(word: Word) -> dict[str, Any]:
         ],
         "tables": [(each, curve_table(each)) for each in word.curves],
         "rewrites": rewrites,
+        "sight": sight_lines(None if word.warning else word.sight),
+        "sight_table": sight_table(word.sight),
+        "sight_columns": SIGHT_COLUMNS,
         "sinks": {
             view: [f"L{row.layer}.u{row.unit}" for row in word.lists.view(view) if row.sink]
             for view in VIEWS

@@ -107,7 +107,8 @@ def _cells(column: np.ndarray) -> Float[np.ndarray, "rows partners"]:
 
 
 def _gains(columns: Columns) -> Float[np.ndarray, "rows partners"]:
-    return np.asarray(columns["clean"], dtype=float)[:, None] - _cells(columns["behind"])
+    clean: np.ndarray = np.asarray(columns["clean"], dtype=float)
+    return np.asarray(clean[:, None] - _cells(columns["behind"]))
 
 
 def _number(estimate: Callable[[], Estimate], why: str = NONE) -> Number:
@@ -116,8 +117,8 @@ def _number(estimate: Callable[[], Estimate], why: str = NONE) -> Number:
         found = estimate()
     except ValueError:
         return Number.missing(why)
-    ends = (end if np.isfinite(end) else None for end in (found.low, found.high))
-    return Number(found.value, *ends, found.n)
+    low, high = (end if np.isfinite(end) else None for end in (found.low, found.high))
+    return Number(found.value, low, high, found.n)
 
 
 def _mean(cells: np.ndarray) -> Number:

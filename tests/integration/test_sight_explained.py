@@ -254,6 +254,7 @@ def test_what_is_said_of_it_is_what_the_photo_adds() -> None:
         "−0.25)",
         "with them “a red bus” becomes “a dog”",
     ]
+    assert repr(sight_with()).splitlines() == lines
     (nothing,) = sight_lines(sight_with(standard_error=3.0))
     assert nothing.startswith("this photo adds nothing to this word: 4.00 nats")
     assert not any("see" in line for line in lines)

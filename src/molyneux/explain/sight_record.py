@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from molyneux.explain.sight_text import sight_lines
 from molyneux.records import ABSENT
 
 
@@ -67,7 +68,7 @@ class NotNamed:
     sets: tuple[SightSet, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Sight:
     """What this photo adds to a word, and which units at its patches carry it.
 
@@ -89,6 +90,9 @@ class Sight:
     partner_caption: str
     sets: tuple[SightSet, ...]
     absent: tuple[NotNamed, ...]
+
+    def __repr__(self) -> str:
+        return "\n".join(sight_lines(self))
 
     @property
     def adds(self) -> bool:

@@ -29,7 +29,7 @@ from molyneux.neurons.ablation import exact_effects
 from molyneux.neurons.attribution import VIEWS, attribute_units
 from molyneux.neurons.decoding import token_ranks
 from molyneux.neurons.rankings import rank_units
-from molyneux.neurons.targets import read_sentence, unrelated_nouns
+from molyneux.neurons.targets import nouns_shown, read_sentence, unrelated_nouns
 from molyneux.neurons.unit import Unit
 from molyneux.neurons.unit_sets import LISTED
 from molyneux.statistics.bootstrap import Estimate, bootstrap
@@ -48,12 +48,31 @@ def load_photos(coco: Path, split: str) -> list[dict[str, Any]]:
     captions: dict[int, list[str]] = {}
     for annotation in document["annotations"]:
         captions.setdefault(int(annotation["image_id"]), []).append(annotation["caption"])
+    categories = load_categories(coco)
     photos = [
-        {"file": str(coco / "images" / image["file_name"]), "captions": captions[int(image["id"])]}
+        {
+            "file": str(coco / "images" / image["file_name"]),
+            "captions": captions[int(image["id"])],
+            "categories": sorted(categories.get(int(image["id"]), ())),
+        }
         for image in document["images"]
         if image.get("split", split) == split and int(image["id"]) in captions
     ]
     return sorted(photos, key=lambda p: hashlib.sha256(Path(p["file"]).name.encode()).hexdigest())
+
+
+def load_categories(coco: Path) -> dict[int, set[str]]:
+    """Return the annotated categories of each photo; none where the copy has no instances."""
+    path = coco / "instances.json"
+    if not path.exists():
+        return {}
+    document = json.loads(path.read_text())
+    names = {int(row["id"]): row["name"] for row in document["categories"]}
+    found: dict[int, set[str]] = {}
+    for annotation in document["annotations"]:
+        name = names[int(annotation["category_id"])]
+        found.setdefault(int(annotation["image_id"]), set()).add(name)
+    return found
 
 
 def decodability(
@@ -87,7 +106,9 @@ def measure_photo(
     attribution = attribute_units(model, until, [word.target])
     lemmas = {w.lemma for w in sentence.words}
     other = reference.other_than(lemmas, row["file"])
-    _, unrelated = unrelated_nouns(model, lemmas, {word.target.token_id})
+    # Whatever people saw there is related to the photo, said by the model or not.
+    shown = nouns_shown({*lemmas, *row["human"]}, photo["categories"])
+    _, unrelated = unrelated_nouns(model, shown, {word.target.token_id})
     row |= {"probability": float(attribution.probability[0]), "other": other and other.noun}
     for view in VIEWS:
         scores = attribution.view(view)

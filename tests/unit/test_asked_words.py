@@ -20,6 +20,7 @@ from molyneux.neurons.decoding import find_writers
 from molyneux.neurons.targets import (
     Sentence,
     ask_for,
+    nouns_shown,
     require_tokens,
     unrelated_nouns,
     word_tokens,
@@ -102,3 +103,15 @@ def test_words_that_differ_in_capitals_are_told_apart_by_their_tokens(spaced: An
     assert small.word == large.word == "dog"
     assert small.target.token_id != large.target.token_id
     assert (small.note, large.note) == (None, "scored by ' Dog'")
+
+
+def test_what_people_saw_or_annotated_is_not_unrelated() -> None:
+    model = tiny_language_model("llama")
+    shown = nouns_shown({"dog", "automobile"}, ["person", "dining table"])
+    # A car by another name, and a man, a woman and a child, who are persons.
+    assert {"dog", "car", "man", "woman", "child", "table"} <= shown
+    assert not {"cat", "bus", "train"} & shown
+    nouns, tokens = unrelated_nouns(model, shown, set(), n=99)
+    assert not set(nouns) & shown
+    assert "cat" in nouns or len(tokens) > 3
+    assert nouns_shown({"kite"}) == {"kite"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from molyneux.adapters.language_model import LanguageModel
@@ -9,7 +10,9 @@ from molyneux.errors import UsageError
 from molyneux.neurons.attribution import Target
 from molyneux.neurons.checks import as_model, as_prompt, as_token_ids
 from molyneux.vision.layout import ImagePrompt
+from molyneux.words.categories import category_of
 from molyneux.words.nouns import find_nouns
+from molyneux.words.synonyms import names_one_of
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,24 @@ EVERYDAY = tuple(
     computer tree flower river mountain beach street house building church bridge ball book guitar
     shirt hat umbrella bottle cup plate man woman child""".split()  # noqa: SIM905
 )
+
+
+def nouns_shown(nouns: Collection[str], categories: Collection[str] = ()) -> set[str]:
+    """Return the nouns that a photo is known to show: those said of it, and annotated in it.
+
+    An everyday noun is among them, too, that says the same as one of them (`synonyms_of`) or names
+    a category ("man" a `person`).
+
+    Args:
+        nouns: of the model's caption and people's, in the singular.
+        categories: annotated in the photo.
+    """
+    named = {part for name in categories for part in name.split()}
+    return {*nouns, *named} | {
+        noun
+        for noun in EVERYDAY
+        if names_one_of(noun, nouns) or category_of(noun, categories) is not None
+    }
 
 
 def unrelated_nouns(

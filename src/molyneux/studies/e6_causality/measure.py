@@ -21,11 +21,10 @@ from torch import Tensor
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.hooks import capture
 from molyneux.neurons.ablation import Positions, ablated_logits
-from molyneux.neurons.targets import EVERYDAY, unrelated_nouns, word_tokens
+from molyneux.neurons.targets import EVERYDAY, nouns_shown, unrelated_nouns, word_tokens
 from molyneux.neurons.unit import Unit
 from molyneux.neurons.unit_sets import DRAWN, LISTED
 from molyneux.studies.subject import Subject
-from molyneux.words.categories import category_of
 
 # Everyday nouns that a photo's word may compete with, besides those of `EVERYDAY`.
 MORE_NOUNS = tuple(
@@ -133,9 +132,8 @@ class Measured:
         model, target = subject.model, subject.target.token_id
         named = {word for name in subject.item.categories for word in name.split()}
         in_photo = subject.lemmas | subject.human_nouns | named
-        used = in_photo | {word.word for word in subject.sentence.words}
-        # "man" is in a photo that is annotated with a person.
-        used |= {noun for noun in EVERYDAY if category_of(noun, subject.item.categories)}
+        said = in_photo | {word.word for word in subject.sentence.words}
+        used = nouns_shown(said, subject.item.categories)
         _, unrelated = unrelated_nouns(model, used, {target})
         nouns = {*EVERYDAY, *MORE_NOUNS, *in_photo} - {subject.word.word, subject.word.lemma}
         rivals = [token for token in single_tokens(model, nouns) if token != target]

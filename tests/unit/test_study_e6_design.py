@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from molyneux.neurons.unit import Unit
 from molyneux.studies.e6_causality.design import _plan, few_steps, headline_steps
 from molyneux.studies.e6_causality.measure import Measured, effects
+from molyneux.studies.e6_causality.singles import in_turn
 
 
 def test_steps_taken_where_the_whole_grid_is_not() -> None:
@@ -42,3 +44,12 @@ def test_effects_of_known_logits() -> None:
     bare = effects(off, intact, Measured(target=0, rival=None, unrelated=(), d_vocab=4))
     assert bare["margin_change"] is None
     assert bare["unrelated_change"] is None
+
+
+def test_single_controls_are_shared_out_among_other_photos() -> None:
+    lists = [[Unit(layer, unit) for unit in range(6)] for layer in range(3)]
+    found = in_turn(lists, 5)
+    assert found == [Unit(0, 0), Unit(1, 1), Unit(2, 2), Unit(0, 3), Unit(1, 4)]
+    alike = [[Unit(0, unit) for unit in (3, 4, 5)], [Unit(0, unit) for unit in (9, 3, 7)]]
+    assert in_turn(alike, 2) == [Unit(0, 3), Unit(0, 7)]  # the second's own second is taken
+    assert in_turn([[Unit(0, 1)]], 3) == [Unit(0, 1)]

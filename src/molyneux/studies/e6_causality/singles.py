@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -16,6 +16,8 @@ from molyneux.studies.subject import Subject
 
 SINGLES = 10
 """Units of each ranking that are switched off one at a time."""
+OTHERS = 5
+"""Other photos among whose lists the controls are shared out."""
 
 
 RANKINGS = (*LISTED, "other_specific")
@@ -61,7 +63,8 @@ def single_table(study: Finished) -> ResultTable:
             "The first ten units of each ranking in the patch view, each silenced by itself at "
             "the patches. `effect`: the target's logit that is lost, exactly; `total`: its "
             "first-order prediction. Means within a photo, then over photos.",
-            "`other_specific`: units of another photo's list, tried on this photo's word.",
+            f"`other_specific`: the units at the same places of {OTHERS} other photos' lists in "
+            "turn, tried on this photo's word, so that it hangs on no one draw.",
             "Correlations of effect and total are over the units of one photo, then averaged.",
         ),
     )
@@ -88,8 +91,23 @@ def single_units(subject: Subject) -> list[tuple[str, int, Unit]]:
     lists: dict[str, list[Unit]] = {
         name: subject.ranking("patches", name, SINGLES) for name in LISTED
     }
-    for other in subject.others[:1]:
-        lists["other_specific"] = other.units["patches", "specific"][:SINGLES]
+    others = [other.units["patches", "specific"] for other in subject.others[:OTHERS]]
+    if others:
+        lists["other_specific"] = in_turn(others, SINGLES)
     return [
         (name, place, unit) for name, units in lists.items() for place, unit in enumerate(units)
     ]
+
+
+def in_turn(lists: Sequence[Sequence[Unit]], n: int) -> list[Unit]:
+    """Return n units: at each place the one that the lists, in turn, have there.
+
+    Where that one is taken already, the next of the same list that is not, from its end on to its
+    beginning.
+    """
+    found: list[Unit] = []
+    for place in range(n):
+        units = lists[place % len(lists)]
+        free = (unit for unit in [*units[place:], *units[:place]] if unit not in found)
+        found += list(free)[:1]
+    return found

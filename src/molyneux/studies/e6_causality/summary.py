@@ -61,6 +61,9 @@ DEFINITIONS = (
     "Controls: `other` and `other_specific` are the lists of a reference photo with another noun; "
     "`matched` has for each specific unit the unit of its layer nearest in activation x row norm; "
     "`random` has units of the same layers as the top ones.",
+    "Each photo has one other photo's lists as its control, drawn by its hash among those that the "
+    "reference table keeps. Intervals are over photos, each with its draw: they do not count how "
+    "few photos the controls come from.",
     "`_no_sinks`: sink units and sink patches left out of the ranking.",
 )
 

@@ -27,15 +27,16 @@ from molyneux.metrics.people import nouns_of
 from molyneux.models.captioner import Captioner
 from molyneux.neurons.ablation import exact_effects
 from molyneux.neurons.attribution import VIEWS, attribute_units
-from molyneux.neurons.decoding import token_ranks
+from molyneux.neurons.decoding import read_units
 from molyneux.neurons.rankings import rank_units
-from molyneux.neurons.targets import nouns_shown, read_sentence, unrelated_nouns
+from molyneux.neurons.targets import nouns_shown, read_sentence, unrelated_nouns, word_tokens
 from molyneux.neurons.unit import Unit
 from molyneux.neurons.unit_sets import LISTED
 from molyneux.statistics.bootstrap import Estimate, bootstrap
 
 UNITS = 100
 TOP_SHARE = 0.002
+OTHER_NOUNS = 8
 
 
 def note(line: str) -> None:
@@ -76,15 +77,18 @@ def load_categories(coco: Path) -> dict[int, set[str]]:
 
 
 def decodability(
-    captioner: Captioner, units: list[Unit], signs: list[int], token: int
-) -> dict[str, float]:
-    """Return how high a token stands in what units write: share near the top, mean percentile."""
-    model = captioner.language_model
-    ranks = token_ranks(model, units, [sign or 1 for sign in signs], token).double()
-    place = ranks / model.d_vocab
+    captioner: Captioner, units: list[Unit], signs: list[int], token: int, others: list[int]
+) -> dict[str, float | None]:
+    """Return how high a token stands in what units write: share near the top, mean percentile,
+    and how far that lies above the mean percentile of other photos' nouns in the same units."""
+    signed = [(unit, sign or 1) for unit, sign in zip(units, signs, strict=True)]
+    read = read_units(captioner.language_model, signed, token, others=others)
+    place = np.array([place for _, place, _ in read])
+    elsewhere = [other for _, _, other in read if other is not None]
     return {
-        "near_top": float((place < TOP_SHARE).double().mean()),
+        "near_top": float((place < TOP_SHARE).mean()),
         "percentile": float(1 - place.mean()),
+        "above_other_nouns": float(np.mean(elsewhere) - place.mean()) if elsewhere else None,
     }
 
 
@@ -109,6 +113,11 @@ def measure_photo(
     # Whatever people saw there is related to the photo, said by the model or not.
     shown = nouns_shown({*lemmas, *row["human"]}, photo["categories"])
     _, unrelated = unrelated_nouns(model, shown, {word.target.token_id})
+    # Nouns of other photos, read in the same units: what any noun gets.
+    nouns = reference.others_than({*lemmas, *row["human"]}, row["file"])
+    tokens = (word_tokens(model, each.noun) for each in nouns)
+    others = [t for t in dict.fromkeys(t[0] for t in tokens if t) if t != word.target.token_id]
+    others = others[:OTHER_NOUNS]
     row |= {"probability": float(attribution.probability[0]), "other": other and other.noun}
     for view in VIEWS:
         scores = attribution.view(view)
@@ -133,7 +142,7 @@ def measure_photo(
             at = ([u.layer for u in units], [u.unit for u in units])
             signs = scores.sign[0][at]
             row[view][f"decoded_{name}"] = decodability(
-                captioner, units, [int(s) for s in signs], word.target.token_id
+                captioner, units, [int(s) for s in signs], word.target.token_id, others
             )
     if exact:
         row["exact"] = measure_exact(captioner, until, attribution, word.target.token_id)
@@ -216,6 +225,9 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
                 found[f"decoded_{name}_{figure}"] = show(
                     bootstrap([p[f"decoded_{name}"][figure] for p in part])
                 )
+            above = [p[f"decoded_{name}"].get("above_other_nouns") for p in part]
+            if known := [value for value in above if value is not None]:
+                found[f"decoded_{name}_above_other_nouns"] = show(bootstrap(known))
         for figure in ("near_top", "percentile"):
             a = [p["decoded_specific"][figure] for p in part]
             b = [p["decoded_matched"][figure] for p in part]

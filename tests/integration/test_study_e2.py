@@ -14,9 +14,11 @@ from tiny_models import count_hooks, tiny_photos
 
 from molyneux.neurons import decoding
 from molyneux.neurons.decoding import decode_units, read_units, text_of, token_ranks
+from molyneux.neurons.other_photos import OtherPhoto
 from molyneux.neurons.targets import Sentence
 from molyneux.neurons.unit import Unit
 from molyneux.neurons.unit_sets import RANKINGS
+from molyneux.studies import subject as study_subject
 from molyneux.studies.e2_agreement.experiment import Agreement
 from molyneux.studies.experiment import PhotoRecord, TextScorers
 from molyneux.studies.settings import StudySettings
@@ -54,8 +56,9 @@ def unit_of(row: dict[str, Any]) -> Unit:
 def test_units_are_the_rankings_decoded_as_written(facts: Any, files: list[Path]) -> None:
     subject = seen(facts, files[0])
     hooks = count_hooks(subject.model.model)
+    token, nouns = subject.target.token_id, (7, 9)
+    subject.__dict__["other_nouns"] = nouns  # the tiny captions begin with the same few
     rows = Agreement().measure(subject)
-    token = subject.target.token_id
     model, reference = subject.model, facts.reference
     for view in ("patches", "last"):
         for ranking in RANKINGS:
@@ -70,6 +73,9 @@ def test_units_are_the_rankings_decoded_as_written(facts: Any, files: list[Path]
             ranks = token_ranks(model, units, [s or 1 for s in signs], token)
             places = [r["target_place"] * model.d_vocab for r in part]
             assert places == pytest.approx(ranks.tolist())
+            others = [token_ranks(model, units, [s or 1 for s in signs], t) for t in nouns]
+            expected = torch.stack(others).double().mean(dim=0) / model.d_vocab
+            assert [r["others_place"] for r in part] == pytest.approx(expected.tolist())
             score = subject.scores(view).score[0]
             specific = reference.specific(score, view)
             for row, unit in zip(part, units, strict=True):
@@ -80,6 +86,17 @@ def test_units_are_the_rankings_decoded_as_written(facts: Any, files: list[Path]
                 assert row["sink"] == bool(reference.sinks(view)[at])
                 assert (row["peak_patch"] is None) == (view == "last")
     assert count_hooks(model.model) == hooks
+
+
+def test_other_nouns_are_other_photos_and_never_the_target(
+    facts: Any, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = seen(facts, files[0])
+    tokens = {"own": [subject.target.token_id], "no word": []}
+    tokens |= {f"noun {k}": [100 + k, 1] for k in range(12)}
+    monkeypatch.setattr(study_subject, "word_tokens", lambda model, noun: tokens[noun])
+    subject.__dict__["others"] = [OtherPhoto(noun, {}) for noun in ("noun 3", *tokens)]
+    assert subject.other_nouns == (103, 100, 101, 102, 104, 105, 106, 107)
 
 
 def test_controls_share_the_layer_and_no_unit(facts: Any, files: list[Path]) -> None:
@@ -149,9 +166,15 @@ def test_units_are_read_alike_in_parts(facts: Any, monkeypatch: pytest.MonkeyPat
         (Unit(layer, unit), sign) for layer in (0, 2) for unit in range(9) for sign in (-1, 1)
     ]
     model = facts.captioner.language_model
-    whole = read_units(model, signed, 20)
+    whole = read_units(model, signed, 20, others=(7, 9))
+    alone = [read_units(model, signed, token) for token in (20, 7, 9)]
+    assert [place for _, place, _ in whole] == [place for _, place, _ in alone[0]]
+    assert [other for _, _, other in whole] == pytest.approx(
+        [(a[1] + b[1]) / 2 for a, b in zip(*alone[1:], strict=True)]
+    )
+    assert {other for _, _, other in alone[0]} == {None}
     monkeypatch.setattr(decoding, "_UNITS", 5)
-    assert read_units(model, signed, 20) == whole
+    assert read_units(model, signed, 20, others=(7, 9)) == whole
 
 
 def listed(values: list[float], view: str = "last", ranking: str = "top") -> list[dict[str, Any]]:

@@ -14,17 +14,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import study_toy
 import torch
 
 from molyneux.errors import RunError, UsageError
+from molyneux.parquet import parquet_bytes
 from molyneux.processes import Process
 from molyneux.studies import experiment, study, texts
 from molyneux.studies.folder import Study
 from molyneux.studies.forecast import duration
-from molyneux.studies.parts import finished_parts, part_path
+from molyneux.studies.parts import MEASURED, finished_parts, part_path, read_parts
 from molyneux.studies.plan import plan_study
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts
@@ -221,6 +223,26 @@ def test_a_run_that_an_earlier_version_began_goes_on_and_opens(
     (out / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     with pytest.raises(RunError, match=r"data\.ids_sha256: \"0000"):
         run(seeing, photos, out)
+
+
+def test_parts_from_before_a_column_was_measured_have_nulls_there(tmp_path: Path) -> None:
+    old = pa.schema([("unit", pa.int32())])
+    new = pa.schema([("unit", pa.int32()), ("others_place", pa.float64())])
+    for number, (schema, row) in enumerate(
+        ((old, {"unit": 3}), (new, {"unit": 4, "others_place": 0.5}))
+    ):
+        table = pa.table(
+            {"index": [number], "units": pa.array([[row]], pa.list_(pa.struct(list(schema))))}
+        )
+        path = part_path(tmp_path, MEASURED, number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(parquet_bytes(table))
+    wanted = pa.schema([("index", pa.int64()), ("units", pa.list_(pa.struct(list(new))))])
+    found = read_parts(tmp_path, MEASURED, wanted)
+    assert found.to_pylist() == [
+        {"index": 0, "units": [{"unit": 3, "others_place": None}]},
+        {"index": 1, "units": [{"unit": 4, "others_place": 0.5}]},
+    ]
 
 
 def test_another_run_is_not_written_over(seeing: Any, photos: Path, tmp_path: Path) -> None:

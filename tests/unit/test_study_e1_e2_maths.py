@@ -261,6 +261,29 @@ def e2_photo(own: float, shuffled: float | None) -> dict[str, Any]:
     }
 
 
+def test_a_word_is_read_against_other_nouns_in_the_same_units() -> None:
+    # The units of photo 0 raise every noun as high as the word; those of photo 1 the word alone.
+    photos = [e2_photo(0.5, 0.4) | {"captions": ["a dog."]} for _ in range(2)]
+    for photo, others in zip(photos, ((0.001, 0.5), (0.201, 0.9)), strict=True):
+        for unit, place in zip(photo["e2_units"], others, strict=True):
+            unit["others_place"] = place
+        for unit in photo["e2_controls"]:
+            unit["others_place"] = 0.6
+    result = Agreement().summarise(finished(photos))
+    found = row(result, "E2.words", units="top", view="patches", control="matched units")
+    assert found["above other nouns"].value == pytest.approx((0 + 0.3) / 2)
+    assert found["control: above other nouns"].value == pytest.approx(0.1)
+    assert found["difference: above other nouns"].value == pytest.approx(0.05)
+
+
+def test_a_study_without_other_nouns_says_that_no_photo_has_them() -> None:
+    photos = [e2_photo(0.5, 0.4) | {"captions": ["a dog."]} for _ in range(2)]
+    result = Agreement().summarise(finished(photos))
+    found = row(result, "E2.words", units="top", view="patches", control="matched units")
+    assert found["above other nouns"].value is None
+    assert found["percentile"].value is not None
+
+
 def test_a_best_of_more_units_than_a_list_has_says_so() -> None:
     photos = [e2_photo(0.5, 0.4) | {"captions": ["a dog."]} for _ in range(2)]
     for photo in photos:

@@ -299,28 +299,32 @@ def read_units(
     signed: Sequence[tuple[Unit, int]],
     token_id: int,
     decoding: Decoding = DEFAULT_DECODING,
-) -> list[tuple[str, float]]:
-    """Return each unit's text, and the share of the vocabulary it raises above a token.
+    others: Sequence[int] = (),
+) -> list[tuple[str, float, float | None]]:
+    """Return each unit's text, the share of the vocabulary it raises above a token, and the mean
+    of that share over some other tokens; None without any.
 
     The same as `decode_units` and `token_ranks`, from one product with the unembedding.
     """
     unembedding = model.unembedding().float()
     lens = HeadLens(model, decoding.final_norm)
     texts: dict[int, str] = {}
-    found: list[tuple[str, float]] = []
+    found: list[tuple[str, float, float | None]] = []
     for start in range(0, len(signed), _UNITS):
         part = signed[start : start + _UNITS]
         units = [unit for unit, _ in part]
         signs = [sign if decoding.written else 1 for _, sign in part]
         logits = unit_logits(model, units, signs, lens, decoding.bias, unembedding)
         raised = logits.topk(min(TOKENS, logits.shape[1]), dim=1).indices.tolist()
-        above = (logits > logits[:, token_id, None]).sum(dim=1)
-        for tokens, place in zip(raised, above.tolist(), strict=True):
+        counts = [(logits > logits[:, k, None]).sum(dim=1).tolist() for k in (token_id, *others)]
+        n = logits.shape[1]
+        for tokens, above, *elsewhere in zip(raised, *counts, strict=True):
             for token in tokens:
                 if token not in texts:
                     texts[token] = model.token_text(token)
             text = text_of(texts[token] for token in tokens)
-            found.append((text, place / logits.shape[1]))
+            other = sum(elsewhere) / (len(elsewhere) * n) if elsewhere else None
+            found.append((text, above / n, other))
     return found
 
 

@@ -121,11 +121,20 @@ def read_part(run: Path, phase: str, index: int) -> dict[str, Any]:
 def read_parts(run: Path, phase: str, schema: pa.Schema) -> pa.Table:
     """Return a phase's parts as one table of the schema's columns, ordered by photo number.
 
+    What a part from before a column was measured lacks is null.
+
     Raises:
         RunError: a part is missing or damaged.
     """
     paths = [part_path(run, phase, index) for index in finished_parts(run, phase)]
-    return pa.concat_tables([schema.empty_table(), *(_read(path, schema.names) for path in paths)])
+    tables = (_read(path, schema.names) for path in paths)
+    return pa.concat_tables([schema.empty_table(), *(_fitted(table, schema) for table in tables)])
+
+
+def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    if table.schema.equals(schema):
+        return table
+    return pa.Table.from_pylist(table.to_pylist(), schema=schema)
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:

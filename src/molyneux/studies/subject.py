@@ -25,6 +25,8 @@ from molyneux.words.categories import category_of
 from molyneux.words.nouns import find_nouns
 
 MAX_ASKED = 5
+OTHER_NOUNS = 8
+"""Other photos' nouns that the target is compared with in what units write."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,14 @@ class Subject:
         """Return the unit of the same layer nearest in output-row norm for each:
         none of `units`, without replacement."""
         return matched_units(units, self.facts.row_norms, set(units))
+
+    @cached_property
+    def other_nouns(self) -> tuple[int, ...]:
+        """First tokens of other photos' nouns, those of `others` in order: eight at most."""
+        tokens = (word_tokens(self.model, other.noun) for other in self.others)
+        first = dict.fromkeys(found[0] for found in tokens if found)
+        first.pop(self.target.token_id, None)
+        return tuple(first)[:OTHER_NOUNS]
 
     @cached_property
     def others(self) -> list[OtherPhoto]:

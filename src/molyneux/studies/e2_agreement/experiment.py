@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from molyneux.studies.subject import Subject
 
 
+READ = ("text", "target_place", "others_place")
+
+
 class Agreement(Experiment):
     """Whether decoded units agree with what people see."""
 
@@ -72,16 +75,16 @@ class Agreement(Experiment):
         texts = dict(
             zip(
                 signed,
-                read_units(subject.model, signed, token, subject.captioner.decoding),
+                read_units(
+                    subject.model, signed, token, subject.captioner.decoding, subject.other_nouns
+                ),
                 strict=True,
             )
         )
 
         def rows(listed: Sequence[Listed]) -> list[dict[str, Any]]:
             return [
-                one.row
-                | dict(zip(("text", "target_place"), texts[one.unit, one.sign], strict=True))
-                for one in listed
+                one.row | dict(zip(READ, texts[one.unit, one.sign], strict=True)) for one in listed
             ]
 
         return {"e2_units": rows(own), "e2_controls": rows(controls)}

@@ -39,6 +39,7 @@ UNITS = pa.schema(
         ("interpretable", pa.bool_()),
         ("peak_patch", pa.int32()),
         ("target_place", pa.float64()),
+        ("others_place", pa.float64()),
         ("text", pa.string()),
     ]
 )
@@ -47,7 +48,8 @@ UNITS = pa.schema(
 `rank` 0 is the first; `sign` is the direction written at the peak (of the patches that the ranking
 looks at), in which the unit is decoded, 0 as if positive; `specific` is null where such a unit
 cannot rank; `peak_patch` is null in the view `last`; `target_place` is the share of the vocabulary
-that the unit raises above the target, 0 where the target is its first token.
+that the unit raises above the target, 0 where the target is its first token; `others_place` the
+mean of that share over other photos' nouns (`Subject.other_nouns`), null without any.
 """
 
 CONTROLS = pa.schema(
@@ -60,6 +62,7 @@ CONTROLS = pa.schema(
         ("unit", pa.int32()),
         ("sign", pa.int32()),
         ("target_place", pa.float64()),
+        ("others_place", pa.float64()),
         ("text", pa.string()),
     ]
 )

@@ -21,6 +21,7 @@ from molyneux.studies.results import (
     difference,
     over_photos,
 )
+from molyneux.studies.subject import OTHER_NOUNS
 from molyneux.studies.texts import BERT, CLIP, Metric, metric_notes, why_missing
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ FIGURES = {
     "median": "median",
 }
 NEAR_TOP = 0.002
+ABOVE_OTHERS = "above other nouns"
 _SHOWN_PHOTOS = 12
 _PAPER = {
     "bert": {"own": ".3848", "shuffled": ".3627", "caption": ".5251", "difference": ".0221"},
@@ -141,7 +143,8 @@ _DEFINITIONS = (
     f"Maximum, best of k, mean and median run over the first {FIRST} units of a photo's list, "
     "then the mean over photos is taken. Best of k: the expected maximum of k of them, which "
     "compares lists of different lengths; of one it is the mean.",
-    "Another photo's units: its texts against this photo's captions and pixels. Matched units: of "
+    "Another photo's units: its texts against this photo's captions and pixels, of one photo each: "
+    "intervals are over photos with the draw that each had. Matched units: of "
     "the same layer, nearest in the norm of the output row, none of the list. Random units: of "
     "the same layer. Rankings: top is the paper's (score), specific compares a unit with itself "
     "on reference photos, interpretable is top among the units with 7 of 10 words.",
@@ -233,7 +236,7 @@ def _word_table(study: Finished) -> ResultTable:
                         row[f"control: {name}"] = over_photos(values)
                         row[f"difference: {name}"] = difference(mine[name], values)
                 rows.append(row)
-    names = ("percentile", "near top")
+    names = ("percentile", "near top", ABOVE_OTHERS)
     return ResultTable(
         "E2.words",
         "How high the caption's noun stands in what its units write",
@@ -249,6 +252,11 @@ def _word_table(study: Finished) -> ResultTable:
             "caption's first noun) in the whole vocabulary, ordered by what a unit writes. "
             "Percentile: the mean share of the vocabulary that is not above it; .5 is chance. "
             f"Near top: the share of units with the target in the top {NEAR_TOP:.1%} of tokens.",
+            f"{ABOVE_OTHERS.capitalize()}: the target's percentile minus the mean percentile, in "
+            f"the same units, of {OTHER_NOUNS} other photos' nouns (of the reference table, none "
+            "in this photo's captions): what of it is this word's and not any noun's. 0 is chance.",
+            "Units are picked by this word's own gradient, which at the last position holds what a "
+            "row writes: there they favour the word by construction, shown or not.",
             f"All listed units ({study.settings.units} a photo). Rankings without sinks leave out "
             "sink units and, in the view of the patches, score without sink patches.",
         ),
@@ -268,9 +276,12 @@ def _places(
     if control is not None:
         chosen &= table["control"] == control
     photo, place = table["photo"][chosen], table["target_place"][chosen].astype(float)
+    others = table.get("others_place")  # of studies begun before it was measured there is none
+    others = np.full(len(place), np.nan) if others is None else others[chosen].astype(float)
     return {
         "percentile": per_photo(photo, 1 - place, study.n_photos),
         "near top": per_photo(photo, np.where(place < NEAR_TOP, 1.0, 0.0), study.n_photos),
+        ABOVE_OTHERS: per_photo(photo, others - place, study.n_photos),
     }
 
 

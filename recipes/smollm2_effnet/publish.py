@@ -19,7 +19,7 @@ from safetensors import safe_open
 
 NAME = "smollm2-effnet"
 PROJECTIONS = Path(__file__).parents[2] / "src" / "molyneux" / "models" / "projections"
-KINDS = (".safetensors", ".reference.safetensors", ".trust.json")
+KINDS = (".safetensors", ".reference.safetensors", ".trust.json", ".lens.safetensors")
 COLUMNS = ("loss_held_out", "hit", "cider", "woman", "man")
 
 

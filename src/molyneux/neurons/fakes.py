@@ -45,7 +45,8 @@ def random_directions(rows: Float[Tensor, "*any width"], seed: int) -> Float[Ten
     generator = torch.Generator().manual_seed(whole_number("seed", seed))
     drawn = torch.randn(rows.shape, generator=generator).to(rows.device)
     norm = rows.float().norm(dim=-1, keepdim=True)
-    return torch.nn.functional.normalize(drawn, dim=-1) * norm
+    fakes: Tensor = torch.nn.functional.normalize(drawn, dim=-1) * norm
+    return fakes
 
 
 def swapped_rows_pass(

@@ -161,8 +161,8 @@ def effects_on_words(
         positions = tuple((patches.nonzero().flatten() + prompt.patches.start).tolist())
     put = Intervention(_mask(model, units), positions, mean.float())
     logits = intervened_logits(model, prompt, [Intervention([]), put])[:, : model.d_vocab]
-    clean, without = logits.log_softmax(dim=-1)[:, list(words.tokens)]
-    return clean - without
+    log_p = logits.log_softmax(dim=-1)[:, list(words.tokens)]
+    return log_p[0] - log_p[1]
 
 
 def percentiles(scores: Float[Tensor, "*any words"]) -> Float[Tensor, "*any words"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,16 @@ from molyneux.errors import (
 )
 
 FAILED, WRONG_CALL = 1, 2
+# What pydantic, which reads typer's arguments, says of them.
+_PLAIN_WORDS = (
+    (r"Value error, ('.*') is not one of (.*)", r"\1 is none of \2"),
+    (r"Value error, ", ""),
+    (r"Input should be a valid integer, .*", "it takes a whole number"),
+    (r"Input should be a valid number, .*", "it takes a number"),
+    (r"Input should be greater than or equal to (\S+)", r"it takes \1 or more"),
+    (r"Input should be less than or equal to (\S+)", r"it takes \1 or less"),
+    (r"Input should be ", "it takes "),
+)
 READER_LEFT = 128 + getattr(signal, "SIGPIPE", 13)
 
 
@@ -84,6 +95,8 @@ def _say_what_failed(error: Exception) -> int:
     context = getattr(error, "ctx", None)
     command = "molyneux" if context is None else context.command_path
     words = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+    for theirs, ours in _PLAIN_WORDS:
+        words = re.sub(theirs, ours, words)
     return _say(f"{words[:1].lower()}{words[1:]}; see `{command} --help`", WRONG_CALL)
 
 

@@ -162,19 +162,19 @@ def _agreeing(whole: Number, numbers: list[Number], *, difference: bool) -> dict
     if whole.value is None or not difference:
         why = whole.why or NO_SIGN
         return dict.fromkeys(COMPARED[:4], Number.missing(why))
-    there = [number for number in numbers if number.value is not None]
-    sign = np.sign(whole.value)
-    same = sum(np.sign(number.value) == sign != 0 for number in there)
+    values = [number.value for number in numbers if number.value is not None]
+    sign = float(np.sign(whole.value))
+    same = sum(sign * value > 0 for value in values)
     alone = sum(
         low is not None and high is not None and min(sign * low, sign * high) > 0
-        for low, high in ((number.low, number.high) for number in there)
+        for low, high in ((number.low, number.high) for number in numbers)
     )
-    n = len(there)
+    n = len(values)
     return {
         "same sign": f"{same} of {n}",
-        "by luck": Number(luck(int(same), n, 0.5, sides=2), n=n),
+        "by luck": Number(luck(same, n, 0.5, sides=2), n=n),
         "shown alone": f"{alone} of {n}",
-        "alone by luck": Number(luck(int(alone), n, ALONE), n=n),
+        "alone by luck": Number(luck(alone, n, ALONE), n=n),
     }
 
 

@@ -199,10 +199,9 @@ class Model:
         """
         from molyneux.models.transplant import transplant
 
-        named = isinstance(units, str) and units in ("change", "all")
-        return transplant(
-            self.seeing, from_photo, into, units if named else _listed(units), patches
-        )
+        if not isinstance(units, str) or units not in ("change", "all"):
+            units = _listed(units)
+        return transplant(self.seeing, from_photo, into, units, patches)
 
     def decode(
         self, units: str | Unit | Iterable[str | Unit], *, top: int = 10

@@ -62,7 +62,7 @@ def measure_reference(
             nothing can be shown instead.
         partners_data: what those are, for the record.
         n_others: how many controls there may be; of a noun three, of animals 15 %.
-        n_partners: how many photos can be shown instead of another; 96 if None, or 64 where an
+        n_partners: how many photos can be shown instead of another; 128 if None, or 64 where an
             image prompt is large.
         on_photo: told after each photo what became of it, and `on_partner` of each partner.
 

@@ -24,7 +24,7 @@ from molyneux.words.synonyms import synonyms_of
 SEVERAL = 3
 """Human captions from which on it says something that most of them hold a noun."""
 AGREED = 0.6
-MOST, LEAST, ROOM = 96, 64, 6_000_000
+MOST, LEAST, ROOM = 128, 64, 8_000_000
 """How many partners a table has, and how many where those would take more than so many bytes."""
 
 
@@ -165,7 +165,7 @@ def in_half(patches: Float[Tensor, "patches d_model"]) -> Float[Tensor, "patches
 
 
 def partners_that_fit(patches: Float[Tensor, "patches d_model"]) -> int:
-    """Return how many partners a table is given whose prompts are of this size: 96, or 64."""
+    """Return how many partners a table is given whose prompts are of this size: 128, or 64."""
     return MOST if MOST * patches.numel() * 2 <= ROOM else LEAST
 
 

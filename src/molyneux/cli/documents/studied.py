@@ -1,0 +1,156 @@
+"""What `study`, `report`, `table` and `units` print."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportWritten:
+    """The page of a run.
+
+    Attributes:
+        report: where it lies.
+    """
+
+    report: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnreadPhoto:
+    """A photo that could not be read.
+
+    Attributes:
+        id: which one.
+        error: why.
+    """
+
+    id: str
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyDone:
+    """A study.
+
+    Attributes:
+        run: the run folder.
+        photos: how many could be measured.
+        bad: those that could not be read.
+        report: where its page lies.
+    """
+
+    run: str
+    photos: int
+    bad: tuple[UnreadPhoto, ...]
+    report: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberCell:
+    """A number with its 95 % interval.
+
+    Attributes:
+        value: null where there is none; then all but `why` are null.
+        low: lower end of the interval.
+        high: its upper end.
+        n: how many photos are behind it.
+        why: why there is no number.
+        few: whether the interval is over fewer than 20 photos, which makes it too narrow.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int | None
+    why: str | None
+    few: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableRecord:
+    """A study's table.
+
+    Attributes:
+        name: as in `E6.word`.
+        title: what it shows.
+        columns: in order.
+        rows: a cell for each column that the row fills: text, a number, null, or a number with its
+            interval.
+        notes: sentences to be read with it.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[dict[str, NumberCell | str | int | float | None], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """A study's tables.
+
+    Attributes:
+        tables: those asked for. `molyneux table` prints the same as Markdown, CSV or LaTeX.
+    """
+
+    tables: tuple[TableRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudiedUnit:
+    """A unit of a study; what the study left untested is null.
+
+    Attributes:
+        unit: its name; it ends with `-` where it writes negatively.
+        n_top: in how many photos it is listed by score.
+        n_specific: in how many by specific score.
+        specific: its mean specific score where it is listed.
+        sign: the direction it writes.
+        tokens: those it writes.
+        sink: whether it is near the top for at least half of the reference photos.
+        interpretable: whether at least 7 of its 10 tokens are words; random ones often are.
+        selective: whether it responds to a class, from confirmation photos.
+        n_classes: to how many.
+        effect: the mean logit that the word loses without the unit.
+        n_effect: over how many photos.
+        above_other: whether that is more than what another photo's word loses.
+        apart: whether it passes every step somewhere, be it for different photos.
+        n_multimodal: for how many photos, and their word, it passes every step at once.
+        multimodal: whether there is one.
+    """
+
+    unit: str
+    n_top: int
+    n_specific: int
+    specific: float | None
+    sign: int
+    tokens: str | tuple[str, ...]
+    sink: bool | None
+    interpretable: bool | None
+    selective: bool | None
+    n_classes: int | None
+    effect: float | None
+    n_effect: int | None
+    above_other: bool | None
+    apart: bool | None
+    n_multimodal: int | None
+    multimodal: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudiedUnits:
+    """The units of a study.
+
+    Attributes:
+        run: the run folder.
+        passing: the step that they pass.
+        total: how many pass it.
+        units: the first `--top` of them.
+    """
+
+    run: str
+    passing: str
+    total: int
+    units: tuple[StudiedUnit, ...]

@@ -38,11 +38,20 @@ def with_partners(
         human: what people wrote of each.
     """
     table, _ = measure_reference(seeing, photos[:4], data="drawings", n_listed=10)
-    seen = [seeing.see([photo]) for photo in photos[4:]]
+    return with_partners_of(seeing.with_reference(table), photos[4:], noun, human)
+
+
+def with_partners_of(
+    seeing: Seeing,
+    photos: list[Path],
+    noun: Callable[[int], str],
+    human: Callable[[int], tuple[str, ...]] = lambda _: (),
+) -> Seeing:
+    """Return a model whose table has all these photos as its partners, and else what it has."""
+    seen = [seeing.see([photo]) for photo in photos]
     partners = [
         make_partner(photo_sha256(photo), f"a {noun(k)} here", human(k), p.embeddings[0, p.patches])
-        for k, (photo, p) in enumerate(zip(photos[4:], seen, strict=True))
+        for k, (photo, p) in enumerate(zip(photos, seen, strict=True))
     ]
-    return seeing.with_reference(
-        replace(table, partners=sorted(partners, key=lambda partner: partner.name))
-    )
+    by_name = sorted(partners, key=lambda partner: partner.name)
+    return seeing.with_reference(replace(seeing.reference, partners=by_name))

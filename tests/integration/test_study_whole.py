@@ -12,6 +12,7 @@ import pytest
 import study_toy
 from latex_pages import check_latex
 from PIL import Image
+from tiny_partners import square_photos, with_partners_of
 
 from molyneux.report import write_report
 from molyneux.report.figures import as_svg
@@ -41,7 +42,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with Image.open(path) as photo:
             inverted = Image.fromarray(255 - np.asarray(photo))
         inverted.save(path)
-    captioner = study_toy.seeing_captioner(data / "images")
+    captioner = with_partners_of(
+        study_toy.seeing_captioner(data / "images"),
+        square_photos(tmp_path_factory.mktemp("partners")),
+        lambda _: "volcano",
+        lambda k: ("A cat.",) * 3 if k == 3 else (),
+    )
     settings = StudySettings(
         units=20,
         seeds=2,
@@ -61,7 +67,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_experiment_has_results(run: Path) -> None:
     results = read_results(run)
     assert [result.experiment for result in results] == [
-        "E1", "E2", "E3", "E4", "E5", "E6", "R", "U",
+        "E1", "E2", "E3", "E4", "E5", "E6", "E7", "R", "U",
     ]  # fmt: skip
     for result in results:
         assert result.tables, result.experiment

@@ -33,7 +33,7 @@ def study(
     ] = None,
     experiments: Annotated[
         str | None,
-        typer.Option("--experiments", help="Some of them, as in E2,E6; the paper's if not given."),
+        typer.Option("--experiments", help="Some of them, as in E2,E6; all if not given."),
     ] = None,
     selectivity: Annotated[
         str | None,
@@ -50,11 +50,12 @@ def study(
         typer.Option("--per-class", min=4, help="Photos of each class; half find, half confirm."),
     ] = 40,
     subsets: Annotated[
-        int, typer.Option("--subsets", min=0, help="Disjoint subsets to repeat E2 and E6 on.")
+        int, typer.Option("--subsets", min=0, help="Disjoint subsets to repeat E2, E6 and E7 on.")
     ] = 5,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Random controls of E6.")] = 5,
     sight: Annotated[
-        Literal["short", "full"], typer.Option("--sight", help="How many sets E7 measures.")
+        Literal["none", "short", "full"],
+        typer.Option("--sight", help="How many sets E7 measures; none leaves E7 out."),
     ] = "short",
     seed: Annotated[int, typer.Option("--seed", help="Of every random draw.")] = 0,
     scorer: ScorerName = None,
@@ -84,7 +85,7 @@ def study(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Run the paper's experiments on a data set. Run it again to resume."""
+    """Run the paper's experiments, and sight, on a data set. Run it again to resume."""
     from molyneux.data.dataset import left_out_of
     from molyneux.data.open import open_dataset
     from molyneux.data.selection import select

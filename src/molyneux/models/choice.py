@@ -335,6 +335,14 @@ class ModelChoice:
             f"{self.called('reference')} TABLE/reference.safetensors"
         )
 
+    def reference_table(self) -> Path | None:
+        """Return where its reference table lies: one that was given, or its preset's."""
+        from molyneux.models.presets import find_preset
+
+        if self.reference is not None or self.vlm is not None or self.projection is not None:
+            return self.reference
+        return find_preset(self.preset or DEFAULT_PRESET).reference
+
     def _measuring(self) -> str:
         """Return the command that measures a reference table of this model."""
         words = ["molyneux", "reference", "DATA", "--out", "TABLE"]

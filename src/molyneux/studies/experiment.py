@@ -76,6 +76,7 @@ class Needs:
         masks: outlines of annotated categories.
         labelled: a second data set, whose photos have a class; a study refuses the experiment
             without one.
+        partners: photos in the reference table that can be shown instead of another; likewise.
         tables: of other experiments, all of them. An experiment that has these and no photos of
             its own to measure joins every study that measures them, without being named.
     """
@@ -83,6 +84,7 @@ class Needs:
     captions: bool = False
     masks: bool = False
     labelled: bool = False
+    partners: bool = False
     tables: tuple[str, ...] = ()
 
 
@@ -104,15 +106,12 @@ class Experiment(ABC):
         needs: what it cannot do without.
         derived: whether it measures nothing and follows from what others measured: it joins every
             study that has the tables it needs, unnamed.
-        of_paper: of the package's own, whether it is the paper's: a study that names none has
-            those.
     """
 
     name: str
     title: str
     needs: Needs = Needs()
     derived: bool = False
-    of_paper: bool = True
 
     def check(
         self, settings: StudySettings, selection: Selection, labelled: Selection | None
@@ -244,10 +243,10 @@ def experiment_names() -> tuple[str, ...]:
     return (*_own(), *(experiment.name for experiment in _added.values()))
 
 
-def paper_names() -> tuple[str, ...]:
-    """Return the names of the paper's experiments: what a study makes that names none."""
+def default_names() -> tuple[str, ...]:
+    """Return the names of the package's own that measure: what a study makes that names none."""
     own = load_experiments(_own())
-    return tuple(one.name for one in own if one.of_paper and not one.derived)
+    return tuple(experiment.name for experiment in own if not experiment.derived)
 
 
 def load_experiments(names: Iterable[str]) -> list[Experiment]:

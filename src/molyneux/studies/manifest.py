@@ -28,7 +28,7 @@ FIXED = (
     "model.reference",
 )
 """What of the manifest a resumed run must agree on."""
-_UNSAID = {"model.device": "cpu", "settings.scorer": DEFAULT_SCORER}
+_UNSAID = {"model.device": "cpu", "settings.scorer": DEFAULT_SCORER, "settings.sight": "short"}
 """What holds of runs that do not record it."""
 _RETIRED = {"list_sha256"}  # what older runs say a second time
 

@@ -13,7 +13,7 @@ from molyneux.data.dataset import Dataset
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import Selection, select
 from molyneux.errors import UsageError
-from molyneux.studies.experiment import Experiment, load_experiments, paper_names, parse_names
+from molyneux.studies.experiment import Experiment, default_names, load_experiments, parse_names
 from molyneux.studies.manifest import MANIFEST, read_manifest, require_beginnings, require_same
 from molyneux.studies.results import FEW
 from molyneux.studies.settings import DEFAULT_SCORER, StudySettings
@@ -22,6 +22,11 @@ Data = Selection | Dataset | str | PathLike[str]
 """Photos: chosen with `select`, a data set, or what `open_dataset` takes."""
 Note = Callable[[str], None]
 LABELLED = "name their set with --selectivity (labelled= in Python)"
+LEAST_PARTNERS = 17
+PARTNERS = (
+    "a reference table with {} partner photos or more, and this model's has {}; "
+    "`molyneux reference DATA --partners DATA2` measures one, to be given with --reference"
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,14 @@ def plan_study(
     out: str | PathLike[str] | None = None,
     settings: StudySettings | None = None,
     note: Note = lambda line: None,
+    *,
+    partners: int | None = None,
 ) -> Plan:
-    """Return what a study will do; the arguments are `run_study`'s.
+    """Return what a study will do; the other arguments are `run_study`'s.
+
+    Args:
+        partners: how many photos the model's reference table has that can be shown instead of
+            another; None where that is not known.
 
     Raises:
         UsageError: a name, a setting or a condition makes no sense, a data set is not there or
@@ -66,7 +77,7 @@ def plan_study(
     """
     settings = _settings(settings or StudySettings())
     asked = experiments if experiments is not None else settings.experiments or None
-    chosen = _choose(asked, labelled is not None, note)
+    chosen = _choose(asked, labelled is not None, partners, settings.sight != "none", note)
     folder = None if out is None else path_of("out", out)
     selection = _photos(data, settings.seed)
     with_class = None
@@ -104,10 +115,16 @@ def _settings(settings: StudySettings) -> StudySettings:
     return replace(settings, scorer=scorer_text(find_scorer(settings.scorer).record()))
 
 
-def _choose(asked: str | Sequence[str] | None, has_labelled: bool, note: Note) -> list[Experiment]:
+def _choose(
+    asked: str | Sequence[str] | None,
+    has_labelled: bool,
+    partners: int | None,
+    with_sight: bool,
+    note: Note,
+) -> list[Experiment]:
     """Return the experiments that measure, none of which lacks what a study can be asked for."""
     named = asked is not None
-    found = load_experiments(parse_names(asked) if asked is not None else paper_names())
+    found = load_experiments(parse_names(asked) if asked is not None else default_names())
     derived = [each for each in found if each.derived]
     found = [each for each in found if not each.derived]
     for each in list(found):
@@ -115,6 +132,14 @@ def _choose(asked: str | Sequence[str] | None, has_labelled: bool, note: Note) -
             if named:
                 raise UsageError(f"{each.name} takes labelled photos; {LABELLED}")
             note(f"molyneux: no {each.name}, which takes labelled photos; {LABELLED}")
+            found.remove(each)
+        if each.needs.partners and not (named or with_sight):
+            found.remove(each)
+        elif each.needs.partners and partners is not None and partners < LEAST_PARTNERS:
+            lacks = PARTNERS.format(LEAST_PARTNERS, partners or "none")
+            if named:
+                raise UsageError(f"{each.name} takes {lacks}")
+            note(f"molyneux: no {each.name}, which takes {lacks}")
             found.remove(each)
     measured = {name for each in found for name in (*each.tables(), *each.text_tables())}
     for each in (*found, *derived):
@@ -132,8 +157,8 @@ def _choose(asked: str | Sequence[str] | None, has_labelled: bool, note: Note) -
 
 
 def _measuring(table: str) -> str:
-    """Return which of the paper's experiments measures a table."""
-    for each in load_experiments(paper_names()):
+    """Return which of the package's experiments measures a table."""
+    for each in load_experiments(default_names()):
         if table in each.tables() or table in each.text_tables():
             return each.name
     return "none of the package's"

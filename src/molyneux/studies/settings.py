@@ -23,9 +23,9 @@ class StudySettings:
         units: how many units of a ranking are listed, decoded and scored against texts.
         grid: how many units are switched off at each step of E6.
         seeds: random controls of E6.
-        sight: how many sets E7 measures, `short` or `full` (`neurons.sight.forms`).
-        subsets: disjoint random subsets on which E2 and E6 are repeated; fewer where one would have
-            under 20 photos, 0 for none.
+        sight: how many sets E7 measures, `short` or `full` (`neurons.sight.forms`), or `none`.
+        subsets: disjoint random subsets on which E2, E6 and E7 are repeated; fewer where one would
+            have under 20 photos, 0 for none.
         threads: of torch; sums over other numbers of threads differ in their last digits. None:
             those the folder was begun with, or as many as torch has.
         classes: how many classes E5 takes, or their names.
@@ -40,7 +40,7 @@ class StudySettings:
     units: int = 100
     grid: tuple[int, ...] = ()
     seeds: int = 5
-    sight: Literal["short", "full"] = "short"
+    sight: Literal["none", "short", "full"] = "short"
     subsets: int = 5
     threads: int | None = None
     classes: int | tuple[str, ...] = 10
@@ -72,8 +72,8 @@ class StudySettings:
             isinstance(step, int) and step >= 0 for step in self.grid
         ):
             raise UsageError(f"the grid is a tuple of numbers of units, not {self.grid!r}")
-        if self.sight not in ("short", "full"):
-            raise UsageError(f"sight is 'short' or 'full', not {self.sight!r}")
+        if self.sight not in ("none", "short", "full"):
+            raise UsageError(f"sight is 'none', 'short' or 'full', not {self.sight!r}")
         for name in ("bertscore", "clip"):
             value = getattr(self, name)
             if not isinstance(value, str) and not (name == "bertscore" and value is None):

@@ -62,7 +62,7 @@ def run_study(
             choice of one, which is loaded once all else is checked.
         data: the photos: a data set's name or folder, what `open_dataset` returns, or some of
             its photos, chosen with `select`.
-        experiments: names such as `["E2", "E6"]` or `"E2,E6"`; None: the paper's, without those
+        experiments: names such as `["E2", "E6"]` or `"E2,E6"`; None: the package's, without those
             that lack what they need.
         labelled: the photos with a class, for experiments that need such; given as `data` is.
         out: the run folder, begun or gone on with; `molyneux-runs/<time>` if None.
@@ -86,7 +86,7 @@ def run_study(
     speak = note if process.is_first else _silent
     model = _seeing(model)
     _require_reference(model)
-    plan = plan_study(data, experiments, labelled, out, settings, speak)
+    plan = plan_study(data, experiments, labelled, out, settings, speak, partners=_partners(model))
     _require_scorer(model, plan.settings.scorer)
     threads = torch.get_num_threads()
     torch.set_num_threads(plan.settings.threads or threads)
@@ -240,6 +240,14 @@ def _require_reference(model: SeeingModel | ModelChoice) -> None:
             "a study needs a reference table (specific scores, sinks, other photos); measure one "
             "with `molyneux reference` and give it with --reference"
         )
+
+
+def _partners(model: SeeingModel | ModelChoice) -> int | None:
+    """Return how many partner photos the model's reference table has."""
+    if not isinstance(model, ModelChoice):
+        return len(model.reference.partners) if model.reference is not None else 0
+    path = model.reference_table()
+    return None if path is None else len(load_reference(path).partners)
 
 
 def _require_scorer(model: SeeingModel | ModelChoice, name: str) -> None:

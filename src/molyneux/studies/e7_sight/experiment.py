@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from molyneux.errors import UsageError
 from molyneux.studies.e7_sight import NAME
-from molyneux.studies.e7_sight.measure import GAINS, SETS, measure
-from molyneux.studies.experiment import Experiment, Rows
+from molyneux.studies.e7_sight.measure import measure
+from molyneux.studies.e7_sight.tables import TABLES
+from molyneux.studies.experiment import Experiment, Headline, Needs, Rows
 from molyneux.studies.results import Result
 from molyneux.studies.subject import Subject
 
 if TYPE_CHECKING:
+    from molyneux.data.selection import Selection
     from molyneux.studies.finished import Finished
+    from molyneux.studies.settings import StudySettings
 
 
 class Sight(Experiment):
@@ -21,19 +25,35 @@ class Sight(Experiment):
 
     name = NAME
     title = "Was it seen? What the photo adds to words, and which units carry it"
-    of_paper = False
+    needs = Needs(partners=True)
+
+    def check(
+        self, settings: StudySettings, selection: Selection, labelled: Selection | None
+    ) -> None:
+        """Refuse to measure nothing.
+
+        Raises:
+            UsageError: `sight` is `none`.
+        """
+        if settings.sight == "none":
+            raise UsageError("E7 measures sight; give --sight short or full, or leave E7 out")
 
     def tables(self) -> dict[str, pa.Schema]:
-        """Return the tables of words and of sets."""
-        return {"e7_gains": GAINS, "e7_sets": SETS}
+        """Return the tables of words, of sets, of captions, and of what was left out."""
+        return dict(TABLES)
 
     def measure(self, subject: Subject) -> Rows:
         """Return a photo's rows."""
-        gains, sets = measure(subject)
-        return {"e7_gains": gains, "e7_sets": sets}
+        return measure(subject)
 
     def summarise(self, study: Finished) -> Result:
-        """Return tables over photos and partners."""
+        """Return tables over photos and partners, the claims first."""
         from molyneux.studies.e7_sight.summary import summarise
 
         return summarise(self, study)
+
+    def headline(self, study: Finished) -> Headline:
+        """Return what sight is claimed from, a number for each photo."""
+        from molyneux.studies.e7_sight.summary import headline
+
+        return headline(study)

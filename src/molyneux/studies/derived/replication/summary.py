@@ -64,7 +64,8 @@ def replicate(
             (
                 *_said(study.n_photos, subsets, [len(group) for group in groups]),
                 "E2: patch view, BERTScore of a photo's units with its human captions, minus that "
-                "of another photo's units. E6: patch view, silenced at all positions.",
+                "of another photo's units. E6: patch view, silenced at all positions. E7: of the "
+                "5 % of units that change most.",
             ),
         )
     ]

@@ -57,3 +57,7 @@ class Sight(Experiment):
         from molyneux.studies.e7_sight.summary import headline
 
         return headline(study)
+
+    def seconds(self, settings: StudySettings, photos: int) -> float | None:
+        """Return 16 s a photo in the short form; of the full one it is not known."""
+        return 16.0 * photos if settings.sight == "short" else None

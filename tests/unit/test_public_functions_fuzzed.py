@@ -196,6 +196,7 @@ DOORS = {
     # Files and names of nothing: what is there is for other tests to load.
     "load_projection": Door(mx.load_projection, {"path": "nowhere"}, _a(Projection), answers=False),
     "load_reference": Door(mx.load_reference, {"path": "nowhere"}, _a(object), answers=False),
+    "load_trust": Door(mx.load_trust, {"path": "nowhere"}, _a(object), answers=False),
     "load_vlm": Door(
         mx.load_vlm,
         {"source": "./nowhere", "dtype": "float32", "device": None},
@@ -275,6 +276,7 @@ ELSEWHERE = {
     *("AnnotatedPhotos", "Item", "LanguageModel", "Layout", "Loader", "Model", "MolyneuxError"),
     *("Parts", "Recipe", "Settings", "Unit", "VisionLanguageModel", "explain_photo"),
     *("explain_photos", "in_folder", "load_examples", "measure_reference", "open_training_run"),
+    *("measure_trust", "TrustPhotos", "TrustScale"),
     *("register_dataset", "run_study", "save_projection", "select", "train_projection"),
     *("Experiment", "Needs", "Result", "ResultTable", "Study", "StudySettings", "over_photos"),
     "register_experiment",

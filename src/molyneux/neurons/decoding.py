@@ -55,12 +55,12 @@ def directions(
     layers: dict[int, list[int]] = {}
     for i, unit in enumerate(units):
         layers.setdefault(unit.layer, []).append(i)
-    read = torch.full((len(units), model.d_model), torch.nan, device=place)
+    read = torch.full((len(units), model.d_model), torch.nan, dtype=torch.float32, device=place)
     for layer, at in layers.items():
         if not lens.reads(layer):
             continue
         chosen = model.output_rows(layer)[[units[i].unit for i in at]]
-        signed = torch.tensor([[float(signs[i])] for i in at], device=place)
+        signed = torch.tensor([[signs[i]] for i in at], dtype=torch.float32, device=place)
         read[at] = lens(layer, written(model, layer, chosen.to(place, torch.float32) * signed))
     return read
 

@@ -111,7 +111,8 @@ def set_writes(
             )
     chosen = _mask(model, units)
     place = activation.device
-    found = torch.zeros(*activation.shape[:2], model.d_stream, device=place)
+    shape = (*activation.shape[:2], model.d_stream)
+    found = torch.zeros(shape, dtype=torch.float32, device=place)
     for layer in chosen.any(dim=1).nonzero().flatten().tolist():
         own = chosen[layer].to(place)
         change = activation[layer][:, own].float() - mean[layer].to(place)[own].float()
@@ -129,7 +130,8 @@ def read_writes(
 ) -> SetReading:
     """Return the scores of words in what is written, through a lens."""
     rows = model.unembedding()[list(words.tokens)].float().to(writes.device)
-    scores = torch.zeros(*writes.shape[:2], len(words.tokens), device=writes.device)
+    shape = (*writes.shape[:2], len(words.tokens))
+    scores = torch.zeros(shape, dtype=torch.float32, device=writes.device)
     for layer in range(len(writes)):
         if lens.reads(layer):
             scores[layer] = lens(layer, writes[layer]) @ rows.T

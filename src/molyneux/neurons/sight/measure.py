@@ -337,8 +337,9 @@ def _measure(
     """Return the effect of one set, written into some of the partners."""
     groups = sorted({*partners.baseline})
     n_asked, text = len(partners.text.asked), partners.text
-    mediated = torch.full((n_asked,), torch.nan)
-    transplanted = torch.full((n_asked, len(partners.partners)), torch.nan)
+    mediated = torch.full((n_asked,), torch.nan, dtype=torch.float32)
+    shape = (n_asked, len(partners.partners))
+    transplanted = torch.full(shape, torch.nan, dtype=torch.float32)
     rows: list[tuple[ImagePrompt, Intervention]] = []
     norms: dict[str, list[float]] = {"photo": [], "partners": []}
 

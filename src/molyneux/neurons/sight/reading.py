@@ -129,7 +129,7 @@ def read_behind(
         as_prompt(model, prompt).followed_by(model, list(text.read)).to(model.dtype)
         for prompt in given
     ]
-    found = torch.empty(len(rows), len(text.asked))
+    found = torch.empty(len(rows), len(text.asked), dtype=torch.float32)
     for alike in _alike(rows):
         for part in batches(alike, rows[alike[0]].n_positions):
             batch = joined([rows[number] for number in part])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from typechecker import unchecked
 
 from molyneux.errors import UsageError
-from molyneux.studies.e7_sight.claims import FALLS, HOLDS, OPEN, verdict
+from molyneux.studies.e7_sight.claims import FALLS, HOLDS, OPEN, Claims, claim_table, verdict
 from molyneux.studies.e7_sight.experiment import Sight
 from molyneux.studies.e7_sight.tables import TABLES
 from molyneux.studies.finished import Finished, ModelTables
@@ -44,6 +45,7 @@ def made(seed: int = 0, *, sees: float = 2.0, permuted: float = 0.0, carried: fl
     """
     rng = np.random.default_rng(seed)
     rows: Rows = {name: [] for name in TABLES}
+    partners: dict[tuple[int, str, int], np.ndarray] = {}
     for photo in range(N_PHOTOS):
         for pixels, more, noise in (("own", sees, 0.1), ("permuted", permuted, 0.0)):
             for kind, beside, at in (
@@ -59,7 +61,9 @@ def made(seed: int = 0, *, sees: float = 2.0, permuted: float = 0.0, carried: fl
                         **{"photo": photo, "pixels": pixels, "kind": kind, "word": f"{kind}{k}"},
                         **{"beside": beside, "said": said},
                     }
-                    there = rng.permutation(N_PARTNERS)[: rng.integers(2, N_PARTNERS + 1)]
+                    # Other pixels are compared with the same partners.
+                    drawn = rng.permutation(N_PARTNERS)[: rng.integers(2, N_PARTNERS + 1)]
+                    there = partners.setdefault((photo, kind, k), drawn)
                     for partner in there.tolist():
                         rows["e7_gain"].append(
                             {
@@ -191,6 +195,16 @@ def test_each_control_can_end_the_claim() -> None:
         for row in rows["e7_captions"]:
             row["names_noun"] = row["set"] in ("change", name)
         assert claims(rows)[4] == FALLS
+
+
+def test_a_control_that_is_merely_noisy_does_not_let_a_claim_pass() -> None:
+    high, wide, none = Number(1.0, 0.5, 1.5, 30), Number(0.9, -0.5, 2.3, 30), Number(0, -1, 1, 30)
+    every = {each.name: high for each in fields(Claims)}
+    every |= {name: wide for name in every if name.endswith("_permuted") and "over" not in name}
+    assert [row["verdict"] for row in claim_table(Claims(**every)).rows] == [HOLDS] * 5
+    every |= {name: none for name in every if name.endswith("_over_permuted")}
+    found = [row["verdict"] for row in claim_table(Claims(**every)).rows]
+    assert found == [FALLS, FALLS, FALLS, HOLDS, HOLDS]
 
 
 def test_fewer_than_twenty_photos_leave_a_claim_open() -> None:

@@ -72,6 +72,22 @@ def test_two_runs_that_are_resumed_equal_one(
         assert torch.equal(again.linear.weight, made.linear.weight)
 
 
+def test_the_end_is_told_once_it_is_decided(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And to a run that goes on after that, at once."""
+    ends: list[int] = []
+    notes: list[str] = []
+    told = {"on_end": ends.append, "note": notes.append}
+    stopped_at(7, monkeypatch, folder, tmp_path, recipe=PLATEAU, **told)
+    assert ends == [8]
+    assert [line for line in notes if "training ends after step 8" in line]
+    notes.clear()
+    run_toy(folder, tmp_path, recipe=PLATEAU, **told)
+    assert ends == [8, 8]
+    assert not [line for line in notes if "training ends" in line]
+
+
 def test_a_finished_run_given_again_changes_nothing(folder: Path, tmp_path: Path) -> None:
     made, log = run_toy(folder, tmp_path / "one", recipe=PLATEAU)
     again, log_again = run_toy(folder, tmp_path / "one", recipe=PLATEAU)

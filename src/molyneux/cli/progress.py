@@ -34,8 +34,14 @@ class Bar:
 
             self._bar = tqdm(total=total, unit=unit, initial=done, leave=False)
 
+    def expect(self, total: int) -> None:
+        """Show from now on that so much is to be done."""
+        self._total = total
+        if self._bar is not None:
+            self._bar.total = total
+
     def reach(self, done: int, said: str = "") -> None:
-        """Show that so much is done, with a word on it."""
+        """Show that so much is done, with a word on it; of more than expected, no time left."""
         if self._bar is not None:
             self._bar.set_postfix_str(said, refresh=False)
             self._bar.update(done - self.done)
@@ -44,8 +50,11 @@ class Bar:
         if self._bar is None and self._speaks and now - self._said > _SECONDS_BETWEEN_LINES:
             self._said = now
             elapsed = now - self._started
-            left = elapsed / max(1, done - self._before) * (self._total - done)
             more = f": {said}" if said else ""
+            if done > self._total:
+                note(f"[{self._unit} {done}, {clock(elapsed)}]{more}")
+                return
+            left = elapsed / max(1, done - self._before) * (self._total - done)
             note(f"[{self._unit} {done}/{self._total}, {clock(elapsed)}, {clock(left)} left]{more}")
 
     def close(self) -> None:
@@ -107,6 +116,12 @@ class Bars:
         if self._photos is None or done < self._photos.done:
             self._photos = Bar(total, "photo", speaks=self._speaks)
         self._photos.reach(done)
+
+    def on_end(self, steps: int) -> None:
+        """Show how many steps there are: of a plateau's course that is known late."""
+        self._total = steps
+        if self._steps is not None:
+            self._steps.expect(steps)
 
     def on_step(self, step: int, loss: float) -> None:
         """Show how far training is."""

@@ -242,6 +242,7 @@ def train(
             out,
             on_photo=bars.on_photo,
             on_step=bars.on_step,
+            on_end=bars.on_end,
             note=bars.note,
         )
     if trained is None:

@@ -122,6 +122,7 @@ def run_training(
     *,
     on_photo: Callable[[int, int], None] = lambda done, total: None,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
+    on_end: Callable[[int], None] = lambda steps: None,
     note: Note = silent,
 ) -> Trained | None:
     """Return the projection trained as asked, in a run folder that the same call resumes.
@@ -134,6 +135,7 @@ def run_training(
         out: the run folder; `molyneux-runs/<time>` in the current one if None.
         on_photo: told how many photos are encoded, and of how many.
         on_step: told after every step, with the training loss.
+        on_end: told how many steps there are, once that is decided.
         note: told, one line at a time, what takes long or goes wrong.
 
     Raises:
@@ -174,6 +176,7 @@ def run_training(
         cache=settings.cache,
         on_photo=on_photo,
         on_step=on_step,
+        on_end=on_end,
         note=speaks,
     )
     together_at_once = ready.recipe.captions_together

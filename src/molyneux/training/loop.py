@@ -41,6 +41,7 @@ def train(
     folder: Path,
     evaluate: Callable[[nn.Linear], dict[str, Any]],
     on_step: Callable[[int, float], None] = lambda step, loss: None,
+    on_end: Callable[[int], None] = lambda steps: None,
     note: Callable[[str], None] = lambda line: None,
     *,
     process: Process | None = None,
@@ -57,7 +58,8 @@ def train(
         evaluate: scores a projection on held-out photos; its `loss_held_out` decides which is
             kept. Every process calls it, and gets the same.
         on_step: told after every step, with the training loss in nats per token.
-        note: told of photos that could not be read, a line for each.
+        on_end: told how many steps there are, once that is decided.
+        note: told of photos that could not be read, a line for each, and of a fall that begins.
         process: this one; the first one writes.
         accumulate: parts into which this process's examples of a step are split.
         recompute: whether layers are computed again on the way back (see `recomputing`).
@@ -106,6 +108,8 @@ def train(
             "each is computed with a prompt of its own, to the same end but for speed"
         )
     course = Course.of(recipe, log.entries)
+    if course.end is not None:
+        on_end(course.end)
 
     def expect(later: int) -> None:
         """Have the photos of a step read, whichever of their patches it will show."""
@@ -152,7 +156,14 @@ def train(
                     kept = {name: tensor.clone() for name, tensor in average.items()}
             log.add(entry)
             if evaluates and not last:
+                undecided = course.end is None
                 course = Course.of(recipe, log.entries)
+                if undecided and course.end is not None:
+                    note(
+                        "the held-out loss hardly falls any more: the learning rate falls from step "
+                        f"{step} on, and training ends after step {course.end}"
+                    )
+                    on_end(course.end)
             if step in keep_at and process.is_first:
                 keep(step, _linear(average, linear))
             if evaluates if checkpoint is None else step % checkpoint == 0 or last:

@@ -68,6 +68,7 @@ class Conduct:
         backbone: loads what BERTScore needs; None for no BERTScore.
         on_photo: told how many photos this process has encoded, and of how many.
         on_step: told after every step, with the training loss.
+        on_end: told how many steps there are, once that is decided.
         note: told, one line at a time, what takes long or goes wrong.
     """
 
@@ -82,6 +83,7 @@ class Conduct:
     backbone: Backbone | None = None
     on_photo: Callable[[int, int], None] = lambda done, total: None
     on_step: Callable[[int, float], None] = lambda step, loss: None
+    on_end: Callable[[int], None] = lambda steps: None
     note: Callable[[str], None] = _silent
 
     def __post_init__(self) -> None:
@@ -232,6 +234,7 @@ def train_projection(
             run.folder,
             told,
             conduct.on_step,
+            conduct.on_end,
             note,
             process=process,
             accumulate=conduct.accumulate,

@@ -160,8 +160,8 @@ def train(
                 course = Course.of(recipe, log.entries)
                 if undecided and course.end is not None:
                     note(
-                        "the held-out loss hardly falls any more: the learning rate falls from step "
-                        f"{step} on, and training ends after step {course.end}"
+                        "the held-out loss hardly falls any more: the learning rate falls "
+                        f"from step {step} on, and training ends after step {course.end}"
                     )
                     on_end(course.end)
             if step in keep_at and process.is_first:

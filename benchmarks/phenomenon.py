@@ -31,7 +31,7 @@ from molyneux.neurons.decoding import read_units
 from molyneux.neurons.rankings import rank_units
 from molyneux.neurons.targets import nouns_shown, read_sentence, unrelated_nouns, word_tokens
 from molyneux.neurons.unit import Unit
-from molyneux.neurons.unit_sets import LISTED
+from molyneux.neurons.unit_sets import QUOTED
 from molyneux.statistics.bootstrap import Estimate, bootstrap
 
 UNITS = 100
@@ -137,7 +137,7 @@ def measure_photo(
             for name, values in asdict(curves).items()
             if isinstance(values, tuple) and name != "grid"
         }
-        for name in (*LISTED, "matched"):
+        for name in (*QUOTED, "matched"):
             units = ranked.first(name, UNITS)
             at = ([u.layer for u in units], [u.unit for u in units])
             signs = scores.sign[0][at]

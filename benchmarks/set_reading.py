@@ -29,6 +29,7 @@ from molyneux.data.open import open_dataset
 from molyneux.data.selection import select
 from molyneux.explain.read_sets import FRACTION
 from molyneux.models.captioner import Captioner
+from molyneux.neurons.change import change_scores
 from molyneux.neurons.lens import HeadLens, Lens, load_lens
 from molyneux.neurons.set_reading import (
     own_minus_others,
@@ -40,7 +41,6 @@ from molyneux.neurons.set_reading import (
 from molyneux.neurons.sight.patch_sets import (
     PatchSet,
     all_units,
-    change_scores,
     change_set,
     layers_with_path,
     random_set,

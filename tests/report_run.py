@@ -27,9 +27,9 @@ def write_run(run: Path, images: Sequence[dict[str, Any]], *, n_units: int = 100
             continue
         draw_photo(number).save(run / "photos" / f"{number}.jpg", quality=85)
         for place, word in enumerate(each["words"]):
-            for ranking, key in (("top", "units"), ("specific", "specific_units")):
+            for ranking, lists in word["rankings"].items():
                 for view in VIEWS:
-                    units = word[key][view]
+                    units = lists[view]
                     if not units:
                         continue
                     maps = np.stack([_field(random, unit) for unit in units])
@@ -38,7 +38,7 @@ def write_run(run: Path, images: Sequence[dict[str, Any]], *, n_units: int = 100
                     fields |= {name: maps, f"{name}.set": scaled.mean(axis=0)}
     save_file(fields, run / "fields.safetensors")
     document = {
-        "schema": 1,
+        "schema": 2,
         "model": MODEL,
         "settings": SETTINGS | {"top": n_units},
         "images": list(images),
@@ -103,12 +103,15 @@ def word(
         "n_tokens": 1,
         "note": note,
         "unrelated": list(NOUNS),
-        "units": {view: _units(random, n_units, view, "top") for view in VIEWS},
-        "specific_units": {view: _units(random, n_units, view, "specific") for view in VIEWS},
+        "rankings": {
+            ranking: {view: _units(random, n_units, view, ranking) for view in VIEWS}
+            for ranking in ("total", "specific", "raw")
+        },
         "ablation": curves("patches") if ablated else None,
         "ablation_last": curves("last") if ablated else None,
         "ablated_caption": {
             "units": 100,
+            "total": "a man in a field.",
             "top": " the, the, the, the",
             "specific": "a man sitting on a chair.",
             "other_specific": f"a {text} on a table.",
@@ -128,6 +131,11 @@ def curves(view: str) -> dict[str, Any]:
         "grid": list(GRID),
         "specific": specific[view],
         "other_specific": [1.0, 1.01, 0.99, 0.97, 0.81],
+        "total": [1.0, 0.5, 0.15, 0.06, 0.0],
+        "absent_word": "piano",
+        "absent_total": [1.0, 0.4, 0.1, 0.04, 0.0],
+        "absent_specific": [1.0, 0.6, 0.3, 0.21, 0.01],
+        "absent_top": [1.0, 0.5, 0.3, 0.1, 0.0],
         "top": [1.0, 0.55, 0.2, 0.08, 0.0],
         "other": [1.0, 0.6, 0.24, 0.14, 0.002],
         "interpretable": [1.0, 0.93, 0.8, 0.62, None],
@@ -162,12 +170,12 @@ def _units(
     specifics = np.sort(random.exponential(3, count))[::-1] + 1
     units = []
     for place in range(count):
-        by_score = ranking == "top"
+        by_score = ranking != "specific"
         unit = {
             "layer": int(random.integers(0, 30)),
             "unit": int(random.integers(0, 1536)),
             "score": float(scores[place] if by_score else random.choice(scores)),
-            "total": float(scores[place] * random.normal(2, 1)),
+            "total": float(2 * scores[place] if by_score else random.choice(scores)),
             "share": float(random.normal(0.001, 0.002)),
             "specific": None
             if by_score and place % 4 == 1

@@ -96,8 +96,8 @@ def test_its_own_specific_units_matter_more_than_another_photos(
         curve = word[name]
         at = curve["grid"].index(100)
         assert curve["specific"][at] < curve["other_specific"][at], name
-        assert len(curve["contrast"]["others"]) == 8
-        assert curve["contrast"]["high"] < 0, name
+        assert len(curve["own_minus_others"]["others"]) == 8
+        assert curve["own_minus_others"]["high"] < 0, name
     assert (tmp_path / "run" / "report.html").stat().st_size > 100_000
 
 

@@ -244,7 +244,7 @@ def test_explaining_end_to_end(load: Any, kind: str, tmp_path: Path) -> None:
         assert image.error is None
         assert image.grid == (side, side)
         for word in image.words:
-            for unit in word.lists.patches:
+            for unit in word.rankings["raw"].patches:
                 assert unit.peak_patch is not None
                 assert all(0 <= place < side for place in unit.peak_patch)
     with Image.open(io.BytesIO((run.folder / "photos" / "0.jpg").read_bytes())) as shown:
@@ -304,8 +304,8 @@ def test_explaining_without_a_grid_leaves_the_maps_out_and_says_so(
     assert explanation.fields == {}
     assert "no heat maps: the encoder has no patch grid" in str(explanation.image.note)
     word = explanation.image.words[0]
-    assert len(word.lists.patches) == 6
-    assert "peak_patch" not in to_plain(word.lists.patches[0])
+    assert len(word.rankings["raw"].patches) == 6
+    assert "peak_patch" not in to_plain(word.rankings["raw"].patches[0])
     assert word.ablation is not None
     assert word.ablation.top[0] == pytest.approx(1.0, abs=1e-5)
     run = explain_photos(captioner, [path], settings, tmp_path / "run")

@@ -69,15 +69,17 @@ def test_document_has_the_promised_names(seeing: Any, photo_files: list[Path]) -
             "position",
             "probability",
             "logit",
-            "units",
+            "rankings",
             "ablation",
             "ablation_last",
             "ablated_caption",
         }
         for view in ("patches", "last"):
-            rows = word["units"][view]
+            for ranking, by in (("raw", "score"), ("total", "total")):
+                listed = [row[by] for row in word["rankings"][ranking][view]]
+                assert listed == sorted(listed, reverse=True)
+            rows = word["rankings"]["raw"][view]
             assert len(rows) == 8
-            assert [r["score"] for r in rows] == sorted((r["score"] for r in rows), reverse=True)
             for row in rows:
                 assert set(row) >= {
                     "layer",
@@ -99,14 +101,22 @@ def test_document_has_the_promised_names(seeing: Any, photo_files: list[Path]) -
             assert curve["positions"] == "all"
             assert curve["grid"] == GRID
             for key in (
+                "total",
                 "top",
                 "specific",
+                "contrast",
+                "change",
                 "interpretable",
                 "other",
                 "other_specific",
                 "matched",
                 "random",
                 "random_std",
+                "absent_total",
+                "absent_top",
+                "absent_specific",
+                "absent_interpretable",
+                "unrelated_total",
                 "unrelated_top",
                 "unrelated_specific",
                 "unrelated_random",
@@ -115,6 +125,7 @@ def test_document_has_the_promised_names(seeing: Any, photo_files: list[Path]) -
             assert curve["top"][0] == pytest.approx(1.0, abs=1e-5)
         assert set(word["ablated_caption"]) == {
             "units",
+            "total",
             "top",
             "specific",
             "other_specific",
@@ -127,19 +138,19 @@ def test_no_list_of_a_later_noun_is_called_specific(seeing: Any, photo_files: li
     first, *later, asked = image["words"]
     assert later
     for word in (first, asked):  # stand where the table's nouns were measured
-        assert word["specific_units"]["patches"]
+        assert word["rankings"]["specific"]["patches"]
         assert "later noun" not in (word["note"] or "")
     for word in later:
-        assert word["specific_units"] == {"patches": [], "last": []}
+        assert "specific" not in word["rankings"]
         assert "later noun" in word["note"]
-        for rows in word["units"].values():
+        for rows in word["rankings"]["raw"].values():
             assert rows
             assert {row["specific"] for row in rows} == {None}
             assert {type(row["sink"]) for row in rows} == {bool}  # the table says still
         for curves in (word["ablation"], word["ablation_last"]):
             for gone in ("specific", "other_specific", "matched", "unrelated_specific"):
                 assert set(curves[gone]) <= {None}
-            assert curves["contrast"] is None
+            assert curves["own_minus_others"] is None
             assert None not in curves["top"][:2]
     alone = explained(replace(seeing, reference=None), photo_files[0], ablate="none")
     assert [word["note"] for word in alone["words"] if "later" in (word["note"] or "")] == []
@@ -181,7 +192,7 @@ def test_curve_is_the_ablated_over_the_intact_probability(
     prompt = seeing.see([photo_files[0]])
     sentence = read_sentence(model, prompt, seeing.write(prompt)[0])
     until = sentence.up_to(model, prompt, word["position"])
-    top = [Unit(row["layer"], row["unit"]) for row in word["units"]["patches"][:5]]
+    top = [Unit(row["layer"], row["unit"]) for row in word["rankings"]["raw"]["patches"][:5]]
     clean, off = ablate_units(model, until, [[], top])[:, word["token_id"]].exp()
     assert word["ablation"]["top"][1] == pytest.approx(float(off / clean), rel=1e-4)
 
@@ -229,7 +240,7 @@ def test_without_a_table_there_is_nothing_specific(captioner: Any, photo_files: 
     curve = image["words"][0]["ablation"]
     assert curve["specific"] == [None] * len(GRID)
     assert curve["top"][1] is not None
-    assert image["words"][0]["units"]["patches"][0]["specific"] is None
+    assert image["words"][0]["rankings"]["raw"]["patches"][0]["specific"] is None
 
 
 def test_positions_are_named_and_change_the_result(seeing: Any, photo_files: list[Path]) -> None:
@@ -300,13 +311,13 @@ def test_random_controls_differ_between_seeds(seeing: Any, photo_files: list[Pat
     assert torch.tensor(curve["random"]).isfinite().all()
 
 
-def test_contrast_is_own_minus_several_others(
+def test_own_units_against_several_others(
     seeing: Any, photo_files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from molyneux.explain import contrast
+    from molyneux.explain import own_minus_others as against
     from molyneux.neurons.other_photos import OtherPhoto
 
-    monkeypatch.setattr(contrast, "UNITS", 3)
+    monkeypatch.setattr(against, "UNITS", 3)
     model = seeing.language_model
     prompt = seeing.see([photo_files[0]])
     sentence = read_sentence(model, prompt, seeing.write(prompt)[0])
@@ -315,7 +326,7 @@ def test_contrast_is_own_minus_several_others(
     own = [Unit(0, 1), Unit(1, 2), Unit(2, 3)]
     lists = [[Unit(0, k), Unit(1, k), Unit(2, k)] for k in (5, 6, 7)]
     others = [OtherPhoto(str(k), {("last", "specific"): units}) for k, units in enumerate(lists)]
-    found = contrast.specific_contrast(
+    found = against.own_minus_others(
         model, until, target.token_id, own, others, view="last", positions="all"
     )
     assert found is not None
@@ -323,7 +334,7 @@ def test_contrast_is_own_minus_several_others(
     left = probabilities[1:] / probabilities[0]
     assert found.difference == pytest.approx(float((left[0] - left[1:]).mean()), abs=1e-5)
     assert found.low <= found.difference <= found.high
-    none = contrast.specific_contrast(
+    none = against.own_minus_others(
         model, until, target.token_id, own, others[:2], view="last", positions="all"
     )
     assert none is None
@@ -336,4 +347,4 @@ def test_a_table_of_another_kind_of_score_is_not_used(
     document = explain_photos(seeing, photo_files[:1], settings, tmp_path / "run").document()
     assert document.model.reference is None
     assert "reference table" in str(document.settings.note)
-    assert document.images[0].words[0].lists.patches[0].specific is None
+    assert document.images[0].words[0].rankings["raw"].patches[0].specific is None

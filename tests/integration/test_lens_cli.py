@@ -212,7 +212,7 @@ def test_explain_reads_patches_through_the_lens_and_the_last_position_through_th
     captioner = tiny.with_lens(lens)
     settings = Settings(ablate="none", top=30, words=["dog"])
     word = explain_photo(captioner, photos[0], settings).words[0]
-    for rows, through in ((word.lists.patches, lens), (word.lists.last, None)):
+    for rows, through in ((word.rankings["raw"].patches, lens), (word.rankings["raw"].last, None)):
         units = [Unit(row.layer, row.unit) for row in rows]
         read = decode_units(tiny.language_model, units, [row.sign for row in rows], lens=through)
         assert [list(row.tokens) for row in rows] == [one.tokens for one in read]

@@ -19,10 +19,11 @@ from molyneux.hooks import capture
 from molyneux.models.presets import find_preset
 from molyneux.models.seeing_model import describe_model
 from molyneux.neurons.ablation import Intervention, intervened_logits
+from molyneux.neurons.change import change_scores
 from molyneux.neurons.jacobian import patch_jacobians
 from molyneux.neurons.lens import HeadLens, JacobianLens, save_lens
 from molyneux.neurons.set_reading import read_writes, set_writes, word_list
-from molyneux.neurons.sight.patch_sets import change_scores, change_set
+from molyneux.neurons.sight.patch_sets import change_set
 from molyneux.neurons.targets import read_sentence
 from molyneux.words.everyday import EVERYDAY_NOUNS
 

@@ -19,7 +19,7 @@ from tiny_models import tiny_photos
 from molyneux import MolyneuxError, plugins
 from molyneux.cli import main
 from molyneux.explain.claims import CURVES
-from molyneux.explain.curves import SETS
+from molyneux.explain.curves import BY_GRADIENT, SETS
 from molyneux.explain.document import LISTS, Curves
 from molyneux.explain.measure_reference import measure_reference
 from molyneux.models.captioner import Captioner
@@ -31,9 +31,11 @@ from molyneux.neurons.scorers import DEFAULT_SCORER, GradientActivation, find_sc
 from molyneux.neurons.unit import top_units
 from molyneux.neurons.unit_sets import (
     CONTROLS,
+    DEFAULT,
     DRAWN,
     LISTED,
     NO_SINKS,
+    QUOTED,
     RANKINGS,
     UNIT_SETS,
     WITH_SINKS,
@@ -158,11 +160,16 @@ def test_a_scorer_works_in_reference_explain_the_page_and_study(
     document = json.loads(run("explain", photo, *given, *options))
     found = scored(captioner, tiny_photos(7)[6], name)
     word, score = document["images"][0]["words"][0], found.patches.score[0]
-    lists = {"units": score, "specific_units": reference.specific(score, "patches")}
+    lists = {
+        "raw": score,
+        "total": found.patches.total[0],
+        "specific": reference.specific(score, "patches"),
+    }
     for key, sorted_by in lists.items():
-        listed = [(row["layer"], row["unit"]) for row in word[key]["patches"]]
+        rows = word["rankings"][key]["patches"]
+        listed = [(row["layer"], row["unit"]) for row in rows]
         assert listed == [tuple(unit) for unit in top_units(sorted_by, 8)]
-        assert [row["score"] for row in word[key]["patches"]] == [float(score[u]) for u in listed]
+        assert [row["score"] for row in rows] == [float(score[u]) for u in listed]
     assert word["ablation"]["other_specific"][0] == 1
     assert document["settings"].get("scorer", {"name": "gradient-activation"})["name"] in name
     page = (tmp_path / "explained" / "report.html").read_text(encoding="utf-8")
@@ -283,15 +290,18 @@ def test_an_installed_package_s_scorer_is_found(
 
 
 def test_every_set_of_the_table_has_its_place_in_the_document() -> None:
-    names = set(UNIT_SETS)
-    assert names == {*RANKINGS, *CONTROLS, *DRAWN}
+    keys = {row.key for row in UNIT_SETS.values()}
+    assert all(UNIT_SETS[row.name] is UNIT_SETS[row.key] is row for row in UNIT_SETS.values())
+    assert {*RANKINGS, *CONTROLS, *DRAWN} < keys
     assert {*RANKINGS} == {*WITH_SINKS, *NO_SINKS}
-    assert all(row.control_of in RANKINGS for row in UNIT_SETS.values() if not row.own)
-    # Without sinks there are lists in studies alone.
-    curves = set(attributes_of(Curves))
-    assert {*SETS, *DRAWN} == names - {*NO_SINKS} <= curves
-    assert {f"unrelated_{name}" for name in LISTED} <= curves
-    assert {name for name in CURVES if name in names} == names - {*NO_SINKS}
+    assert all(UNIT_SETS[row.control_of].own for row in UNIT_SETS.values() if row.control_of)
+    # Without sinks there are lists in studies alone; specific by total is asked for by name.
+    curves, said = set(attributes_of(Curves)), {*SETS, *DRAWN}
+    assert said == keys - {*NO_SINKS, "specific_total"} <= curves
+    assert {f"unrelated_{name}" for name in (DEFAULT, *QUOTED)} <= curves
+    assert {f"absent_{name}" for name in BY_GRADIENT} <= curves & {*CURVES}
+    assert {name for name in CURVES if name in keys} == said
+    assert LISTED[0] == DEFAULT
     assert set(LISTS) == {(name, view) for name in LISTED for view in VIEWS}
 
 

@@ -316,7 +316,7 @@ def test_without_another_photo_there_is_no_other(facts: ModelFacts, tmp_path: Pa
     found = Causality().measure(alone)
     names = {r["set"] for r in found["e6_curves"]}
     # Most units of so small a model are sinks: what is left of them makes no set.
-    wanted = {"top", "specific", "interpretable", "matched", "random", "intact"}
+    wanted = {"total", "top", "specific", "interpretable", "matched", "random", "intact"}
     assert wanted <= names <= {*wanted, *sets.NO_SINKS}
     assert {r["ranking"] for r in found["e6_units"]} == {"top", "specific"}
 

@@ -21,8 +21,9 @@ from tiny_vlms import tiny_vlm
 
 from molyneux.data.dataset import Item
 from molyneux.errors import UsageError
+from molyneux.neurons.change import change_scores
 from molyneux.neurons.sight.measure import MIN_PARTNERS, in_order
-from molyneux.neurons.sight.patch_sets import change_scores, change_set
+from molyneux.neurons.sight.patch_sets import change_set
 from molyneux.neurons.sight.reading import patch_activations
 from molyneux.report import write_report
 from molyneux.report.text import as_text

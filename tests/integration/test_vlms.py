@@ -283,11 +283,11 @@ def test_explaining_a_photo_from_end_to_end(vlm_kind: str, tmp_path: Path) -> No
     assert image.caption == seeing.caption(path)
     word = image.words[-1]
     assert word.word == "dog"
-    assert len(word.lists.patches) == 4
+    assert len(word.rankings["raw"].patches) == 4
     assert word.ablation is not None
     assert word.ablation.grid == (0, 20)
     assert word.ablation.top[0] == pytest.approx(1.0)
-    assert explained.fields["0.top.patches"].shape == (4, GRID, GRID)
+    assert explained.fields["0.raw.patches"].shape == (4, GRID, GRID)
     assert weights_hash(seeing.language_model.model) == before
     assert count_hooks(seeing.language_model.model) == hooks
     shown = Image.open(io.BytesIO(seen_photo(seeing, path)))

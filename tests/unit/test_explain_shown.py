@@ -21,6 +21,7 @@ from molyneux.explain.document import Image, UnitList, Word
 from molyneux.explain.photo import Explanation, explain_photo
 from molyneux.explain.settings import Settings
 from molyneux.explain.text import heading, rounded
+from molyneux.neurons.unit_sets import LISTED
 from molyneux.records import from_plain
 
 EVIL = '</table><script>alert(1)</script><img src=x onerror="alert(1)">'
@@ -32,7 +33,7 @@ def made_word(text: str = "house", **changes: Any) -> Word:
 
 def explanation(word: dict[str, Any] | None = None) -> Explanation:
     plain = report_run.image("house.jpg", "a house on a hill.", [word or report_run.word("house")])
-    fields = {"0.specific.patches.set": torch.arange(49.0).reshape(7, 7)}
+    fields = {"0.total.patches.set": torch.arange(49.0).reshape(7, 7)}
     seen = Picture.new("RGB", (56, 56), "#8ec5e8")
     return Explanation(from_plain(Image, plain, "a photo"), fields, seen, "A picture of")
 
@@ -54,15 +55,14 @@ class Tags(HTMLParser):
         self.text += data
 
 
-def test_a_word_s_units_are_the_most_specific_at_the_patches() -> None:
+def test_a_word_s_units_are_of_the_largest_total_at_the_patches() -> None:
     word = made_word()
-    assert list(word.units) == list(word.specific_lists.patches)
-    assert word.units.title == "Units most specific to this photo, scored at the photo's patches"
-    assert list(word.ranked(view="last", ranking="top")) == list(word.lists.last)
-    alone = made_word(specific_units={"patches": [], "last": []})
-    assert list(alone.units) == list(alone.lists.patches)
-    assert list(alone.ranked(view="last")) == []
-    assert "none" in repr(alone.ranked(view="last"))
+    assert list(word.units) == list(word.rankings["total"].patches)
+    assert word.units.title == "Units of the largest total, scored at the photo's patches"
+    assert list(word.ranked(view="last", ranking="raw")) == list(word.rankings["raw"].last)
+    alone = made_word(rankings={"raw": report_run.word("house")["rankings"]["raw"]})
+    assert list(alone.ranked(view="last", ranking="specific")) == []
+    assert "none" in repr(alone.ranked(view="last", ranking="specific"))
 
 
 def test_a_list_of_units_is_a_sequence_that_prints_short() -> None:
@@ -144,7 +144,7 @@ def test_of_a_word_under_the_floor_no_claim_is_printed() -> None:
 
 def test_html_stands_alone_and_nothing_breaks_out_of_it() -> None:
     hostile = report_run.word(EVIL, note=EVIL)
-    for unit in hostile["specific_units"]["patches"]:
+    for unit in hostile["rankings"]["total"]["patches"]:
         unit["tokens"] = [EVIL] * 10
     hostile["ablation"]["other_noun"] = EVIL
     html = explanation(hostile)._repr_html_()
@@ -214,8 +214,8 @@ def test_numbers_are_rounded_to_the_digits_that_matter(value: float | None, text
 
 
 def test_headings_say_the_ranking_in_words() -> None:
-    titles = {heading(r, v) for r in ("top", "specific") for v in ("patches", "last")}
-    assert len(titles) == 4
+    titles = {heading(r, v) for r in LISTED for v in ("patches", "last")}
+    assert len(titles) == 10
     assert all("nits" in title and "scored" in title for title in titles)
 
 

@@ -7,13 +7,13 @@ import torch
 from tiny_models import tiny_captioner, tiny_language_model, tiny_photos
 
 from molyneux import MolyneuxError
+from molyneux.neurons.change import change_scores
 from molyneux.neurons.rankings import row_norms
 from molyneux.neurons.sight.edits import edit_norm, require_same_patches, scrambled, written
 from molyneux.neurons.sight.measure import read_photo
 from molyneux.neurons.sight.patch_sets import (
     PatchSet,
     all_units,
-    change_scores,
     change_set,
     layers_with_path,
     matched_set,

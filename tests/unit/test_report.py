@@ -110,7 +110,8 @@ def test_the_page_says_what_the_photo_the_word_and_the_ablation_are(run: Path) -
 
 
 def test_the_sinks_among_the_top_units_are_named(run: Path) -> None:
-    units = json.loads((run / "explain.json").read_text())["images"][0]["words"][0]["units"]
+    document = json.loads((run / "explain.json").read_text())
+    units = document["images"][0]["words"][0]["rankings"]["raw"]
     page = Page(write_photo_report(run))
     for view, where in (("patches", "at the patches"), ("last", "at the last position")):
         sinks = [unit for unit in units[view] if unit["sink"]]
@@ -122,9 +123,9 @@ def test_units_and_fields_reach_the_script(run: Path) -> None:
     document = json.loads((run / "explain.json").read_text())["images"][0]["words"][0]
     fields = load_file(run / "fields.safetensors")
     (found,) = Page(write_photo_report(run)).data["photos"][0]["words"]
-    assert found["units"]["top.patches"] == document["units"]["patches"]
-    assert found["units"]["specific.last"] == document["specific_units"]["last"]
-    for name in ("top.patches", "specific.patches", "top.last", "specific.last"):
+    assert found["units"]["raw.patches"] == document["rankings"]["raw"]["patches"]
+    assert found["units"]["specific.last"] == document["rankings"]["specific"]["last"]
+    for name in ("total.patches", "raw.patches", "specific.patches", "raw.last", "specific.last"):
         maps = found["fields"][name]
         quanta = np.frombuffer(base64.b64decode(maps["units"]), dtype=np.int8).reshape(-1, 7, 7)
         largest = np.array(maps["largest"])[:, None, None]
@@ -139,14 +140,14 @@ def test_units_and_fields_reach_the_script(run: Path) -> None:
 def test_nothing_in_a_run_can_break_out_of_its_place(tmp_path: Path) -> None:
     hostile = word(EVIL, note=EVIL)
     hostile["token"] = EVIL
-    hostile["units"]["patches"][0]["tokens"] = [EVIL] * 10
+    hostile["rankings"]["raw"]["patches"][0]["tokens"] = [EVIL] * 10
     hostile["ablation"]["other_noun"] = EVIL
     hostile["ablated_caption"]["top"] = EVIL
     page = write(tmp_path / "run", image(f"a/{EVIL}", f"a {EVIL}.", [hostile], note=EVIL))
     assert not [each for _, each in page.elements if "onerror" in each]
     assert not page.all("img", src="x")
     assert len(page.scripts) == 3
-    assert page.data["photos"][0]["words"][0]["units"]["top.patches"][0]["tokens"][0] == EVIL
+    assert page.data["photos"][0]["words"][0]["units"]["raw.patches"][0]["tokens"][0] == EVIL
     plain = write(tmp_path / "plain", image("a.jpg", "a house.", [word("house")]))
     assert page.scripts[-1] == plain.scripts[-1]
 
@@ -186,10 +187,11 @@ def test_a_word_that_was_not_ablated_says_so(tmp_path: Path) -> None:
 def write_alone(run: Path, **settings: str) -> Page:
     """Write the page of a run whose model has no reference table."""
     alone = word("house")
-    alone["specific_units"] = {"patches": [], "last": []}
-    for unit in (unit for view in alone["units"].values() for unit in view):
+    del alone["rankings"]["specific"]
+    lists = (units for views in alone["rankings"].values() for units in views.values())
+    for unit in (unit for units in lists for unit in units):
         unit |= {"specific": None, "sink": None}
-    missing = ("specific", "other_specific", "other", "matched", "interpretable")
+    missing = ("specific", "other_specific", "absent_specific", "other", "matched", "interpretable")
     for name in ("ablation", "ablation_last"):
         alone[name] |= {curve: [None] * 5 for curve in (*missing, "unrelated_specific")}
         alone[name]["other_noun"] = None
@@ -221,7 +223,7 @@ def test_without_reference_photos_nothing_of_them_is_drawn_or_offered(
         assert len(alone.all("div", **charts)) == (0 if panel == "specific" else there)
     assert whole.all("input", value="specific")
     assert not alone.all("input", value="specific")
-    assert not alone.all("input", value="top")
+    assert alone.all("input", value="raw")
     assert alone.all("input", value="patches")
     for text in ("Matched: of the same layers", "as many units of another photo", "Specific units"):
         assert text in whole.text
@@ -366,10 +368,10 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("schema", [0, 2, "1", None])
+@pytest.mark.parametrize("schema", [0, 3, "1", None])
 def test_an_unknown_schema_is_refused(run: Path, schema: object) -> None:
     rewrite(run, schema=schema)
-    with pytest.raises(RunError, match=r"has schema .*, this molyneux reads 1") as caught:
+    with pytest.raises(RunError, match=r"has schema .*, this molyneux reads 1 and 2") as caught:
         write_photo_report(run)
     assert "\n" not in str(caught.value)
     assert not (run / "report.html").exists()
@@ -479,13 +481,13 @@ def test_a_claim_needs_both_curves_and_at_most_the_listed_units() -> None:
 
 
 def test_a_claim_over_several_other_photos_carries_its_interval() -> None:
-    contrast = {
+    against = {
         "others": [{"noun": "bear", "left": 0.8}] * 4,
         "difference": -0.43,
         "low": -0.5,
         "high": -0.36,
     }
-    claim = claim_of(as_curves(contrast=contrast))
+    claim = claim_of(as_curves(own_minus_others=against))
     assert claim is not None
     assert claim.units == 100
     assert claim.interval is not None

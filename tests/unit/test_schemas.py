@@ -26,7 +26,7 @@ SCHEMAS = Path(__file__).parents[2] / "src" / "molyneux" / "schemas"
 PAGE = DOCS / "document.md"
 EXPLAINED = (
     *(Document, ModelRecord, explained.SettingsRecord, explained.Image, explained.Word),
-    *(explained.UnitLists, explained.UnitRow, explained.Curves, explained.Contrast),
+    *(explained.UnitLists, explained.UnitRow, explained.Curves, explained.OwnMinusOthers),
     *(explained.Reading, explained.ReadWord, explained.WordEffect),
     *(explained.OtherLeft, explained.AblatedCaptions, Sight, SightSet, NotNamed),
 )
@@ -173,7 +173,7 @@ def test_a_document_that_differs_is_noticed() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"schema": 2}, "schema: input should be 1"),
+        ({"schema": 1}, "schema: input should be 2"),
         ({"images": [{}]}, r"images\[0\].path: field required"),
         ({"run": None}, "run: input should be a valid string"),
     ],
@@ -181,7 +181,7 @@ def test_a_document_that_differs_is_noticed() -> None:
 def test_what_is_wrong_in_a_document_is_named(change: dict[str, Any], said: str) -> None:
     from report_run import MODEL, SETTINGS
 
-    whole = {"schema": 1, "model": MODEL, "settings": SETTINGS, "images": [], "run": "run"}
+    whole = {"schema": 2, "model": MODEL, "settings": SETTINGS, "images": [], "run": "run"}
     assert from_plain(Document, whole, "it").run == "run"
     with pytest.raises(RunError, match=said) as caught:
         from_plain(Document, whole | change, "it")

@@ -17,6 +17,7 @@ from molyneux import MolyneuxError
 from molyneux.adapters import LanguageModel, adapt
 from molyneux.neurons.ablation import intervened
 from molyneux.neurons.attribution import Target
+from molyneux.neurons.change import change_scores
 from molyneux.neurons.sight.edits import written
 from molyneux.neurons.sight.gain import gain_of
 from molyneux.neurons.sight.measure import (
@@ -33,7 +34,6 @@ from molyneux.neurons.sight.measure import (
 from molyneux.neurons.sight.patch_sets import (
     PatchSet,
     all_units,
-    change_scores,
     change_set,
     random_set,
 )

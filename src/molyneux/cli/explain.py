@@ -196,13 +196,12 @@ def show_summary(image: Image) -> None:
         for line in sight_lines(None if word.warning else word.sight):
             show(f"    {line}")
         for view, where in PLACES.items():
-            rows = word.specific_lists.view(view) or word.lists.view(view)
-            kind = "most specific" if word.specific_lists.view(view) else "top"
+            rows = word.ranked(view=view)
             names = ", ".join(
                 f"{row.name} ({' '.join(token.strip() for token in row.tokens[:3])})"
                 for row in rows[:4]
             )
-            show(f"    {kind} units {where}: {names}")
+            show(f"    units of the largest total {where}: {names}")
         for curves in () if word.warning else word.curves:
             claim = claim_of(curves)
             if claim is not None and claim.units == UNITS:

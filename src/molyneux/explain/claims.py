@@ -1,4 +1,8 @@
-"""What an ablation found, in words and numbers: own specific units against another photo's."""
+"""What an ablation found, in words and numbers: own specific units against another photo's.
+
+It says which units a word needs, and is no evidence that they see: units that are picked by a
+word's own gradient take any word. So an absent word's own units stand beside.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import TYPE_CHECKING
 from molyneux.neurons.unit_sets import UNIT_SETS
 
 if TYPE_CHECKING:
-    from molyneux.explain.document import Contrast, Curves, View
+    from molyneux.explain.document import Curves, OwnMinusOthers, View
 
 # About 100 units: what the claim is made at, whatever number of units is listed.
 UNITS = 100
@@ -17,10 +21,16 @@ CURVES = {
     **{
         name: UNIT_SETS[name].title
         for name in (
-            *("specific", "other_specific", "matched"),
+            *("total", "contrast", "change", "specific", "other_specific", "matched"),
             *("top", "other", "interpretable", "random"),
         )
     },
+    "absent_total": "absent word, its own largest total",
+    "absent_contrast": "absent word, its own contrast",
+    "absent_specific": "absent word, its own specific",
+    "absent_top": "absent word, its own raw top",
+    "absent_interpretable": "absent word, its own interpretable",
+    "unrelated_total": "unrelated nouns, largest total off",
     "random_std": "random (standard deviation)",
     "unrelated_specific": "unrelated nouns, specific off",
     "unrelated_top": "unrelated nouns, raw top off",
@@ -57,7 +67,10 @@ class Claim:
         own: what this photo's units leave, as a fraction of the probability.
         other: what another photo's leave.
         other_noun: what the other photo shows, as the model wrote it.
-        contrast: the same against several other photos, with an interval over them.
+        against: the same against several other photos, with an interval over them.
+        absent: what an absent word's own units leave of that word, as a fraction of its
+            probability; None where that was not tried.
+        absent_word: which word that is.
     """
 
     view: View
@@ -65,7 +78,9 @@ class Claim:
     own: float
     other: float
     other_noun: str | None
-    contrast: Contrast | None = None
+    against: OwnMinusOthers | None = None
+    absent: float | None = None
+    absent_word: str | None = None
 
     @property
     def title(self) -> str:
@@ -88,9 +103,20 @@ class Claim:
         )
 
     @property
+    def caveat(self) -> str:
+        """Say what an absent word's own units do, and that the claim is no evidence of sight."""
+        said = "Units picked by a word's own gradient take an absent word as well"
+        if self.absent is not None:
+            said = (
+                f"An absent word's own units take it as well: of “{self.absent_word}”, which "
+                f"nobody named here, its own {self.units} leave {percent(self.absent)}"
+            )
+        return f"{said}. What such units take is no evidence of sight."
+
+    @property
     def interval(self) -> str | None:
         """Say the difference from several other photos, and how far it depends on which."""
-        found = self.contrast
+        found = self.against
         if found is None:
             return None
         low, middle, high = (
@@ -125,11 +151,21 @@ def claim_of(
         compared: which curves: this photo's, and another photo's.
     """
     own, other = (getattr(curves, name) for name in compared)
-    contrast = curves.contrast if compared[0] == "specific" else None
+    against = curves.own_minus_others if compared[0] == "specific" else None
+    absent = getattr(curves, f"absent_{compared[0]}") or [None] * len(curves.grid)
     found = None
-    for units, left, left_other in zip(curves.grid, own, other, strict=False):
+    for units, left, left_other, beside in zip(curves.grid, own, other, absent, strict=False):
         if 0 < units <= top and left is not None and left_other is not None:
-            found = Claim(curves.view, units, left, left_other, curves.other_noun, contrast)
+            found = Claim(
+                curves.view,
+                units,
+                left,
+                left_other,
+                curves.other_noun,
+                against,
+                beside,
+                curves.absent_word,
+            )
     return found
 
 

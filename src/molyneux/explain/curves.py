@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,26 @@ from molyneux.explain.document import Curve, Curves
 from molyneux.neurons.ablation import Positions, ablate_units
 from molyneux.neurons.rankings import Ranked, complete_prefix
 from molyneux.neurons.unit import Unit
-from molyneux.neurons.unit_sets import CONTROLS, LISTED, WITH_SINKS
+from molyneux.neurons.unit_sets import CONTROLS, DEFAULT, QUOTED, UNIT_SETS, WITH_SINKS
 from molyneux.vision.layout import ImagePrompt
 
-SETS = (*WITH_SINKS, *CONTROLS)
+SETS = (DEFAULT, *WITH_SINKS, "contrast", "change", *CONTROLS)
 """Those that have a curve each; of random units, the mean over draws has one."""
+BY_GRADIENT = tuple(key for key in SETS if UNIT_SETS[key].own and UNIT_SETS[key].by_gradient)
+"""Those that stand beside the same ranking of an absent word's own units."""
+
+
+@dataclass(frozen=True, eq=False)
+class Absent:
+    """A word that nobody named in a photo, at the position of one that is explained.
+
+    Attributes:
+        ranked: its own units, ranked by its own scores.
+    """
+
+    word: str
+    token_id: int
+    ranked: Ranked
 
 
 def ablation_curves(
@@ -30,6 +46,7 @@ def ablation_curves(
     seeds: int,
     positions: Positions,
     unrelated: Sequence[int],
+    absent: Absent | None = None,
 ) -> Curves:
     """Return the curves of all sets: the word's probability over its intact probability.
 
@@ -37,11 +54,16 @@ def ablation_curves(
     their standard deviation. The `unrelated_*` curves are geometric means, over unrelated
     nouns, of the same ratio: the ratios of rare words spread too widely for a plain mean. A
     value is None where a set has fewer units than the grid asks, or there are no such nouns.
-    What the other photo is called, and the contrast, are for the caller to add.
+    What the other photo is called, and several other photos, are for the caller to add.
+
+    Args:
+        absent: a word whose own units are switched off beside: what they leave of *it*.
     """
     n = max(grid)
     lists = {name: ranked.units(name, n) for name in SETS}
     lists |= {f"random {draw}": ranked.units("random", n, draw) for draw in range(seeds)}
+    if absent is not None:
+        lists |= {f"absent_{name}": absent.ranked.units(name, n) for name in BY_GRADIENT}
     sets: dict[tuple[str, int], list[Unit]] = {}
     for name, ranking in lists.items():
         for size in grid:
@@ -69,7 +91,10 @@ def ablation_curves(
 
     word = [token_id]
     curves: dict[str, Any] = {name: curve(name, word) for name in SETS}
-    curves |= {f"unrelated_{name}": curve(name, unrelated) for name in LISTED}
+    curves |= {f"unrelated_{name}": curve(name, unrelated) for name in (DEFAULT, *QUOTED)}
+    if absent is not None:
+        curves["absent_word"], asked = absent.word, [absent.token_id]
+        curves |= {f"absent_{name}": curve(f"absent_{name}", asked) for name in BY_GRADIENT}
     return Curves(
         positions=positions,
         view=ranked.view,

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, overload
-
-from pydantic import Field
 
 from molyneux.checks import path_of
 from molyneux.errors import RunError, UsageError
@@ -27,13 +25,14 @@ from molyneux.explain.text import (
     word_text,
 )
 from molyneux.models.trust import Trust
-from molyneux.neurons.unit_sets import LISTED
+from molyneux.neurons.unit_sets import DEFAULT, LISTED, Listed
 from molyneux.parquet import import_pandas
 from molyneux.records import ABSENT, from_json, to_plain
-from molyneux.store import SCHEMA
 
 View = Literal["patches", "last"]
-Ranking = Literal["top", "specific"]
+Ranking = Listed
+SCHEMA: Literal[2] = 2
+"""1 had two rankings, each under a name of its own; it is read as well (`_upgraded`)."""
 LISTED_PHOTOS = 20
 VIEWS: tuple[View, ...] = ("patches", "last")
 LISTS: tuple[tuple[Ranking, View], ...] = tuple((r, v) for r in LISTED for v in VIEWS)
@@ -53,7 +52,13 @@ class UnitRow:
         share: `total` over the sum of all units' |total|.
         specific: how far the score exceeds what it is on reference photos, in standard deviations;
             null where it does not rank, of nouns after the first, and without a reference table.
+        contrast: how far `total` exceeds its mean behind partners: other photos, with the same text
+            and word; absent without partners.
+        change: how far its mean activation over the photo's patches is from what it is at reference
+            photos, in standard deviations; only in the patch view, and absent where the reference
+            table holds no activations.
         sign: of what it adds to its output row, at the peak patch or the last position: -1, 0, 1.
+            In the list `change`, of `change`.
         sink: whether it is near the top for at least half of the reference photos; null without a
             reference table.
         tokens: the 10 tokens it raises most, in the direction it writes; none where the lens does
@@ -71,6 +76,8 @@ class UnitRow:
     total: float
     share: float
     specific: float | None
+    contrast: Annotated[float | None, ABSENT] = None
+    change: Annotated[float | None, ABSENT] = None
     sign: int
     sink: bool | None
     tokens: tuple[str, ...]
@@ -168,7 +175,7 @@ class OtherLeft:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contrast:
+class OwnMinusOthers:
     """What own specific units leave of a word minus what other photos' leave.
 
     Fractions of the probability with nothing off. The interval is over the other photos, narrow
@@ -205,39 +212,62 @@ class Curves:
         positions: where units were set to zero: `all` positions, or the `patches`.
         view: whose scores chose the units.
         grid: numbers of units.
-        top: this photo's units, by score.
-        specific: this photo's units, by specific score.
+        total: this photo's units, ranked `total`.
+        top: ranked `raw`, by score.
+        specific: ranked `specific`.
+        contrast: ranked `contrast`; null without partners.
+        change: ranked `change`, whatever the word; null in the last view.
         interpretable: the `top` of whose 10 tokens at least 7 are words.
         other: another photo's `top`.
         other_specific: another photo's `specific`.
         matched: as strong as the specific units and of their layers, in none of the lists.
-        random: mean over draws of as many units in each layer as the top has, never one of it.
+        random: mean over draws of as many units in each layer as `top` has, never one of it.
         random_std: standard deviation over the draws.
-        unrelated_top: with `top` off, the geometric mean over the unrelated nouns.
+        absent_word: a word that nobody named here, about as likely behind partners; null where
+            there is none, and the next five are empty then.
+        absent_total: what its own units leave of it, ranked `total` by its own scores: units picked
+            by a word's gradient take any word, seen or not.
+        absent_top: its own, ranked `raw`.
+        absent_specific: its own, ranked `specific`.
+        absent_contrast: its own, ranked `contrast`.
+        absent_interpretable: of its `raw`, those of whose 10 tokens at least 7 are words.
+        unrelated_total: with `total` off, the geometric mean over the unrelated nouns.
+        unrelated_top: the same with `top` off.
         unrelated_specific: the same with `specific` off.
         unrelated_random: the same with random units off, the mean over draws.
         seeds: how many random draws.
         other_noun: what the other photo was captioned as; null without one.
-        contrast: the same against several other photos, at 100 units; null with fewer than three.
+        own_minus_others: what own specific units leave minus what several other photos' leave, at
+            100 units; null with fewer than three.
     """
 
     positions: Literal["all", "patches"]
     view: View
     grid: tuple[int, ...]
+    total: Curve = ()
     top: Curve = ()
     specific: Curve = ()
+    contrast: Curve = ()
+    change: Curve = ()
     interpretable: Curve = ()
     other: Curve = ()
     other_specific: Curve = ()
     matched: Curve = ()
     random: Curve = ()
     random_std: Curve = ()
+    absent_word: str | None = None
+    absent_total: Curve = ()
+    absent_top: Curve = ()
+    absent_specific: Curve = ()
+    absent_contrast: Curve = ()
+    absent_interpretable: Curve = ()
+    unrelated_total: Curve = ()
     unrelated_top: Curve = ()
     unrelated_specific: Curve = ()
     unrelated_random: Curve = ()
     seeds: int | None = None
     other_noun: str | None = None
-    contrast: Contrast | None = None
+    own_minus_others: OwnMinusOthers | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,13 +276,15 @@ class AblatedCaptions:
 
     Attributes:
         units: how many units of each set were switched off, chosen at the patches.
-        top: with this photo's `top` off.
+        total: with this photo's `total` off.
+        top: with its `raw` off.
         specific: with this photo's `specific` off.
         other_specific: with another photo's `specific` off.
         random: with random units off.
     """
 
     units: int
+    total: str | None = None
     top: str | None = None
     specific: str | None = None
     other_specific: str | None = None
@@ -274,9 +306,9 @@ class Word:
         n_tokens: how many tokens the word is.
         note: a line saying so if more than one, or if it is a noun after the first.
         unrelated: the unrelated nouns used.
-        lists: the `top` units of each view by score.
-        specific_lists: the same by specific score; empty of nouns after the first, which the
-            reference table does not hold, and without one.
+        rankings: the first units of each view, for each ranking: `total` by total, `raw` by score,
+            `specific`, `contrast` and `change` by those; a ranking that cannot be made is not
+            there, as `specific` of nouns after the first, which reference tables do not hold.
         ablation: the curves of the patch view's units; null if not ablated.
         ablation_last: the curves of the last view's.
         ablated_caption: the caption with the patch view's units off; null if not ablated.
@@ -296,10 +328,7 @@ class Word:
     n_tokens: int = 1
     note: str | None = None
     unrelated: tuple[str, ...] = ()
-    lists: Annotated[UnitLists, Field(alias="units")]
-    specific_lists: Annotated[UnitLists, Field(alias="specific_units")] = field(
-        default_factory=UnitLists
-    )
+    rankings: dict[Ranking, UnitLists]
     ablation: Curves | None = None
     ablation_last: Curves | None = None
     ablated_caption: AblatedCaptions | None = None
@@ -320,15 +349,16 @@ class Word:
     @property
     def compared(self) -> bool:
         """Whether any list of it is specific."""
-        return bool(self.specific_lists.patches or self.specific_lists.last)
+        lists = self.rankings.get("specific", UnitLists())
+        return bool(lists.patches or lists.last)
 
     @property
     def units(self) -> UnitList:
-        """The units to look at first: the most specific at the patches, or the top without them."""
-        return self.ranked(ranking="specific" if self.specific_lists.patches else "top")
+        """The units to look at first: of the largest totals over the patches."""
+        return self.ranked()
 
-    def ranked(self, *, view: View = "patches", ranking: Ranking = "specific") -> UnitList:
-        """Return the units of one list; the specific ones are none without a reference table.
+    def ranked(self, *, view: View = "patches", ranking: Ranking = DEFAULT) -> UnitList:
+        """Return the units of one list; none where the run has not that ranking.
 
         Raises:
             UsageError: there is no such view or ranking.
@@ -336,7 +366,7 @@ class Word:
         for name, value, known in (("view", view, VIEWS), ("ranking", ranking, LISTED)):
             if value not in known:
                 raise UsageError(f"{name} is {value!r}; give {' or '.join(map(repr, known))}")
-        lists = self.lists if ranking == "top" else self.specific_lists
+        lists = self.rankings.get(ranking, UnitLists())
         return UnitList(lists.view(view), heading(ranking, view))
 
     def __repr__(self) -> str:
@@ -534,14 +564,14 @@ class Document:
     """What `molyneux explain` found of some photos.
 
     Attributes:
-        schema: 1.
+        schema: 2.
         model: what produced the numbers.
         settings: what was asked.
         images: one entry for each photo, in the order given.
         run: the run folder, as given if relative, else its name.
     """
 
-    schema: Literal[1]
+    schema: Literal[2]
     model: ModelRecord
     settings: SettingsRecord
     images: tuple[Image, ...]
@@ -588,9 +618,30 @@ def read_document(run: Path) -> Document:
     except ValueError as error:
         raise RunError(f"{path} is damaged ({error}); make the run anew") from error
     made = from_json(_Version, text, str(path))
-    if made.schema != SCHEMA:
+    if made.schema == 1:
+        text = json.dumps(_upgraded(json.loads(text))).encode()
+    elif made.schema != SCHEMA:
         raise RunError(
-            f"{path} has schema {made.schema!r}, this molyneux reads {SCHEMA}; use the version "
-            "that made it (manifest.json names it), or make the run anew"
+            f"{path} has schema {made.schema!r}, this molyneux reads 1 and {SCHEMA}; use the "
+            "version that made it (manifest.json names it), or make the run anew"
         )
     return from_json(Document, text, str(path))
+
+
+def _upgraded(found: dict[str, Any]) -> dict[str, Any]:
+    """Return a document of schema 1 as one of schema 2.
+
+    It had `units` (now `raw`) and `specific_units`, and the comparison with several other photos
+    was called `contrast`.
+    """
+    try:
+        for image in found.get("images", ()):
+            for word in image.get("words", ()):
+                lists = {"raw": word.pop("units"), "specific": word.pop("specific_units", {})}
+                word["rankings"] = {name: units for name, units in lists.items() if units}
+                for curves in (word.get("ablation"), word.get("ablation_last")):
+                    if curves and "contrast" in curves:
+                        curves["own_minus_others"] = curves.pop("contrast")
+    except (AttributeError, KeyError, TypeError):
+        pass  # it is no such document: what is wrong is named where it is read
+    return {**found, "schema": SCHEMA}

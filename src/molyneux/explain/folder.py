@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from molyneux.errors import RunError
-from molyneux.explain.document import Document, Image, ModelRecord, SettingsRecord
+from molyneux.explain.document import SCHEMA, Document, Image, ModelRecord, SettingsRecord
 from molyneux.explain.tables import units_table
 from molyneux.records import from_json, from_plain, to_json, to_plain
-from molyneux.store import SCHEMA, Run, require_free
+from molyneux.store import Run, require_free
 
 PARTS = "parts"
 DOCUMENT, UNITS, FIELDS = "explain.json", "units.parquet", "fields.safetensors"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,12 +11,13 @@ from PIL.Image import Image
 from torch import Tensor
 
 from molyneux.errors import UsageError
-from molyneux.explain.contrast import specific_contrast
-from molyneux.explain.curves import ablation_curves
+from molyneux.explain.absent_word import choose_absent
+from molyneux.explain.curves import Absent, ablation_curves
 from molyneux.explain.document import AblatedCaptions, Curves, Ranking, UnitLists, UnitRow
 from molyneux.explain.document import Image as ExplainedImage
 from molyneux.explain.document import Word as ExplainedWord
 from molyneux.explain.folder import shared_names
+from molyneux.explain.own_minus_others import own_minus_others
 from molyneux.explain.read_sets import read_change
 from molyneux.explain.seen import over_photo, under_patches
 from molyneux.explain.settings import Settings, as_settings
@@ -27,17 +28,19 @@ from molyneux.models.generation import continue_greedily
 from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing
 from molyneux.models.trust import Trust
 from molyneux.neurons.ablation import silenced
-from molyneux.neurons.attribution import VIEWS, Attribution, View
-from molyneux.neurons.decoding import decode_units
+from molyneux.neurons.attribution import VIEWS, Attribution, Target, View
+from molyneux.neurons.contrast import Behind, instead_of, score_behind
+from molyneux.neurons.decoding import Decoded, decode_units
 from molyneux.neurons.lens import JacobianLens, Lens
 from molyneux.neurons.other_photos import OtherPhoto
 from molyneux.neurons.rankings import Ranked, complete_prefix, rank_units
 from molyneux.neurons.receptive_fields import NO_GRID, receptive_fields, set_field
 from molyneux.neurons.scorers import Context
+from molyneux.neurons.sight.absent import AbsentWord
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import Sentence, Word, ask_for, read_sentence, unrelated_nouns
 from molyneux.neurons.unit import Unit, unit_mask
-from molyneux.neurons.unit_sets import LISTED
+from molyneux.neurons.unit_sets import DEFAULT, LISTED, QUOTED
 from molyneux.vision.layout import ImagePrompt
 from molyneux.vision.photo import Photo, photo_name, photo_sha256, read_photo
 from molyneux.words.dictionary import is_interpretable
@@ -53,7 +56,7 @@ LATER_NOUN = (
 )
 NO_MAPS = f"no heat maps: {NO_GRID}"
 CAPTION_UNITS = 100
-CAPTIONED = (*LISTED, "other_specific", "random")
+CAPTIONED = (DEFAULT, *QUOTED, "other_specific", "random")
 
 
 @dataclass(frozen=True, repr=False)
@@ -104,15 +107,15 @@ class Explanation:
 
         Args:
             word: which of `words`.
-            ranking: that of `words[word].units` if None.
+            ranking: that of `words[word].units`, `total`, if None.
 
         Raises:
             UsageError: there is no such word.
         """
-        found = self._word(word)
-        chosen = ranking or ("specific" if found.specific_lists.patches else "top")
-        field = self.fields.get(f"{word % len(self.words)}.{chosen}.{view}.set")
-        return None if field is None else over_photo(self.seen, field)
+        self._word(word)
+        chosen = ranking or DEFAULT
+        there = self.fields.get(f"{word % len(self.words)}.{chosen}.{view}.set")
+        return None if there is None else over_photo(self.seen, there)
 
     def plot(self, word: int = 0) -> Figure:
         """Return a figure: the photo, the heat map of the word's units, and its curves.
@@ -138,12 +141,31 @@ class Explanation:
 
 
 @dataclass(frozen=True)
+class _Beside:
+    """A word that nobody named: a target beside one that is explained.
+
+    Attributes:
+        attribution: of all such words of the photo.
+        place: its place among them.
+        behind: what units give these words behind partners; None without any.
+    """
+
+    word: AbsentWord
+    attribution: Attribution
+    behind: Behind | None
+    place: int
+
+
+@dataclass(frozen=True)
 class _Case:
     """A photo with everything that is asked of more than one of its words.
 
     Attributes:
         sentence: the caption; where it has no noun and words were asked for, the article that
             they follow.
+        behind: what units give the words behind partners; None without any.
+        sinks: which patches are sinks.
+        absent: of the words whose units are switched off, each with one that nobody named.
         others: reference photos that show something else, the control first.
         unrelated: everyday nouns that the caption does not hold, and the first token of each.
     """
@@ -153,8 +175,11 @@ class _Case:
     prompt: ImagePrompt
     sentence: Sentence
     attribution: Attribution
+    behind: Behind | None
+    sinks: Tensor
     others: list[OtherPhoto]
     unrelated: tuple[list[str], list[int]]
+    absent: Mapping[int, _Beside] = field(default_factory=dict)
 
     def up_to(self, word: Word) -> ImagePrompt:
         """Return the prompt that ends where a word is predicted."""
@@ -216,21 +241,38 @@ def explain_seen(
     if not words:
         return Explanation(image, {}, under_patches(captioner, seen), lead)
     lemmas = {word.lemma for word in words}
+    until = sentence.up_to(model, prompt, max(word.target.position for word in words))
+    context = Context(
+        reference=captioner.reference,
+        partners=instead_of(captioner.reference, until, lemmas, digest),
+    )
+    targets = [word.target for word in words]
+    chosen = _absent_words(captioner, asking, prompt, sentence, words, digest, named)
+    beside = [Target(one.token_id, words[n].target.position) for n, one in chosen.items()]
+    behind = None
+    if context.partners:
+        behind = score_behind(asking.scorer, model, [*targets, *beside], context)
+    absent: dict[int, _Beside] = {}
+    if beside:
+        # By itself: more targets in one pass would round the words' own scores otherwise.
+        theirs = asking.scorer.score(model, until, beside, context=context)
+        last = range(len(targets), len(targets) + len(beside))
+        apart = None if behind is None else behind.of(last)
+        for place, (number, one) in enumerate(chosen.items()):
+            absent[number] = _Beside(one, theirs, apart, place)
     case = _Case(
         captioner,
         asking,
         prompt,
         sentence,
-        asking.scorer.score(
-            model,
-            sentence.up_to(model, prompt, max(word.target.position for word in words)),
-            [word.target for word in words],
-            context=Context(reference=captioner.reference),
-        ),
+        asking.scorer.score(model, until, targets, context=context),
+        behind,
+        sinks,
         captioner.reference.others_than(lemmas, digest) if captioner.reference else [],
         unrelated_nouns(
             model, lemmas | {word.word for word in words}, {word.target.token_id for word in words}
         ),
+        absent,
     )
     explained = [_explain_word(case, number, word) for number, word in enumerate(words)]
     sights: list[Sight | str | None] = [None] * len(words)
@@ -272,6 +314,34 @@ def _with_sight(word: ExplainedWord, sight: Sight | str | None) -> ExplainedWord
     return replace(word, sight=sight)
 
 
+def _absent_words(
+    captioner: SeeingModel,
+    asking: Settings,
+    prompt: ImagePrompt,
+    sentence: Sentence,
+    words: Sequence[Word],
+    seed: str,
+    named: Sequence[str],
+) -> dict[int, AbsentWord]:
+    """Return, for each word whose units are switched off, one that nobody named."""
+    model, said = captioner.language_model, {word.lemma for word in words}
+    tokens = {*sentence.token_ids, *(word.target.token_id for word in words)}
+    found = {}
+    for number, word in enumerate(words):
+        if _is_ablated(asking, number, word):
+            until = sentence.up_to(model, prompt, word.target.position)
+            partners = instead_of(captioner.reference, until, said, seed)
+            chosen = choose_absent(model, word.target, {*said, *named}, tokens, partners, seed)
+            if chosen is not None:
+                found[number] = chosen
+    return found
+
+
+def _is_ablated(asking: Settings, number: int, word: Word) -> bool:
+    first = number == 0 or word.span is None
+    return asking.ablate == "all" or (asking.ablate == "first" and first)
+
+
 def comparable(captioner: SeeingModel, settings: Settings) -> SeeingModel:
     """Return the model without its reference table where that was measured with another scorer.
 
@@ -300,11 +370,7 @@ def _explain_word(case: _Case, number: int, word: Word) -> tuple[ExplainedWord, 
     settings, attribution = case.settings, case.attribution
     later = _is_later(number, word)
     ranked = {view: _rank(case, number, view, later=later) for view in VIEWS}
-    listed = {
-        (ranking, view): _list_units(case, ranked[view], ranking)
-        for view in VIEWS
-        for ranking in LISTED
-    }
+    listed = {view: _list_units(case, ranked[view]) for view in VIEWS}
     probability = float(attribution.probability[number])
     explained = ExplainedWord(
         word=word.word,
@@ -318,21 +384,26 @@ def _explain_word(case: _Case, number: int, word: Word) -> tuple[ExplainedWord, 
         note=_said_of(case, word, later),
         unrelated=tuple(case.unrelated[0]),
         trust=_trust(case.model, number, word, probability),
-        lists=UnitLists(**{view: listed["top", view][0] for view in VIEWS}),
-        specific_lists=UnitLists(**{view: listed["specific", view][0] for view in VIEWS}),
+        rankings={
+            ranking: UnitLists(
+                **{view: listed[view][ranking][0] for view in VIEWS if ranking in listed[view]}
+            )
+            for ranking in LISTED
+            if ranking in listed["patches"]
+        },
     )
     fields = {
         f"{ranking}.{view}{name}": tensor
-        for (ranking, view), (_, maps) in listed.items()
+        for view, lists in listed.items()
+        for ranking, (_, maps) in lists.items()
         for name, tensor in maps.items()
     }
-    first = number == 0 or word.span is None
-    if settings.ablate == "none" or (settings.ablate == "first" and not first):
+    if not _is_ablated(settings, number, word):
         return explained, fields
     ablated = replace(
         explained,
-        ablation=_curves(case, word, ranked["patches"]),
-        ablation_last=_curves(case, word, ranked["last"]),
+        ablation=_curves(case, number, word, ranked["patches"]),
+        ablation_last=_curves(case, number, word, ranked["last"]),
         ablated_caption=_ablated_captions(case, ranked["patches"]),
     )
     return ablated, fields
@@ -359,71 +430,102 @@ def _trust(model: SeeingModel, number: int, word: Word, probability: float) -> T
 
 
 def _list_units(
-    case: _Case, ranked: Ranked, ranking: str
-) -> tuple[tuple[UnitRow, ...], dict[str, Tensor]]:
-    """Return the first units of a ranking, their heat maps, and that of the set as `.set`."""
-    grid = case.model.encoder.grid
-    units = ranked.first(ranking, case.settings.top)
-    if not units:
-        return (), {}
-    rows = _unit_rows(case, ranked, units)
-    if not grid.has_patches:
-        return rows, {}
-    signs = [row.sign for row in rows]
-    fields = receptive_fields(case.attribution.activation, units, signs, grid)
-    return rows, {"": fields, ".set": set_field(fields)}
+    case: _Case, ranked: Ranked
+) -> dict[Ranking, tuple[tuple[UnitRow, ...], dict[str, Tensor]]]:
+    """Return each ranking's first units, their heat maps, and that of the set as `.set`."""
+    grid, n = case.model.encoder.grid, case.settings.top
+    units = {ranking: ranked.first(ranking, n) for ranking in LISTED if ranked.has(ranking)}
+    signs = {ranking: _at(ranked.signs(ranking), units[ranking]) for ranking in units}
+    decoded = _decoded(
+        case,
+        ranked.view,
+        dict.fromkeys(
+            pair for each in units for pair in zip(units[each], signs[each], strict=True)
+        ),
+    )
+    found: dict[Ranking, tuple[tuple[UnitRow, ...], dict[str, Tensor]]] = {}
+    for ranking, chosen in units.items():
+        rows = _unit_rows(case, ranked, chosen, signs[ranking], decoded)
+        maps: dict[str, Tensor] = {}
+        if chosen and grid.has_patches:
+            fields = receptive_fields(case.attribution.activation, chosen, signs[ranking], grid)
+            maps = {"": fields, ".set": set_field(fields)}
+        found[ranking] = rows, maps
+    return found
 
 
-def _unit_rows(case: _Case, ranked: Ranked, units: Sequence[Unit]) -> tuple[UnitRow, ...]:
-    """Return what the document says of units, in one view of one word."""
-    captioner, reference = case.model, case.model.reference
-    grid, decoding = captioner.encoder.grid, captioner.decoding
-    scores, number, view = ranked.scores, ranked.target, ranked.view
-    specific = ranked.score("specific") if ranked.has("specific") else None
+def _at(values: Tensor | None, units: Sequence[Unit]) -> list[Any]:
+    """Return a value for each unit; None for each where there are no values."""
+    if values is None or not units:
+        return [None] * len(units)
     at = ([unit.layer for unit in units], [unit.unit for unit in units])
+    return list(values[at].tolist())
 
-    def of(values: Tensor | None) -> list[Any]:
-        return [None] * len(units) if values is None else values[at].tolist()
 
-    signs = of(scores.sign[number])
-    decoded = decode_units(
-        captioner.language_model,
-        units,
-        signs if decoding.written else None,
+def _decoded(
+    case: _Case, view: View, written: Sequence[tuple[Unit, int]] | dict[tuple[Unit, int], None]
+) -> dict[tuple[Unit, int], Decoded]:
+    """Return what units write in the directions in which they act, each read once."""
+    pairs, decoding = list(written), case.model.decoding
+    if not pairs:
+        return {}
+    read = decode_units(
+        case.model.language_model,
+        [unit for unit, _ in pairs],
+        [sign for _, sign in pairs] if decoding.written else None,
         final_norm=decoding.final_norm,
         bias=decoding.bias,
-        lens=_lens(captioner, view),
+        lens=_lens(case.model, view),
     )
+    return dict(zip(pairs, read, strict=True))
+
+
+def _unit_rows(
+    case: _Case,
+    ranked: Ranked,
+    units: Sequence[Unit],
+    signs: Sequence[int],
+    decoded: Mapping[tuple[Unit, int], Decoded],
+) -> tuple[UnitRow, ...]:
+    """Return what the document says of units, in one view of one word."""
+    grid, reference = case.model.encoder.grid, case.model.reference
+    scores, number, view = ranked.scores, ranked.target, ranked.view
     has_peak = view == "patches" and grid.has_patches
     columns = zip(
         units,
-        of(scores.score[number]),
-        of(scores.total[number]),
-        of(scores.share[number]),
-        of(specific),
+        _at(scores.score[number], units),
+        _at(scores.total[number], units),
+        _at(scores.share[number], units),
+        _at(ranked.score("specific") if ranked.has("specific") else None, units),
+        _at(ranked.lent if ranked.has("contrast") else None, units),
+        _at(ranked.change if ranked.has("change") else None, units),
         signs,
-        of(None if reference is None else reference.sinks(view)),
-        decoded,
-        of(scores.peak_patch[number]),
+        _at(None if reference is None else reference.sinks(view), units),
+        _at(scores.peak_patch[number], units),
         strict=True,
     )
-    return tuple(
-        UnitRow(
-            layer=unit.layer,
-            unit=unit.unit,
-            score=score,
-            total=total,
-            share=share,
-            specific=None if own == -torch.inf else own,
-            sign=sign,
-            sink=sink,
-            tokens=tuple(read.tokens),
-            suppressed=tuple(read.suppressed),
-            interpretable=is_interpretable(read.tokens),
-            peak_patch=grid.place(peak) if has_peak else None,
+    rows = []
+    for unit, score, total, share, own, lent, change, sign, sink, peak in columns:
+        read = decoded[unit, sign]
+        rows.append(
+            UnitRow(
+                layer=unit.layer,
+                unit=unit.unit,
+                score=score,
+                total=total,
+                share=share,
+                specific=None if own == -torch.inf else own,
+                contrast=lent,
+                change=change,
+                sign=sign,
+                sink=sink,
+                tokens=tuple(read.tokens),
+                suppressed=tuple(read.suppressed),
+                interpretable=is_interpretable(read.tokens),
+                peak_patch=grid.place(peak) if has_peak else None,
+            )
         )
-        for unit, score, total, share, own, sign, sink, read, peak in columns
-    )
+    return tuple(rows)
 
 
 def _lens(captioner: SeeingModel, view: View) -> Lens | None:
@@ -438,19 +540,43 @@ def _lens(captioner: SeeingModel, view: View) -> Lens | None:
 
 def _rank(case: _Case, number: int, view: View, *, later: bool) -> Ranked:
     """Return the rankings of a word's units in one view, and the sets they are compared with."""
+    return _ranked(case, case.attribution, case.behind, number, view, later=later)
+
+
+def _absent(case: _Case, number: int, word: Word, view: View) -> Absent | None:
+    """Return the word that nobody named beside one of the photo's, with its own units."""
+    beside = case.absent.get(number)
+    if beside is None:
+        return None
+    later = _is_later(number, word)
+    ranked = _ranked(case, beside.attribution, beside.behind, beside.place, view, later=later)
+    return Absent(beside.word.word, beside.word.token_id, ranked)
+
+
+def _ranked(
+    case: _Case,
+    attribution: Attribution,
+    behind: Behind | None,
+    number: int,
+    view: View,
+    *,
+    later: bool,
+) -> Ranked:
     return rank_units(
         case.model.language_model,
-        case.attribution,
+        attribution,
         number,
         view,
         reference=case.model.reference,
         other=next(iter(case.others), None),
+        behind=behind,
+        sinks=case.sinks,
         seed=case.settings.seed,
         at_first_noun=not later,
     )
 
 
-def _curves(case: _Case, word: Word, ranked: Ranked) -> Curves:
+def _curves(case: _Case, number: int, word: Word, ranked: Ranked) -> Curves:
     """Return what switching off the sets of one view leaves of a word."""
     model, settings, until = case.model.language_model, case.settings, case.up_to(word)
     curves = ablation_curves(
@@ -462,8 +588,9 @@ def _curves(case: _Case, word: Word, ranked: Ranked) -> Curves:
         seeds=settings.draws,
         positions=settings.positions,
         unrelated=case.unrelated[1],
+        absent=_absent(case, number, word, ranked.view),
     )
-    contrast = specific_contrast(
+    against = own_minus_others(
         model,
         until,
         word.target.token_id,
@@ -473,7 +600,7 @@ def _curves(case: _Case, word: Word, ranked: Ranked) -> Curves:
         positions=settings.positions,
     )
     noun = case.others[0].noun if case.others else None
-    return replace(curves, other_noun=noun, contrast=contrast)
+    return replace(curves, other_noun=noun, own_minus_others=against)
 
 
 def _ablated_captions(case: _Case, ranked: Ranked) -> AblatedCaptions:

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _STYLES = {
+    "total": ("#0062a3", "--", 1.5),
+    "absent_total": ("#6b3fa0", "--", 1.5),
     "specific": ("#0062a3", "-", 2.5),
+    "absent_specific": ("#6b3fa0", "-", 1.5),
     "other_specific": ("#c04a00", "-", 2.5),
     "matched": ("#74767d", "-", 1.2),
     "random": ("#74767d", "--", 1.2),

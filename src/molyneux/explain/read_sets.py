@@ -13,6 +13,7 @@ from molyneux.errors import UsageError, WeightsError
 from molyneux.explain.document import Reading, ReadWord, WordEffect
 from molyneux.models.presets import find_preset
 from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing
+from molyneux.neurons.change import change_scores
 from molyneux.neurons.lens import HeadLens, JacobianLens, Lens, load_lens
 from molyneux.neurons.set_reading import (
     SetReading,
@@ -23,7 +24,7 @@ from molyneux.neurons.set_reading import (
     set_writes,
     word_list,
 )
-from molyneux.neurons.sight.patch_sets import change_scores, change_set, layers_with_path
+from molyneux.neurons.sight.patch_sets import change_set, layers_with_path
 from molyneux.neurons.sight.reading import patch_activations
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.vision.layout import ImagePrompt

@@ -13,6 +13,7 @@ from torch import Tensor
 from molyneux.explain.sight_record import NotNamed, Sight, SightSet
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.ablation import Intervention, batches, intervened
+from molyneux.neurons.change import change_scores
 from molyneux.neurons.partners import Partner
 from molyneux.neurons.rankings import row_norms
 from molyneux.neurons.sight.edits import written
@@ -27,7 +28,7 @@ from molyneux.neurons.sight.measure import (
     n_patches,
     values_into,
 )
-from molyneux.neurons.sight.patch_sets import PatchSet, change_scores
+from molyneux.neurons.sight.patch_sets import PatchSet
 from molyneux.neurons.sight.reading import Asked, Text, asked_of, read_behind
 from molyneux.neurons.sight.words import (
     SightOfWords,

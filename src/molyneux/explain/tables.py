@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COLUMNS = (
-    "layer", "unit", "score", "total", "share", "specific", "sign", "sink", "interpretable",
+    "layer", "unit", "score", "total", "share", "specific", "contrast", "change", "sign", "sink",
+    "interpretable",
 )  # fmt: skip
 _ROWS = 100_000  # written together
 
@@ -38,6 +39,8 @@ def units_table(images: Iterable[Image]) -> bytes:
             ("total", pa.float32()),
             ("share", pa.float32()),
             ("specific", pa.float32()),
+            ("contrast", pa.float32()),
+            ("change", pa.float32()),
             ("sign", pa.int8()),
             ("sink", pa.bool_()),
             ("interpretable", pa.bool_()),

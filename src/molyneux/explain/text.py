@@ -25,8 +25,11 @@ TOKENS = 6
 SEEN = 8
 _WIDE = 60
 _ORDER: dict[Ranking, str] = {
+    "total": "Units of the largest total",
     "specific": "Units most specific to this photo",
-    "top": "Units of the highest raw score, sinks and all",
+    "raw": "Units of the highest raw score, sinks and all",
+    "contrast": "Units that give the word more here than behind other photos",
+    "change": "Units that this photo changes most, whatever the word",
 }
 _PLACE: dict[View, str] = {
     "patches": "scored at the photo's patches",
@@ -86,7 +89,7 @@ def _flags(row: UnitRow) -> str:
 
 
 def units_text(rows: Sequence[UnitRow], title: str) -> str:
-    """Return the first units of a list, one a line: tokens, name, specific score, score."""
+    """Return the first units of a list, one a line: name, total, specific score, tokens."""
     if not rows:
         return f"{title}: none"
     lines = [f"{title} ({len(rows)})"]
@@ -94,8 +97,8 @@ def units_text(rows: Sequence[UnitRow], title: str) -> str:
         tokens = _tokens(row.tokens[:TOKENS])
         tokens = tokens if len(tokens) <= _WIDE else tokens[: _WIDE - 1] + "…"
         lines.append(
-            f"{number:>4}  {row.name:<13} specific {rounded(row.specific):>6}  "
-            f"score {rounded(row.score):>8}  {tokens}{'  [sink]' if row.sink else ''}"
+            f"{number:>4}  {row.name:<13} total {rounded(row.total):>8}  "
+            f"specific {rounded(row.specific):>6}  {tokens}{'  [sink]' if row.sink else ''}"
         )
     if len(rows) > LISTED:
         lines.append(f"   … and {len(rows) - LISTED} more")
@@ -108,7 +111,7 @@ def units_html(rows: Sequence[UnitRow], title: str) -> str:
         return f'<p style="{_SOFT}">{escape(title)}: none</p>'
     head = "".join(
         f'<th style="{_CELL};{_SOFT};font-weight:500">{name}</th>'
-        for name in ("", "writes", "unit", "specific", "score", "")
+        for name in ("", "writes", "unit", "total", "specific", "")
     )
     body = "".join(
         "<tr>"
@@ -118,8 +121,8 @@ def units_html(rows: Sequence[UnitRow], title: str) -> str:
                 str(number),
                 f"<b>{escape(_tokens(row.tokens[:TOKENS]))}</b>",
                 f"<code>{escape(row.name)}</code>",
+                rounded(row.total),
                 rounded(row.specific),
-                rounded(row.score),
                 f'<span style="{_SOFT}">{_flags(row)}</span>',
             )
         )
@@ -141,7 +144,7 @@ def word_text(word: Word) -> str:
     lines += [f"  ({word.note})"] if word.note else []
     lines += [f"  {word.warning}"] if word.warning else []
     lines += [f"  {line}" for line in _sight(word)]
-    lines += [f"  {claim.title}: {claim.sentence}" for claim in _claims(word)]
+    lines += [f"  {claim.title}: {claim.sentence} {claim.caveat}" for claim in _claims(word)]
     lines += [f"  {line}" for line in repr(word.units).splitlines()]
     return "\n".join(lines).replace("\u00a0", " ")
 
@@ -151,7 +154,7 @@ def word_html(word: Word) -> str:
     note = f' <span style="{_SOFT}">{escape(word.note)}</span>' if word.note else ""
     said = f", {escape(word.trust.short)}" if word.trust and word.trust.short else ""
     warned = f'<p style="margin:2px 0">{escape(word.warning)}</p>' if word.warning else ""
-    lines = [f"{claim.title}: {claim.sentence}" for claim in _claims(word)]
+    lines = [f"{claim.title}: {claim.sentence} {claim.caveat}" for claim in _claims(word)]
     claims = warned + "".join(
         f'<p style="margin:2px 0">{escape(line)}</p>' for line in (*_sight(word), *lines)
     )

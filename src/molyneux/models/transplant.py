@@ -11,11 +11,12 @@ from molyneux.checks import several, whole_number
 from molyneux.errors import UsageError
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.ablation import Intervention, intervened
+from molyneux.neurons.change import change_scores
 from molyneux.neurons.checks import as_units
 from molyneux.neurons.sight.edits import edit_norm, require_same_patches
 from molyneux.neurons.sight.forms import FRACTION
 from molyneux.neurons.sight.measure import n_patches
-from molyneux.neurons.sight.patch_sets import all_units, change_scores, change_set
+from molyneux.neurons.sight.patch_sets import all_units, change_set
 from molyneux.neurons.sight.reading import patch_activations
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.unit import Unit, unit_mask

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from molyneux.neurons.attribution import VIEWS, View
 from molyneux.neurons.unit import Unit
-from molyneux.neurons.unit_sets import LISTED
+from molyneux.neurons.unit_sets import QUOTED
 from molyneux.words.animals import is_animal
 
 ListOf = tuple[View, str]
 """A view and a ranking."""
-LISTS: tuple[ListOf, ...] = tuple((view, ranking) for view in VIEWS for ranking in LISTED)
+LISTS: tuple[ListOf, ...] = tuple((view, ranking) for view in VIEWS for ranking in QUOTED)
 
 MOST_OF_A_NOUN = 3
 ANIMALS_IN_100 = 15

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.neurons.attribution import Attribution, UnitScores, View
+from molyneux.neurons.change import change_scores
+from molyneux.neurons.contrast import Behind
 from molyneux.neurons.other_photos import OtherPhoto
-from molyneux.neurons.reference import Reference
+from molyneux.neurons.reference import ActivationMoments, Reference
 from molyneux.neurons.unit import Unit, top_units
 from molyneux.neurons.unit_sets import UNIT_SETS, UnitSet
 
@@ -38,6 +40,8 @@ class Ranked:
             first nouns there: a later noun's scores at the last position are those of the words
             before it, and its gradient at the patches is another position's, so that neither is
             compared with the table, and no list of it is specific.
+        behind: the same targets' totals behind partners, where there are any.
+        sink_patches: patches whose activations do not count as change.
     """
 
     attribution: Attribution
@@ -47,13 +51,17 @@ class Ranked:
     seed_of: Callable[[int], int]
     reference: Reference | None = None
     other: OtherPhoto | None = None
+    behind: Behind | None = None
+    sink_patches: Bool[Tensor, " patches"] | None = None
     over_sinks: bool = True
     at_first_noun: bool = True
     _made: dict[tuple[str, int, int], Units] = field(default_factory=dict)
 
     def has(self, name: str | UnitSet) -> bool:
-        """Return whether there is what a set needs."""
-        return all(getattr(self, need) is not None for need in _row(name).needs)
+        """Return whether there is what a set needs, and the view is one of its own."""
+        row = _row(name)
+        there = all(getattr(self, need) is not None for need in row.needs)
+        return there and row.view in (None, self.view)
 
     def score(self, name: str | UnitSet) -> Float[Tensor, "layers d_mlp"]:
         """Return what a photo's own ranking sorts by; -inf for units that it leaves out."""
@@ -86,6 +94,44 @@ class Ranked:
         if self.view == "patches" and not self.over_sinks and without is not None:
             return without
         return self.attribution.view(self.view)
+
+    @property
+    def totals(self) -> Reference | None:
+        """The table of first nouns, if it holds moments of totals."""
+        table = self.first_nouns
+        return None if table is None or table.total_mean is None else table
+
+    @property
+    def usual(self) -> ActivationMoments | None:
+        """How active units are at reference photos; None where the table does not hold it."""
+        sinks = self.sink_patches
+        if self.reference is None or (sinks is not None and bool(sinks.all())):
+            return None
+        return self.reference.activation
+
+    @property
+    def lent(self) -> Float[Tensor, "layers d_mlp"]:
+        """What each unit gives the target here beyond its mean behind partners (`Behind`)."""
+        assert self.behind is not None
+        here = self.attribution.view(self.view).total[self.target].cpu()
+        return here - self.behind.total[self.view][self.target]
+
+    @property
+    def change(self) -> Float[Tensor, "layers d_mlp"]:
+        """How far the photo moves each unit at its patches, in deviations (`change_scores`)."""
+        usual = self.usual
+        assert usual is not None
+        there = self.attribution.activation.cpu()
+        return change_scores(there, usual.mean, usual.deviation, self.sink_patches)
+
+    def signs(self, name: str | UnitSet) -> Int[Tensor, "layers d_mlp"]:
+        """Return in which direction each unit of a ranking writes: -1, 0 or 1.
+
+        Of `change`, what sets its activation apart from other photos'.
+        """
+        if not _row(name).by_gradient:
+            return self.change.sign().to(torch.int8)
+        return self.scores.sign[self.target].cpu()
 
     @property
     def without_sinks(self) -> Ranked:
@@ -132,6 +178,8 @@ def rank_units(
     *,
     reference: Reference | None = None,
     other: OtherPhoto | None = None,
+    behind: Behind | None = None,
+    sinks: Bool[Tensor, " patches"] | None = None,
     seed: int = 0,
     at_first_noun: bool = True,
 ) -> Ranked:
@@ -142,6 +190,9 @@ def rank_units(
         reference: of the scorer that made the attribution; without one there are only raw
             rankings and random controls.
         other: a reference photo that shows something else (`Reference.other_than`).
+        behind: the same targets behind partners (`score_behind`); without it there is no
+            `contrast`.
+        sinks: sink patches, which do not count in `change`; none are left out if None.
         seed: of the random controls.
         at_first_noun: whether the target stands where a caption's first noun does; of later words
             nothing is specific.
@@ -155,6 +206,8 @@ def rank_units(
         reference=reference,
         other=other,
         at_first_noun=at_first_noun,
+        behind=behind,
+        sink_patches=sinks,
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, get_args, runtime_checkable
 
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
@@ -23,6 +23,8 @@ from molyneux.neurons.attribution import (
     Objective,
     Site,
     Target,
+    View,
+    attribute_totals,
     attribute_units,
 )
 from molyneux.neurons.lens import Lens
@@ -107,6 +109,17 @@ class Scorer(Protocol):
         ...
 
 
+@runtime_checkable
+class ScoresTogether(Protocol):
+    """What a scorer may have besides: totals of several photos with the same text in one pass."""
+
+    def totals(
+        self, model: LanguageModel, prompts: ImagePrompt, targets: Sequence[Target]
+    ) -> dict[View, Float[Tensor, "photos targets layers d_mlp"]]:
+        """Return `UnitScores.total` of each photo, for each view."""
+        ...
+
+
 @dataclass(frozen=True)
 class GradientActivation:
     """Activation times the gradient of the target: arXiv 2308.01544, section 2.1.
@@ -144,6 +157,12 @@ class GradientActivation:
         return attribute_units(
             model, prompt, targets, of=self.of, site=self.site, patches=patches, sinks=sinks
         )
+
+    def totals(
+        self, model: LanguageModel, prompts: ImagePrompt, targets: Sequence[Target]
+    ) -> dict[View, Float[Tensor, "photos targets layers d_mlp"]]:
+        """Return the totals of several photos at once (`attribute_totals`)."""
+        return attribute_totals(model, prompts, targets, of=self.of, site=self.site)
 
     def record(self) -> dict[str, Any]:
         """Return name, `of` and `site`."""

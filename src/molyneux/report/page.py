@@ -25,16 +25,25 @@ from molyneux.explain.document import (
     VIEWS,
     Document,
     Image,
+    Ranking,
     SettingsRecord,
     Word,
     read_document,
 )
 from molyneux.explain.folder import find_folder
 from molyneux.explain.sight_text import SIGHT_COLUMNS, sight_lines, sight_table
-from molyneux.explain.text import patches_say, seen_otherwise
+from molyneux.explain.text import heading, patches_say, seen_otherwise
+from molyneux.neurons.unit_sets import LISTED
 from molyneux.records import to_plain
 from molyneux.report.files import PAGE, packaged, write_page
 
+ORDERINGS: dict[Ranking, str] = {
+    "total": "total",
+    "specific": "specific",
+    "raw": "raw score",
+    "contrast": "contrast",
+    "change": "change",
+}
 _QUANTA = 127
 _IN_DOCUMENT = ("model", "settings", "photos")
 
@@ -109,6 +118,7 @@ def _render(run: Path, document: Document, fields: Fields) -> Iterator[str]:
         "score": score_words(settings),
         "compared": document.model.reference is not None,
         "words_by_chance": document.model.words_by_chance,
+        "headings": {f"{r}.{v}": heading(r, v) for r, v in LISTS},
     }
     try:
         yield from environment.from_string(packaged("report.html.j2")).generate(
@@ -185,6 +195,14 @@ class _Photo:
     def patches_say(self) -> str | None:
         return patches_say(self.image)
 
+    @property
+    def rankings(self) -> list[tuple[Ranking, str]]:
+        """The rankings that the run has lists of, each with its name on the page."""
+        words = self.image.words
+        return [
+            (name, ORDERINGS[name]) for name in LISTED if any(w.ranked(ranking=name) for w in words)
+        ]
+
     @cached_property
     def words(self) -> list[dict[str, Any]]:
         return [_word(word) for word in self.image.words]
@@ -198,9 +216,15 @@ class _Photo:
             {
                 "grid": self.image.grid or (0, 0),
                 "sinkPatches": self.image.sink_patches or (),
+                "rankings": [name for name, _ in self.rankings],
                 "words": [self._word_data(n, word) for n, word in enumerate(self.image.words)],
             }
         )
+
+    def _field(self, name: str) -> np.ndarray | None:
+        """Return heat maps; those of `raw` had another name."""
+        found = self.fields(name)
+        return self.fields(name.replace(".raw.", ".top.")) if found is None else found
 
     def _word_data(self, number: int, word: Word) -> dict[str, Any]:
         stored = {
@@ -216,9 +240,9 @@ class _Photo:
                 for ranking, view in LISTS
             },
             "fields": {
-                listed: _packed(units, self.fields(f"{name}.set"))
+                listed: _packed(units, self._field(f"{name}.set"))
                 for listed, name in stored.items()
-                if (units := self.fields(name)) is not None
+                if (units := self._field(name)) is not None
             },
             "curves": [to_plain(curves) for curves in word.curves],
         }
@@ -267,7 +291,7 @@ def _word(word: Word) -> dict[str, Any]:
         if captions is None
         else {
             name: text if text is None else marked(text, word.word)
-            for name in ("specific", "other_specific", "top", "random")
+            for name in ("total", "specific", "other_specific", "top", "random")
             for text in [getattr(captions, name)]
         }
     )
@@ -287,7 +311,11 @@ def _word(word: Word) -> dict[str, Any]:
         "sight_table": sight_table(word.sight),
         "sight_columns": SIGHT_COLUMNS,
         "sinks": {
-            view: [f"L{row.layer}.u{row.unit}" for row in word.lists.view(view) if row.sink]
+            view: [
+                f"L{row.layer}.u{row.unit}"
+                for row in word.ranked(view=view, ranking="raw")
+                if row.sink
+            ]
             for view in VIEWS
         },
     }

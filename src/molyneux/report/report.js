@@ -116,13 +116,24 @@ function square(kind, [row, column], [rows, columns], title) {
 // ---- Curves ---------------------------------------------------------------------------------
 
 // Hue says which units are off, dashes that other words are scored. Drawn in this order.
-function panels(another) {
+function panels(another, absent) {
   return {
+    total: [
+      { key: "unrelated_total", label: "unrelated nouns", tone: "own", dashed: true },
+      { key: "absent_total", label: absent, tone: "absent" },
+      { key: "total", label: "this photo's", tone: "own", strong: true },
+    ],
+    contrast: [
+      { key: "change", label: "changed most", tone: "words" },
+      { key: "absent_contrast", label: absent, tone: "absent" },
+      { key: "contrast", label: "this photo's", tone: "own", strong: true },
+    ],
     specific: [
       { key: "unrelated_random", label: "nouns, random", tone: "control", dashed: true },
       { key: "unrelated_specific", label: "unrelated nouns", tone: "own", dashed: true },
       { key: "random", label: "random", tone: "control", band: "random_std" },
       { key: "matched", label: "matched", tone: "control" },
+      { key: "absent_specific", label: absent, tone: "absent" },
       { key: "other_specific", label: another, tone: "other", strong: true },
       { key: "specific", label: "this photo's", tone: "own", strong: true },
     ],
@@ -131,6 +142,7 @@ function panels(another) {
       { key: "unrelated_top", label: "unrelated nouns", tone: "own", dashed: true },
       { key: "random", label: "random", tone: "control", band: "random_std" },
       { key: "interpretable", label: "7 of 10 words", tone: "words" },
+      { key: "absent_top", label: absent, tone: "absent" },
       { key: "other", label: another, tone: "other", strong: true },
       { key: "top", label: "this photo's", tone: "own", strong: true },
     ],
@@ -141,7 +153,7 @@ const known = (value) => value !== null && value !== undefined;
 
 // The largest share that the axes show. Unrelated nouns may go beyond; their label then says so.
 function ceilingOf(curves) {
-  const all = Object.values(panels("")).flat();
+  const all = Object.values(panels("", "")).flat();
   const values = curves.flatMap((each) =>
     all.flatMap(({ key, band, dashed }) =>
       (each[key] ?? []).map((value, i) => {
@@ -155,7 +167,8 @@ function ceilingOf(curves) {
 function namedCurves(curves, panel, ceiling) {
   const noun = curves.other_noun ?? "";
   const short = noun.length > 13 ? `${noun.slice(0, 12)}…` : noun;
-  return panels(short ? `${short} photo's` : "another photo's")[panel]
+  const absent = curves.absent_word ? `absent “${curves.absent_word}”` : "absent word";
+  return panels(short ? `${short} photo's` : "another photo's", absent)[panel]
     .map((curve) => {
       const points = curves.grid
         .map((size, i) => ({ size, left: curves[curve.key]?.[i] }))
@@ -254,7 +267,8 @@ function drawPanel(host, curves, panel, ceiling, claimAt, summary) {
   }
 
   // The difference, at the number of units that is claimed
-  const [ownKey, otherKey] = panel === "specific" ? ["specific", "other_specific"] : ["top", "other"];
+  const compared = { specific: ["specific", "other_specific"], raw: ["top", "other"] };
+  const [ownKey, otherKey] = compared[panel] ?? [];
   const place = grid.indexOf(claimAt);
   const [own, other] = [curves[ownKey]?.[place], curves[otherKey]?.[place]];
   if (known(own) && known(other)) {
@@ -289,37 +303,34 @@ function drawCurves(section, word) {
 
 // What a list is, in words: a heading, and what its number means.
 function explains(ranking, view) {
-  const where = view === "patches" ? "scored at the photo's patches" : "scored where the word is written";
-  const score = `${DATA.score}${view === "patches" ? ", the largest over the patches" : ""}`;
-  return ranking === "specific"
-    ? {
-      heading: `Units most specific to this photo, ${where}`,
-      meaning: "Ordered by “specific”: how far the unit's score exceeds what it scores on the reference photos, in standard deviations.",
-    }
-    : {
-      heading: `Units of the highest raw score, sinks and all, ${where}`,
-      meaning: `Ordered by score: ${score}. Units that any photo drives come first.`,
-    };
+  const patches = view === "patches";
+  const meanings = {
+    total: `Ordered by total: ${DATA.score}${patches ? ", summed over the patches" : ""}; to first order, what switching the unit off takes from the word.`,
+    specific: "Ordered by “specific”: how far the unit's score exceeds what it scores on the reference photos, in standard deviations.",
+    raw: `Ordered by score: ${DATA.score}${patches ? ", the largest over the patches" : ""}. Units that any photo drives come first.`,
+    contrast: "Ordered by contrast: how far the unit's total exceeds its mean total for the same word after the same text, behind other photos.",
+    change: "Ordered by change: how far the unit's mean activation over the patches is from what it is at the reference photos, in standard deviations either way. The word has no part in it.",
+  };
+  return { heading: DATA.headings[`${ranking}.${view}`], meaning: meanings[ranking] };
 }
 
+// The field of a unit that a ranking orders by.
+const ORDERED_BY = { raw: "score" };
+
 function setUpPhoto(article, photo) {
-  const state = { word: 0, ranking: "specific", view: "patches", pinned: null, hovered: null, all: false };
+  const state = { word: 0, ranking: photo.rankings[0], view: "patches", pinned: null, hovered: null, all: false };
   const find = (selector) => article.querySelector(selector);
   const section = find(".units");
   const viewer = find(".viewer");
   const body = find(".ranked tbody");
   const overlay = find(".overlay");
   if (!photo.words.length) return;
-  if (!photo.words.some((word) => word.units["specific.patches"].length)) {
-    state.ranking = "top"; // without reference photos there is no specific ranking, nor a choice
-    const choice = section.querySelector('input[value="top"]');
-    if (choice) choice.checked = true;
-  }
 
   const word = () => photo.words[state.word];
-  // Of a noun after the first no list is specific: it falls back to the raw one.
-  const compared = () => ["patches", "last"].some((view) => word().units[`specific.${view}`].length);
-  const ranking = () => (compared() ? state.ranking : "top");
+  // Of a noun after the first no list is specific: it falls back to the first that there is.
+  const has = (name) => ["patches", "last"].some((view) => word().units[`${name}.${view}`].length);
+  const compared = () => has("specific");
+  const ranking = () => (has(state.ranking) ? state.ranking : photo.rankings.find(has) ?? photo.rankings[0]);
   const list = () => `${ranking()}.${state.view}`;
   const units = () => word().units[list()];
 
@@ -390,7 +401,7 @@ function setUpPhoto(article, photo) {
     }
   }
 
-  const ordering = () => (ranking() === "top" ? "score" : "specific");
+  const ordering = () => ORDERED_BY[ranking()] ?? ranking();
 
   function unitRow(unit, place) {
     return html("tr", { "data-place": place, role: "row" },
@@ -414,6 +425,9 @@ function setUpPhoto(article, photo) {
         fact("7 of 10 words", `${unit.interpretable ? "yes" : "no"}${known(DATA.words_by_chance) ? `; ten random tokens: in ${rounded(100 * DATA.words_by_chance)} % of draws` : ""}`),
         DATA.compared && compared() ? fact("specific", `${rounded(unit.specific)} standard deviations above its score on the reference photos`) : null,
         fact("score", rounded(unit.score)),
+        fact("total", rounded(unit.total)),
+        known(unit.contrast) ? fact("contrast", rounded(unit.contrast)) : null,
+        known(unit.change) ? fact("change", `${rounded(unit.change)} standard deviations from its mean activation at the reference photos`) : null,
         fact("share", known(unit.share) ? `${rounded(100 * unit.share)} % of all units' summed scores` : "–"),
         fact("acts", unit.sign ? writes : "not at all"),
         unit.peak_patch ? fact("peak", `row ${unit.peak_patch[0] + 1}, column ${unit.peak_patch[1] + 1} of ${photo.grid.join(" × ")} patches`) : null,
@@ -447,8 +461,8 @@ function setUpPhoto(article, photo) {
     for (const button of article.querySelectorAll("button.word")) {
       button.setAttribute("aria-pressed", String(Number(button.dataset.word) === state.word));
     }
-    for (const input of section.querySelectorAll('input[value="specific"], input[value="top"]')) {
-      input.disabled = input.value === "specific" && !compared();
+    for (const input of section.querySelectorAll('input[name$="-ranking"]')) {
+      input.disabled = !has(input.value);
       input.checked = input.value === ranking();
     }
     showUnits();

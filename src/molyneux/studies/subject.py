@@ -12,6 +12,7 @@ from torch import Tensor
 from molyneux.data.dataset import Item
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.attribution import Attribution, Target, UnitScores, View
+from molyneux.neurons.contrast import Behind, instead_of, score_behind
 from molyneux.neurons.other_photos import OtherPhoto
 from molyneux.neurons.rankings import Ranked, matched_units, random_units, row_norms
 from molyneux.neurons.reference import Reference
@@ -162,11 +163,24 @@ class Subject:
             return self.attribution.without_sinks
         return self.attribution.view(view)
 
-    def ranked(self, view: View, target: int = 0, purpose: str = "") -> Ranked:
+    @cached_property
+    def behind(self) -> Behind | None:
+        """What units give the targets of `attribution` behind partners; None without any."""
+        partners = instead_of(self.facts.reference, self.until, self.lemmas, self.sha256)
+        targets = [self.target, *(target for _, target in self.asked)]
+        context = Context(self.facts.reference, partners)
+        if not partners:
+            return None
+        return score_behind(self.facts.scorer, self.model, targets, context)
+
+    def ranked(
+        self, view: View, target: int = 0, purpose: str = "", *, contrast: bool = False
+    ) -> Ranked:
         """Return every ranking of a target's units in a view, and the sets they are compared with.
 
         Args:
             purpose: of the random draws.
+            contrast: whether `contrast` is among them, which scores partners too.
         """
         return Ranked(
             self.attribution,
@@ -176,15 +190,17 @@ class Subject:
             seed_of=lambda draw: self.seed(f"{purpose} {view} random {draw}"),
             reference=self.facts.reference,
             other=next(iter(self.others), None),
+            behind=self.behind if contrast else None,
+            sink_patches=self.sink_patches,
         )
 
     def score(self, view: View, ranking: str, target: int = 0) -> Float[Tensor, "layers d_mlp"]:
         """Return what one of `RANKINGS` sorts by; -inf for units that it leaves out."""
-        return self.ranked(view, target).score(ranking)
+        return self.ranked(view, target, contrast=ranking == "contrast").score(ranking)
 
     def ranking(self, view: View, ranking: str, n: int, target: int = 0) -> list[Unit]:
         """Return the first units of one of `RANKINGS` for a target."""
-        return self.ranked(view, target).first(ranking, n)
+        return self.ranked(view, target, contrast=ranking == "contrast").first(ranking, n)
 
     def signs(self, view: View, units: list[Unit], target: int = 0) -> list[int]:
         """Return the direction in which each unit wrote for a target: -1, 0 or 1."""

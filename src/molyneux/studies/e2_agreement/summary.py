@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molyneux.neurons.decoding import TOKENS
-from molyneux.neurons.unit_sets import LISTED, RANKINGS
+from molyneux.neurons.unit_sets import QUOTED, RANKINGS
 from molyneux.statistics.bootstrap import mean
 from molyneux.studies.e2_agreement.design import BEST_OF, FIRST, SCORED
 from molyneux.studies.finished import Columns, Finished, per_photo
@@ -71,7 +71,7 @@ def headline(study: Finished) -> Headline:
         return {}
     columns = study.table("e2_scores")
     found: Headline = {}
-    for ranking in LISTED:
+    for ranking in QUOTED:
         of_ranking = (columns["view"] == "patches") & (columns["ranking"] == ranking)
         for figure, label in (("bert_max", "largest"), ("bert_mean", "mean")):
             own, shuffled = (

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from molyneux.neurons.unit_sets import LISTED, NO_SINKS
+from molyneux.neurons.unit_sets import NO_SINKS, QUOTED
 
-LISTS = (*LISTED, *NO_SINKS)
+LISTS = (*QUOTED, *NO_SINKS)
 
 LAYERS = pa.schema(
     [

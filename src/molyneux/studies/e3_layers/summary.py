@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from molyneux.neurons.unit_sets import LISTED, UNIT_SETS
+from molyneux.neurons.unit_sets import QUOTED, UNIT_SETS
 from molyneux.studies.e3_layers.measure import LISTS
 from molyneux.studies.finished import Finished
 from molyneux.studies.results import (
@@ -229,7 +229,7 @@ def _figures(
     n_layers = study.model.n_layers
     layers = tuple(float(layer) for layer in range(n_layers))
     lines = []
-    for listed in LISTED:
+    for listed in QUOTED:
         lists = found[view, listed]
         for counts, suffix in ((lists.counts, ""), (lists.words, ", 7 of 10 words")):
             means = [over_photos(column) for column in counts.T]

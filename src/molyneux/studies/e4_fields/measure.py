@@ -21,7 +21,7 @@ from torch import Tensor
 from molyneux.errors import UsageError
 from molyneux.neurons.receptive_fields import receptive_fields, set_field
 from molyneux.neurons.unit import Unit
-from molyneux.neurons.unit_sets import LISTED, RANKINGS, UNIT_SETS
+from molyneux.neurons.unit_sets import QUOTED, RANKINGS, UNIT_SETS
 from molyneux.studies.e4_fields.maps import (
     MapScores,
     SortedMap,
@@ -226,7 +226,7 @@ def unit_lists(subject: Subject, targets: Sequence[int]) -> list[list[UnitList]]
             lists.append(UnitList(ranking, "random", _signed(drawn, sign)))
         if subject.others:
             sign = plain.sign[target].cpu()
-            for ranking in LISTED:
+            for ranking in QUOTED:
                 units = subject.others[0].units["patches", ranking][:FIRST]
                 lists.append(UnitList(ranking, "other", _signed(units, sign)))
         found.append([entry for entry in lists if entry.units])

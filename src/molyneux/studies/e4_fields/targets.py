@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from molyneux.neurons.unit_sets import LISTED, RANKINGS, UNIT_SETS
+from molyneux.neurons.unit_sets import QUOTED, RANKINGS, UNIT_SETS
 from molyneux.statistics.overlap import iou_ceiling
 from molyneux.studies.finished import Columns, Finished, per_photo
 from molyneux.studies.results import Number, over_photos
@@ -15,7 +15,7 @@ from molyneux.studies.results import Number, over_photos
 PAPER_IOU = ".13 to .68 (examples)"
 KINDS = {"caption": "the caption's first noun", "asked": "a word asked for"}
 LISTS = {name: UNIT_SETS[name].label for name in RANKINGS}
-BY_CATEGORY = LISTED
+BY_CATEGORY = QUOTED
 NOTHING = "no photo has a single object with a mask that the encoder sees"
 FIELD = (
     "A receptive field is the unit's activation, times the sign in which it wrote for the word, "

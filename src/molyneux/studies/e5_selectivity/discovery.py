@@ -10,13 +10,13 @@ import pyarrow as pa
 from jaxtyping import Bool
 
 from molyneux.neurons.attribution import VIEWS
-from molyneux.neurons.unit_sets import LISTED, NO_SINKS, UNIT_SETS
+from molyneux.neurons.unit_sets import NO_SINKS, QUOTED, UNIT_SETS
 from molyneux.studies.experiment import Rows
 from molyneux.studies.finished import Columns
 from molyneux.studies.settings import draw_seed
 from molyneux.studies.subject import Subject
 
-FOUND_BY = (*LISTED, *NO_SINKS)
+FOUND_BY = (*QUOTED, *NO_SINKS)
 PER_CLASS = 20
 
 DISCOVERY_TABLES = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from molyneux.neurons.unit_sets import LISTED
+from molyneux.neurons.unit_sets import QUOTED
 from molyneux.studies.e5_selectivity.discovery import SelectedUnit
 from molyneux.studies.e5_selectivity.evidence import ROLES, Evidence, normalised_means, reading_of
 from molyneux.studies.e5_selectivity.tables import class_table, diagonal_table, unit_table
@@ -23,7 +23,7 @@ from molyneux.studies.results import Figure, Result, Series
 if TYPE_CHECKING:
     from molyneux.studies.experiment import Experiment
 
-SHOWN = LISTED
+SHOWN = QUOTED
 PAPER = (
     "The paper shows ten ImageNet classes, units found on 200 training images of each and "
     "averaged over validation images of every class, as a matrix whose diagonal dominates; it "

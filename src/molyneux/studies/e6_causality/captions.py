@@ -12,7 +12,7 @@ from jaxtyping import Float
 from molyneux.models.generation import continue_greedily
 from molyneux.neurons.ablation import batches, silenced
 from molyneux.neurons.unit import unit_mask
-from molyneux.neurons.unit_sets import DRAWN, LISTED
+from molyneux.neurons.unit_sets import DRAWN, QUOTED
 from molyneux.studies.e6_causality.curves import line
 from molyneux.studies.e6_causality.design import Silenced, headline_steps
 from molyneux.studies.experiment import PhotoRecord, TextScorers
@@ -24,7 +24,7 @@ from molyneux.words.nouns import find_nouns
 NO_HUMAN = "the photos have no human captions"
 
 
-SETS = (*LISTED, "other", "other_specific", *DRAWN)
+SETS = (*QUOTED, "other", "other_specific", *DRAWN)
 
 
 def captioned_sets(chosen: Sequence[Silenced], grid: Sequence[int]) -> list[Silenced]:

@@ -14,7 +14,15 @@ from molyneux.neurons.ablation import Positions
 from molyneux.neurons.attribution import VIEWS, View
 from molyneux.neurons.rankings import Units, complete_prefix
 from molyneux.neurons.unit import Unit
-from molyneux.neurons.unit_sets import CONTROLS, DRAWN, LISTED, NO_SINKS, UNIT_SETS, WITH_SINKS
+from molyneux.neurons.unit_sets import (
+    CONTROLS,
+    DEFAULT,
+    DRAWN,
+    NO_SINKS,
+    QUOTED,
+    RANKINGS,
+    WITH_SINKS,
+)
 from molyneux.studies.subject import Subject
 
 INTERVENTIONS = ("zero", "patch_mean", "blank")
@@ -23,9 +31,10 @@ INTERVENTIONS = ("zero", "patch_mean", "blank")
 HEADLINE = 100
 """Units at which sets are compared, beside the grid's last step."""
 
-SETS = tuple(UNIT_SETS)
+SETS = (*RANKINGS, DEFAULT, *CONTROLS, *DRAWN)
 """The sets, as tables name them: a photo's own, then their controls."""
-_PATCHES_ALONE = tuple(name for name in WITH_SINKS if name not in LISTED)
+_OWN = (*WITH_SINKS, DEFAULT)
+_PATCHES_ALONE = tuple(name for name in _OWN if name not in QUOTED)
 
 
 @dataclass(frozen=True)
@@ -96,16 +105,16 @@ def _plan(view: View, grid: list[int]) -> Iterator[tuple[Positions, str, list[in
     """Yield how a set is silenced: positions, name, steps."""
     everywhere: Positions = "all"
     if view == "last":
-        for name in (*LISTED, *CONTROLS):
+        for name in (*QUOTED, *CONTROLS):
             yield everywhere, name, headline_steps(grid, 10, 50)
         for name in (*NO_SINKS, *DRAWN):
             yield everywhere, name, headline_steps(grid)
         return
-    for name in (*WITH_SINKS, *CONTROLS, *DRAWN):
+    for name in (*_OWN, *CONTROLS, *DRAWN):
         yield everywhere, name, grid
     for name in NO_SINKS:
         yield everywhere, name, headline_steps(grid, 50)
-    for name in (*WITH_SINKS, *CONTROLS):
+    for name in (*_OWN, *CONTROLS):
         yield "patches", name, few_steps(grid)
     for name in (*NO_SINKS, *DRAWN):
         yield "patches", name, headline_steps(grid, 50)

@@ -23,7 +23,7 @@ from molyneux.hooks import capture
 from molyneux.neurons.ablation import Positions, ablated_logits
 from molyneux.neurons.targets import EVERYDAY, nouns_shown, unrelated_nouns, word_tokens
 from molyneux.neurons.unit import Unit
-from molyneux.neurons.unit_sets import DRAWN, LISTED
+from molyneux.neurons.unit_sets import DRAWN, QUOTED
 from molyneux.studies.subject import Subject
 
 # Everyday nouns that a photo's word may compete with, besides those of `EVERYDAY`.
@@ -47,7 +47,7 @@ MORE_NOUNS = tuple(
 
 
 POSITIONS: tuple[Positions, Positions] = ("all", "patches")
-REPLACED = (*LISTED, "other_specific", *DRAWN)
+REPLACED = (*QUOTED, "other_specific", *DRAWN)
 
 CURVES = pa.schema(
     [

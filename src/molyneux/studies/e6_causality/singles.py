@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from molyneux.neurons.unit import Unit
-from molyneux.neurons.unit_sets import LISTED
+from molyneux.neurons.unit_sets import QUOTED
 from molyneux.statistics.correlation import pearson, spearman
 from molyneux.studies.finished import Finished, per_photo
 from molyneux.studies.results import Cell, ResultTable, over_photos
@@ -20,7 +20,7 @@ OTHERS = 5
 """Other photos among whose lists the controls are shared out."""
 
 
-RANKINGS = (*LISTED, "other_specific")
+RANKINGS = (*QUOTED, "other_specific")
 FEW = "fewer than three units that differ"
 
 
@@ -89,7 +89,7 @@ def agreement(
 def single_units(subject: Subject) -> list[tuple[str, int, Unit]]:
     """Return the units that are switched off one at a time: ranking, place in it, unit."""
     lists: dict[str, list[Unit]] = {
-        name: subject.ranking("patches", name, SINGLES) for name in LISTED
+        name: subject.ranking("patches", name, SINGLES) for name in QUOTED
     }
     others = [other.units["patches", "specific"] for other in subject.others[:OTHERS]]
     if others:

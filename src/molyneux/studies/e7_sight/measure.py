@@ -17,10 +17,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from molyneux.neurons.change import change_scores
 from molyneux.neurons.partners import in_half
 from molyneux.neurons.sight.forms import sets_of
 from molyneux.neurons.sight.measure import BehindPhoto, Effect
-from molyneux.neurons.sight.patch_sets import PatchSet, change_scores
+from molyneux.neurons.sight.patch_sets import PatchSet
 from molyneux.neurons.sight.words import SightOfWords, sight_of_words
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import Sentence, read_sentence, word_tokens

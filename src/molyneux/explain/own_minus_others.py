@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from molyneux.adapters.language_model import LanguageModel
-from molyneux.explain.document import Contrast, OtherLeft
+from molyneux.explain.document import OtherLeft, OwnMinusOthers
 from molyneux.neurons.ablation import Positions, ablate_units
 from molyneux.neurons.attribution import View
 from molyneux.neurons.other_photos import OtherPhoto
@@ -18,7 +18,7 @@ OTHERS = 8
 MIN_OTHERS = 3
 
 
-def specific_contrast(
+def own_minus_others(
     model: LanguageModel,
     prompt: ImagePrompt,
     token_id: int,
@@ -27,7 +27,7 @@ def specific_contrast(
     *,
     view: View,
     positions: Positions,
-) -> Contrast | None:
+) -> OwnMinusOthers | None:
     """Return what 100 own specific units leave of a word minus what other photos' 100 leave.
 
     Fractions of the intact probability, with a 95 % bootstrap interval over the other photos:
@@ -41,7 +41,7 @@ def specific_contrast(
     logprobs = ablate_units(model, prompt, sets, positions=positions)[:, token_id]
     left = (logprobs[1:] - logprobs[0]).exp().tolist()
     difference = bootstrap([left[0] - value for value in left[1:]], draws=2000)
-    return Contrast(
+    return OwnMinusOthers(
         units=UNITS,
         specific=left[0],
         others=tuple(

@@ -23,6 +23,7 @@ from scipy import stats
 from source import source_record
 
 from molyneux.explain.curves import SETS, ablation_curves
+from molyneux.explain.tried import Tried
 from molyneux.metrics.people import nouns_of
 from molyneux.models.captioner import Captioner
 from molyneux.neurons.ablation import exact_effects
@@ -123,13 +124,11 @@ def measure_photo(
         scores = attribution.view(view)
         ranked = rank_units(model, attribution, 0, view, reference=reference, other=other)
         curves = ablation_curves(
-            model,
-            until,
+            Tried(model, until, "all"),
             word.target.token_id,
             ranked,
             [0, UNITS],
             seeds=3,
-            positions="all",
             unrelated=unrelated,
         )
         row[view] = {

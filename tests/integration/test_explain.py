@@ -17,6 +17,7 @@ from molyneux.explain.measure_reference import measure_reference
 from molyneux.explain.photo import explain_photo
 from molyneux.explain.run import explain_photos
 from molyneux.explain.settings import Settings
+from molyneux.explain.tried import Tried
 from molyneux.neurons import targets
 from molyneux.neurons.ablation import ablate_units, ablation_grid, exact_effects
 from molyneux.neurons.attribution import attribute_units
@@ -327,7 +328,7 @@ def test_own_units_against_several_others(
     lists = [[Unit(0, k), Unit(1, k), Unit(2, k)] for k in (5, 6, 7)]
     others = [OtherPhoto(str(k), {("last", "specific"): units}) for k, units in enumerate(lists)]
     found = against.own_minus_others(
-        model, until, target.token_id, own, others, view="last", positions="all"
+        Tried(model, until, "all"), target.token_id, own, others, view="last"
     )
     assert found is not None
     probabilities = ablate_units(model, until, [[], own, *lists])[:, target.token_id].exp()
@@ -335,7 +336,7 @@ def test_own_units_against_several_others(
     assert found.difference == pytest.approx(float((left[0] - left[1:]).mean()), abs=1e-5)
     assert found.low <= found.difference <= found.high
     none = against.own_minus_others(
-        model, until, target.token_id, own, others[:2], view="last", positions="all"
+        Tried(model, until, "all"), target.token_id, own, others[:2], view="last"
     )
     assert none is None
 

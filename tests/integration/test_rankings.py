@@ -14,10 +14,12 @@ from study_toy import photo_files
 from tiny_models import count_hooks, tiny_captioner, tiny_photos, weights_hash
 
 from molyneux.errors import UsageError
+from molyneux.explain.curves import BY_GRADIENT, sizes_of
 from molyneux.explain.document import Document, read_document
 from molyneux.explain.measure_reference import measure_reference
 from molyneux.explain.photo import explain_photo
 from molyneux.explain.settings import Settings
+from molyneux.explain.tried import Tried
 from molyneux.neurons.ablation import (
     Intervention,
     Scaled,
@@ -130,7 +132,7 @@ def slow_behind(seeing: Any, asked: Any, prompts: Any) -> Any:
 
 def test_contrast_is_the_total_here_minus_its_mean_behind_partners(seeing: Any, asked: Any) -> None:
     until, targets = asked
-    prompts = instead_of(seeing.reference, until, ["dog"], "seed")
+    prompts = instead_of(seeing.reference, until, ["dog"], "seed", most=len(CAPTIONS))
     assert len(prompts) == len(CAPTIONS)
     assert all(torch.equal(p.embeddings[:, p.patches.stop :], until.embeddings[:, p.patches.stop :])
                for p in prompts)  # fmt: skip
@@ -325,14 +327,43 @@ def test_an_absent_word_s_own_units_stand_beside(seeing: Any, with_table: bool) 
     found = attribute_units(model, until, [Target(token, word.position)])
     for key, score in (("absent_total", found.patches.total), ("absent_top", found.patches.score)):
         own = top_units(score[0], 10)
-        clean, five, ten = ablate_units(model, until, [[], own[:5], own])[:, token].exp().tolist()
+        clean, ten = ablate_units(model, until, [[], own])[:, token].exp().tolist()
         left = getattr(curves, key)
         assert left[0] == pytest.approx(1, abs=1e-5)
-        assert left[1:] == pytest.approx((five / clean, ten / clean), rel=1e-3)
+        assert left[1] is None  # tried at what claims are made of alone
+        assert left[2] == pytest.approx(ten / clean, rel=1e-3)
     there = (curves.absent_specific, curves.absent_contrast)
-    assert all((None not in curve[:2]) == with_table for curve in there)
+    assert all((curve[2] is not None) == with_table for curve in there)
     not_ablated = explained(chosen, ablate="none").words[0]
     assert not_ablated.ablation is None
+
+
+def test_a_set_is_tried_once_whoever_asks(seeing: Any, asked: Any) -> None:
+    until, _ = asked
+    model = seeing.language_model
+    read: list[int] = []
+    handle = model.model.register_forward_hook(
+        lambda module, given, named, found: read.append(len(named["inputs_embeds"])),
+        with_kwargs=True,
+    )
+    tried = Tried(model, until, "patches")
+    one, other = [Unit(0, 1), Unit(1, 2)], [Unit(1, 3)]
+    first = tried.log_probabilities([[], one, one])
+    second = tried.log_probabilities([other, one, []])
+    handle.remove()
+    assert sum(read) == 3
+    wanted = ablate_units(model, until, [[], one, other], positions="patches")
+    torch.testing.assert_close(first, wanted[[0, 1, 1]])
+    torch.testing.assert_close(second, wanted[[2, 1, 0]])
+
+
+def test_sets_beside_are_tried_where_claims_are_made() -> None:
+    grid = (0, 10, 50, 100, 645)
+    assert sizes_of("total", grid) == sizes_of("random 2", grid) == list(grid)
+    assert sizes_of("absent_total", grid) == [0, 100]
+    assert sizes_of("contrast", grid) == sizes_of("change", grid) == [0, 100, 645]
+    assert sizes_of("absent_specific", (200, 400)) == [200]
+    assert {UNIT_SETS[name].by_gradient for name in BY_GRADIENT} == {True}
 
 
 def older(run: Path) -> dict[str, Any]:
@@ -379,7 +410,7 @@ def test_documents_from_before_still_open(tmp_path: Path) -> None:
         row["score"] for row in old["units"]["patches"]
     ]
     assert len(word.ranked(view="last", ranking="specific")) == len(old["specific_units"]["last"])
-    assert list(word.units) == []
+    assert word.units == word.ranked(ranking="specific")
     assert word.ablation is not None
     assert word.ablation.own_minus_others is not None
     assert word.ablation.own_minus_others.difference == -0.6

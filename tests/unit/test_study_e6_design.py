@@ -27,8 +27,8 @@ def test_a_photo_of_the_default_model_takes_at_most_280_rows() -> None:
         for _, name, steps in _plan(view, grid):
             rows += len(steps) * (5 if name == "random" else 1)
     intact, singles, replaced, blank, captions = 2, 30, 8, 1, 15
-    assert rows == 201
-    assert rows + intact + singles + replaced + blank + captions == 257
+    assert rows == 216
+    assert rows + intact + singles + replaced + blank + captions == 272
 
 
 def test_effects_of_known_logits() -> None:

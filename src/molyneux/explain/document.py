@@ -215,8 +215,9 @@ class Curves:
         total: this photo's units, ranked `total`.
         top: ranked `raw`, by score.
         specific: ranked `specific`.
-        contrast: ranked `contrast`; null without partners.
-        change: ranked `change`, whatever the word; null in the last view.
+        contrast: ranked `contrast`, at the largest number up to 100 and the last alone; null
+            without partners.
+        change: ranked `change`, whatever the word, at the same numbers; null in the last view.
         interpretable: the `top` of whose 10 tokens at least 7 are words.
         other: another photo's `top`.
         other_specific: another photo's `specific`.
@@ -226,7 +227,8 @@ class Curves:
         absent_word: a word that nobody named here, about as likely behind partners; null where
             there is none, and the next five are empty then.
         absent_total: what its own units leave of it, ranked `total` by its own scores: units picked
-            by a word's gradient take any word, seen or not.
+            by a word's gradient take any word, seen or not. Tried, as the next four are, at what
+            claims are made of: the largest number up to 100.
         absent_top: its own, ranked `raw`.
         absent_specific: its own, ranked `specific`.
         absent_contrast: its own, ranked `contrast`.
@@ -354,8 +356,12 @@ class Word:
 
     @property
     def units(self) -> UnitList:
-        """The units to look at first: of the largest totals over the patches."""
-        return self.ranked()
+        """The units to look at first: of the largest totals over the patches.
+
+        Of documents of schema 1, which list no totals, the most specific, else the raw ones.
+        """
+        there = (ranking for ranking in LISTED if self.ranked(ranking=ranking))
+        return self.ranked(ranking=next(there, DEFAULT))
 
     def ranked(self, *, view: View = "patches", ranking: Ranking = DEFAULT) -> UnitList:
         """Return the units of one list; none where the run has not that ranking.

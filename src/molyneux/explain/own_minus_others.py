@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from molyneux.adapters.language_model import LanguageModel
 from molyneux.explain.document import OtherLeft, OwnMinusOthers
-from molyneux.neurons.ablation import Positions, ablate_units
+from molyneux.explain.tried import Tried
 from molyneux.neurons.attribution import View
 from molyneux.neurons.other_photos import OtherPhoto
 from molyneux.neurons.unit import Unit
 from molyneux.statistics.bootstrap import bootstrap
-from molyneux.vision.layout import ImagePrompt
 
 UNITS = 100
 OTHERS = 8
@@ -19,14 +17,12 @@ MIN_OTHERS = 3
 
 
 def own_minus_others(
-    model: LanguageModel,
-    prompt: ImagePrompt,
+    tried: Tried,
     token_id: int,
     own: Sequence[Unit],
     others: Sequence[OtherPhoto],
     *,
     view: View,
-    positions: Positions,
 ) -> OwnMinusOthers | None:
     """Return what 100 own specific units leave of a word minus what other photos' 100 leave.
 
@@ -38,7 +34,7 @@ def own_minus_others(
     if len(own) < UNITS or len(fitting) < MIN_OTHERS:
         return None
     sets = [[], own[:UNITS], *(other.units[view, "specific"][:UNITS] for other in fitting)]
-    logprobs = ablate_units(model, prompt, sets, positions=positions)[:, token_id]
+    logprobs = tried.log_probabilities(sets)[:, token_id]
     left = (logprobs[1:] - logprobs[0]).exp().tolist()
     difference = bootstrap([left[0] - value for value in left[1:]], draws=2000)
     return OwnMinusOthers(

@@ -24,6 +24,7 @@ from molyneux.explain.settings import Settings, as_settings
 from molyneux.explain.sight import measure_sight
 from molyneux.explain.sight_record import Sight
 from molyneux.explain.text import photo_html, photo_text
+from molyneux.explain.tried import Tried
 from molyneux.models.generation import continue_greedily
 from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing
 from molyneux.models.trust import Trust
@@ -400,10 +401,11 @@ def _explain_word(case: _Case, number: int, word: Word) -> tuple[ExplainedWord, 
     }
     if not _is_ablated(settings, number, word):
         return explained, fields
+    tried = Tried(case.model.language_model, case.up_to(word), settings.positions)
     ablated = replace(
         explained,
-        ablation=_curves(case, number, word, ranked["patches"]),
-        ablation_last=_curves(case, number, word, ranked["last"]),
+        ablation=_curves(case, number, word, ranked["patches"], tried),
+        ablation_last=_curves(case, number, word, ranked["last"], tried),
         ablated_caption=_ablated_captions(case, ranked["patches"]),
     )
     return ablated, fields
@@ -576,28 +578,24 @@ def _ranked(
     )
 
 
-def _curves(case: _Case, number: int, word: Word, ranked: Ranked) -> Curves:
+def _curves(case: _Case, number: int, word: Word, ranked: Ranked, tried: Tried) -> Curves:
     """Return what switching off the sets of one view leaves of a word."""
-    model, settings, until = case.model.language_model, case.settings, case.up_to(word)
+    settings = case.settings
     curves = ablation_curves(
-        model,
-        until,
+        tried,
         word.target.token_id,
         ranked,
         settings.sizes,
         seeds=settings.draws,
-        positions=settings.positions,
         unrelated=case.unrelated[1],
         absent=_absent(case, number, word, ranked.view),
     )
     against = own_minus_others(
-        model,
-        until,
+        tried,
         word.target.token_id,
         ranked.first("specific", max(settings.sizes)),
         case.others,
         view=ranked.view,
-        positions=settings.positions,
     )
     noun = case.others[0].noun if case.others else None
     return replace(curves, other_noun=noun, own_minus_others=against)

@@ -21,8 +21,8 @@ from molyneux.neurons.reference import Reference
 from molyneux.neurons.scorers import Context, Scorer, ScoresTogether
 from molyneux.vision.layout import ImagePrompt, joined
 
-PARTNERS = 8
-MIN_PARTNERS = 4
+PARTNERS = 4
+"""Each costs a pass and one back for every word, which are most of a contrast's cost."""
 ROWS = 16
 """Partners x targets at once: each row's gradients are layers x positions x d_mlp x 4 bytes."""
 
@@ -54,11 +54,11 @@ def instead_of(
     """Return a photo's prompt with partners' patches in its place, and the same text.
 
     Of the partners that show none of the words the first by a hash of the seed and their names,
-    another choice for each photo. None where there is no table, fewer than four of them are left,
+    another choice for each photo. None where there is no table, fewer than these are left,
     or the photo has more or fewer patches than they.
     """
     fitting = [] if reference is None else reference.partners_without(words)
-    if len(fitting) < MIN_PARTNERS:
+    if len(fitting) < most:
         return ()
     fitting.sort(key=lambda one: hashlib.sha256(f"{seed} {one.name}".encode()).digest())
     size = prompt.embeddings[0, prompt.patches].shape

@@ -37,13 +37,6 @@ from molyneux.neurons.unit_sets import LISTED
 from molyneux.records import to_plain
 from molyneux.report.files import PAGE, packaged, write_page
 
-ORDERINGS: dict[Ranking, str] = {
-    "total": "total",
-    "specific": "specific",
-    "raw": "raw score",
-    "contrast": "contrast",
-    "change": "change",
-}
 _QUANTA = 127
 _IN_DOCUMENT = ("model", "settings", "photos")
 
@@ -196,12 +189,10 @@ class _Photo:
         return patches_say(self.image)
 
     @property
-    def rankings(self) -> list[tuple[Ranking, str]]:
-        """The rankings that the run has lists of, each with its name on the page."""
+    def rankings(self) -> list[Ranking]:
+        """The rankings that the run has lists of."""
         words = self.image.words
-        return [
-            (name, ORDERINGS[name]) for name in LISTED if any(w.ranked(ranking=name) for w in words)
-        ]
+        return [name for name in LISTED if any(word.ranked(ranking=name) for word in words)]
 
     @cached_property
     def words(self) -> list[dict[str, Any]]:
@@ -216,7 +207,7 @@ class _Photo:
             {
                 "grid": self.image.grid or (0, 0),
                 "sinkPatches": self.image.sink_patches or (),
-                "rankings": [name for name, _ in self.rankings],
+                "rankings": self.rankings,
                 "words": [self._word_data(n, word) for n, word in enumerate(self.image.words)],
             }
         )

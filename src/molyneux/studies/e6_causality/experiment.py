@@ -151,5 +151,5 @@ class Causality(Experiment):
         return headline(study)
 
     def seconds(self, settings: StudySettings, photos: int) -> float:
-        """Return 30 s a photo, nearly all of it 257 forward rows."""
+        """Return 30 s a photo, nearly all of it 272 forward rows."""
         return 30.0 * photos

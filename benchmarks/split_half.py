@@ -5,9 +5,9 @@
 
 Of every noun that most people wrote of six photos or more, the photos are split in halves. On one
 half each unit's `total` at the patches for the noun, where it is due after "A picture of a", is
-averaged; the first units of that ranking are then put to the mean of partner photos that show
-neither it nor its counterpart, at every patch of the photos of the other half. And the other way
-round: each photo is tested once, by units that were found without it.
+averaged; the first units of that ranking are then put to the mean of partner photos that do not
+show it, patch by patch, in the photos of the other half. And the other way round: each photo is
+tested once, by units that were found without it.
 
 What any word's gradient achieves is no evidence. So each noun has a counterpart, another noun of
 the list, unrelated to it and after the same article, and these stand beside the noun's loss:
@@ -16,7 +16,8 @@ the list, unrelated to it and after the same article, and these stand beside the
 * that by random units of the same layers;
 * the counterpart's own loss by the noun's units, where nobody wrote it of the photo (absent);
 * an absent word's units: the counterpart's loss by units that were found for it on the *noun's*
-  photos, which do not show it. If that is as large, finding by a gradient is all there is to it.
+  photos, which do not show it, put to the mean of partners that do not either. If that is as large,
+  finding by a gradient is all there is to it.
 
 RUN/photos.jsonl has a line for each photo and RUN/nouns.jsonl one for each half of a noun; every
 figure and interval of RUN/summary.json can be had again from them (`--again`). RUN/scores is what
@@ -201,6 +202,11 @@ def load_photos(given: Sequence[Sequence[str]]) -> tuple[list[Photo], list[Row]]
     return sorted(found.values(), key=lambda photo: photo.sha256), records
 
 
+def fitting(partners: Sequence[Partner], noun: str) -> list[int]:
+    """Return the numbers of the partners that do not show a noun."""
+    return [number for number, partner in enumerate(partners) if not partner.shows(noun)]
+
+
 @dataclass
 class Run:
     """What is measured, with what, and where it is kept."""
@@ -211,7 +217,7 @@ class Run:
     folder: Path
     seed: int
     means: dict[str, Tensor] = field(default_factory=dict)
-    behind: dict[tuple[str, str], float] = field(default_factory=dict)
+    behind: dict[str, float] = field(default_factory=dict)
     _units: dict[tuple[str, tuple[str, ...]], list[Unit] | None] = field(default_factory=dict)
 
     @property
@@ -293,16 +299,14 @@ class Run:
             yield article, [word for word in words if self.article(word) == article]
 
     def read_partners(self) -> None:
-        """Set each noun's mean activations over partners that show neither it nor its counterpart,
-        and both words' mean log-probability behind those."""
+        """Set each noun's mean activations over the partners that do not show it, and its mean
+        log-probability behind those."""
         table, model = self.captioner.reference, self.captioner.language_model
-        if table is None or not table.partners:
-            sys.exit("the reference table has no partner photos; give one that has, --reference")
-        fits = {n.noun: self._fitting(table.partners, n) for n in self.nouns.values()}
+        assert table is not None
         prompts = [partner.prompt(model, self.captioner.layout) for partner in table.partners]
+        fits = {noun: fitting(table.partners, noun) for noun in self.nouns}
         for article, nouns in self._by_article(list(self.nouns)):
-            words = list(dict.fromkeys(w for n in nouns for w in (n, self.nouns[n].other)))
-            text = Text(article, tuple(Asked(self.token(word), len(article)) for word in words))
+            text = Text(article, tuple(Asked(self.token(noun), len(article)) for noun in nouns))
 
             def keep(number: int, activation: Tensor, nouns: list[str] = nouns) -> None:
                 for noun in nouns:
@@ -311,21 +315,8 @@ class Run:
                         self.means[noun] = self.means[noun] + share if noun in self.means else share
 
             log_p = read_behind(model, prompts, text, keep=keep)
-            for noun in nouns:
-                for word in (noun, self.nouns[noun].other):
-                    own = log_p[fits[noun], words.index(word)]
-                    self.behind[noun, word] = float(own.mean())
-
-    def _fitting(self, partners: Sequence[Partner], noun: Noun) -> list[int]:
-        fits = [
-            k for k, p in enumerate(partners) if not (p.shows(noun.noun) or p.shows(noun.other))
-        ]
-        if len(fits) < MIN_PARTNERS:
-            sys.exit(
-                f"of {len(partners)} partner photos {len(fits)} show neither {noun.noun} nor "
-                f"{noun.other}, and {MIN_PARTNERS} are needed; give a table with more, --reference"
-            )
-        return fits
+            for column, noun in enumerate(nouns):
+                self.behind[noun] = float(log_p[fits[noun], column].mean())
 
     def noun_rows(self) -> Iterator[Row]:
         """Yield what was found of each half of each noun."""
@@ -339,7 +330,7 @@ class Run:
                     "half": half,
                     "photos": list(noun.halves[half]),
                     "photos_absent": len(absent),
-                    "behind": [self.behind[noun.noun, w] for w in (noun.noun, noun.other)],
+                    "behind": self.behind[noun.noun],
                     "units": {
                         name: [str(unit) for unit in (self.units(*of) or [])[:LISTED]]
                         for name, of in sets.items()
@@ -385,7 +376,8 @@ class Run:
         def add(size: str, name: str, units: Sequence[Unit | None]) -> None:
             there = [unit for unit in units if unit is not None]
             mask = unit_mask(there, model.n_layers, model.d_mlp)
-            edits.append(Intervention(mask, "patches", self.means[noun.noun]))
+            mean = self.means[noun.other if name == "absent_own" else noun.noun]
+            edits.append(Intervention(mask, "patches", mean))
             places.append((size, name))
 
         for size, n in self.sizes.items():
@@ -528,7 +520,7 @@ def summarise(run: Path) -> Row:
     nouns = sorted(tested)
     if not nouns:
         sys.exit(f"{run} has no tested noun yet; measure it first")
-    behind = {row["noun"]: row["behind"][0] for row in halves}
+    behind = {row["noun"]: row["behind"] for row in halves}
     gain = gains_of(rows, nouns, behind)
     summary: Row = {
         "photos": len(rows),
@@ -589,9 +581,17 @@ def main() -> None:
     photos, records = load_photos(options.data)
     names = {noun for photo in photos for noun in photo.agreed}
     first = {noun: next(iter(word_tokens(model, noun)), None) for noun in names}
-    nouns = nouns_of({p.sha256: p.agreed for p in photos}, first, options.least, options.seed)
+    table = captioner.reference
+    if table is None or not table.partners:
+        sys.exit("the reference table has no partner photos; give one that has, --reference")
+    everywhere = sorted(n for n in names if len(fitting(table.partners, n)) < MIN_PARTNERS)
+    agreed = {p.sha256: [n for n in p.agreed if n not in everywhere] for p in photos}
+    nouns = nouns_of(agreed, first, options.least, options.seed)
     if not nouns:
-        sys.exit(f"no noun that has a counterpart is in {options.least} photos; give more --data")
+        sys.exit(
+            f"no noun that has a counterpart is in {options.least} photos and not shown by "
+            f"{MIN_PARTNERS} partners; give more --data, or a table with more of them"
+        )
     run = Run(
         captioner,
         {photo.sha256: photo for photo in photos},
@@ -607,6 +607,8 @@ def main() -> None:
         "least": options.least,
         "seed": options.seed,
         "sizes": run.sizes,
+        "nouns": {noun.noun: noun.other for noun in nouns},
+        "left out, too few partners do not show it": everywhere,
     }
     begin(options.out, record)
     run.read_partners()

@@ -68,7 +68,7 @@ def run_of(folder: Path, own: float, other: float, absent_own: float) -> Path:
     with (folder / "nouns.jsonl").open("w") as file:
         for place, noun in enumerate(nouns):
             for half in range(2):
-                row = {"noun": noun, "other": nouns[place - 1], "half": half, "behind": [-5, -5]}
+                row = {"noun": noun, "other": nouns[place - 1], "half": half, "behind": -5}
                 units = [f"L0.u{10 * place + k}" for k in range(half, half + 4)]
                 file.write(json.dumps(row | {"units": {"own": units, "absent_own": []}}) + "\n")
     with (folder / "photos.jsonl").open("w") as file:
@@ -182,8 +182,9 @@ def test_what_is_lost_is_by_the_mean_of_scores_and_of_partners(run: Any) -> None
     values = [float(mean[unit]) for unit in units]
     assert values == sorted(values, reverse=True)
     assert values[0] == pytest.approx(float(mean[:-1].max()))
-    # The first partner shows a dog, and so is in no mean here.
-    partners = [p for p in run.captioner.reference.partners if p.noun == "tree"]
+    # The first partner shows a dog, and so is not in the mean of what shows none.
+    partners = [p for p in run.captioner.reference.partners if p.noun != noun.noun]
+    assert len(partners) == (19 if noun.noun == "dog" else 20)
     kept: dict[int, Any] = {}
     text = Text(tuple(article), (Asked(token, 1),))
     prompts = [p.prompt(model, run.captioner.layout) for p in partners]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gguf
@@ -21,8 +22,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from molyneux.adapters.proof.prove import prove
-from molyneux.checkpoints.gguf_files import read_gguf
+from molyneux.checkpoints.gguf_files import gguf_weights, read_gguf
 from molyneux.checkpoints.gguf_settings import GGUF_ARCHITECTURES, gguf_configuration
+from molyneux.checkpoints.gguf_steps import weight_steps
 from molyneux.checkpoints.language_models import load_language_model
 from molyneux.errors import WeightsError
 from molyneux.weights.fetch import quiet_progress_bars
@@ -392,6 +394,56 @@ def test_a_quantised_file_is_dequantised(kind: str, tmp_path: Path) -> None:
     torch.testing.assert_close(logits(loaded.language_model.model), logits(source))
     assert all(check.holds for check in prove(loaded.language_model))
     assert load_language_model(path, dtype="auto").language_model.dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_steps_are_those_of_each_weights_block(kind: str, tmp_path: Path) -> None:
+    """As the values have it: whole steps apart in a block, whose range is all of its steps."""
+    four, eight = gguf.GGMLQuantizationType.Q4_1, Q8
+
+    def quantise(name: str) -> gguf.GGMLQuantizationType | None:
+        if "norm" in name or "ffn_down" in name:
+            return None
+        return four if "ffn" in name or "attn_q." in name else eight
+
+    source = made(kind)
+    path = write_gguf(tmp_path / "x.gguf", source, READ[kind], quantise=quantise)
+    file = read_gguf(path)
+    config = gguf_configuration(file)
+    steps = weight_steps(file, type(source), config)
+    weights = gguf_weights(file, type(source), config, torch.float32)
+    exact = {name for name in weights if name not in steps}
+    assert exact == {
+        name
+        for name, weight in weights.items()
+        if weight.dim() == 1 or "down_proj" in name or "mlp.c_proj" in name
+    }
+    checked = 0
+    for name, step in steps.items():
+        assert step.shape == weights[name].shape
+        across = kind == "gpt2" and ".h." in name  # which holds them the other way round
+        w, d = ((t.T if across else t).reshape(-1, 32).double() for t in (weights[name], step))
+        assert torch.equal(d, d[:, :1].expand_as(d))
+        assert bool((d > 0).all())
+        whole = (w - w[:, :1]) / d
+        torch.testing.assert_close(whole, whole.round(), atol=1e-2, rtol=0)
+        in_fours = "mlp" in name or "q_proj" in name
+        # All 15 steps of a block, and up to 127 of them from nought.
+        reach = w.amax(1) - w.amin(1) if in_fours else w.abs().amax(1)
+        steps_there = torch.full_like(reach, 15 if in_fours else 127)
+        torch.testing.assert_close(reach / d[:, 0], steps_there, atol=1e-2, rtol=0)
+        checked += in_fours
+    assert 0 < checked < len(steps)
+
+
+def test_a_block_without_one_step_is_refused(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "x.gguf", made("llama"), "llama")
+    file = read_gguf(path)
+    config = gguf_configuration(file)
+    name = "blk.0.ffn_down.weight"
+    file.tensors[name] = SimpleNamespace(name=name, tensor_type=gguf.GGMLQuantizationType.Q6_K)
+    with pytest.raises(WeightsError, match="as Q6_K, whose weights have no one step"):
+        weight_steps(file, type(made("llama")), config)
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [(F16, torch.float16), (BF16, torch.bfloat16)])

@@ -7,6 +7,7 @@ Every tensor must have its place in the model: what is left over would be left o
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,35 +165,56 @@ def gguf_weights(
     """
     from gguf import dequantize
 
+    def read(tensor: Any) -> np.ndarray:
+        try:
+            return np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
+        except (NotImplementedError, ValueError) as error:
+            raise file.refusal(
+                f"holds {tensor.name} as {tensor.tensor_type.name}, which the gguf package cannot "
+                "read"
+            ) from error
+
+    return {
+        # A copy of its own: what is not quantised still lies in the file.
+        place: torch.from_numpy(np.array(values, order="C")).to(dtype)
+        for place, values in placed_tensors(file, made_by, config, read)
+    }
+
+
+def placed_tensors(
+    file: GgufFile, made_by: Any, config: Any, read: Callable[[Any], np.ndarray | None]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield what is read of each tensor of a file, with its name and order in the class `made_by`.
+
+    Args:
+        read: given one of the gguf package's tensors, a number for each of its weights; None
+            leaves the tensor out.
+
+    Raises:
+        WeightsError: as for `gguf_weights`.
+    """
     try:
         with torch.device("meta"):
             skeleton = made_by(config)
     except Exception as error:  # each network has checks of its own
         raise file.refusal(f"describes no network ({quote(error)})") from error
     places = _places(file, skeleton)
-    found = {}
     for name, tensor in file.tensors.items():
         if name not in places:
             raise file.refusal(
                 f"holds {name}, for which Hugging Face's {made_by.__name__} has no place"
             )
-        place = places[name]
+        values = read(tensor)
+        if values is None:
+            continue
         try:
-            values = np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
-        except (NotImplementedError, ValueError) as error:
-            raise file.refusal(
-                f"holds {name} as {tensor.tensor_type.name}, which the gguf package cannot read"
-            ) from error
-        try:
-            ordered = _order(file.architecture, place, values, config)
+            ordered = _order(file.architecture, places[name], values, config)
         except (ValueError, ArithmeticError) as error:
             raise file.refusal(
                 f"holds {name}, whose shape does not fit what the header says of heads "
                 f"({quote(error)})"
             ) from error
-        # A copy of its own: what is not quantised still lies in the file.
-        found[place] = torch.from_numpy(np.array(ordered, order="C")).to(dtype)
-    return found
+        yield places[name], ordered
 
 
 def _places(file: GgufFile, skeleton: Any) -> dict[str, str]:

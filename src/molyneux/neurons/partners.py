@@ -19,7 +19,7 @@ from molyneux.vision.layout import ImagePrompt, Layout, lay_out
 from molyneux.words.categories import category_of, table
 from molyneux.words.nouns import find_nouns
 from molyneux.words.singular import singular
-from molyneux.words.synonyms import synonyms_of
+from molyneux.words.synonyms import names_one_of, synonyms_of
 
 SEVERAL = 3
 """Human captions from which on it says something that most of them hold a noun."""
@@ -83,6 +83,10 @@ class Partner:
         (`words.categories`): "man" and "woman" are both a `person`.
         """
         return not self._holds.isdisjoint(_meant(word))
+
+    def people_name(self, word: str) -> bool:
+        """Whether what people said of it holds a noun or a synonym, in the singular."""
+        return names_one_of(word, self.human_nouns)
 
     @cached_property
     def _holds(self) -> frozenset[str]:

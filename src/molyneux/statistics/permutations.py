@@ -1,10 +1,14 @@
-"""What chance alone does: other photos' pairings, and the best of several tries."""
+"""What chance alone does: other photos' pairings, labels exchanged, the best of several tries."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
+from math import comb
 
 import numpy as np
+
+MOST_DRAWS = 1_000_000
 
 
 def derangement(n: int, seed: int) -> list[int]:
@@ -42,3 +46,28 @@ def best_of_k_expectation(values: Sequence[float] | np.ndarray, k: int) -> float
     rank = np.arange(n, 1, -1)
     chances = k / n * np.concatenate([[1.0], np.cumprod(np.maximum(rank - k, 0) / (rank - 1))])
     return float(chances @ falling)
+
+
+def exchange_p(values: Sequence[float] | np.ndarray, others: Sequence[float] | np.ndarray) -> float:
+    """Return how often values are so much larger than others if the labels mean nothing; exact.
+
+    Of all ways to draw as many from both together, the share whose mean is at least that of
+    `values` (Fisher 1935), so that it is never below 1 / C(n + m, n): with very few nothing is
+    ever told apart. One-sided.
+
+    Raises:
+        ValueError: a group is empty, or there are more than a million ways.
+    """
+    n, both = len(values), np.concatenate([values, others]).astype(float)
+    if not 0 < n < len(both):
+        raise ValueError("exchange_p takes two groups of one or more")
+    if comb(len(both), n) > MOST_DRAWS:
+        raise ValueError(f"exchange_p tries every way, {MOST_DRAWS} at most; give fewer values")
+    drawn = both[np.array(list(combinations(range(len(both)), n)))].sum(axis=1)
+    slack = 1e-9 * max(float(np.abs(both).max()), 1e-30)  # sums in another order are equal
+    return float((drawn >= drawn[0] - slack).mean())
+
+
+def least_p(n: int, m: int) -> float:
+    """Return the smallest `exchange_p` that groups of these sizes can have."""
+    return 1 / comb(n + m, n)

@@ -179,6 +179,13 @@ def test_a_partner_that_shows_the_word_is_none_of_its(
     assert sight.partner_caption == "a volcano here"
 
 
+def test_a_photo_is_no_partner_of_itself(captioner: Seeing, photos: list[Path]) -> None:
+    for photo, n in ((photos[0], N_PARTNERS), (photos[4], N_PARTNERS - 1)):
+        sight = sighted(captioner, photo, sight="full")[0].sight
+        assert sight is not None
+        assert sight.partners == n
+
+
 def test_sight_is_the_same_in_each_run_and_json_reads_it_back(
     captioner: Seeing, photos: list[Path]
 ) -> None:

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from molyneux import MolyneuxError
 from molyneux.adapters import LanguageModel, adapt
-from molyneux.neurons.ablation import intervened
+from molyneux.neurons.ablation import Intervention, intervened
 from molyneux.neurons.attribution import Target
 from molyneux.neurons.change import change_scores
 from molyneux.neurons.sight.edits import written
@@ -31,6 +31,7 @@ from molyneux.neurons.sight.measure import (
     read_partners,
     read_photo,
 )
+from molyneux.neurons.sight.passes import Passes
 from molyneux.neurons.sight.patch_sets import (
     PatchSet,
     all_units,
@@ -346,12 +347,62 @@ def test_rows_read_together_are_rows_read_apart() -> None:
     text = Text((9, 11), (Asked(9, 0), Asked(12, 2)))
     z = torch.randn(model.n_layers, model.d_mlp, generator=torch.Generator().manual_seed(0))
     values = read_photo(model, prompts[0], text).activation
-    edits = [None, written(change_set(z, 0.3), values), None, written(change_set(z, 0.1), values)]
+    none = Intervention([], "patches")
+    edits = [none, written(change_set(z, 0.3), values), none, written(change_set(z, 0.1), values)]
     rows = [*prompts[:3], prompts[3].followed_by(model, [7])]  # of another length
     together = read_behind(model, rows, text, edits)
     for row, (prompt, edit) in enumerate(zip(rows, edits, strict=True)):
         apart = read_behind(model, [prompt], text, [edit])
-        torch.testing.assert_close(together[row : row + 1], apart)
+        torch.testing.assert_close(together[row : row + 1], apart, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "opt", "llava", "qwen2_vl", "gemma3"])
+def test_texts_read_on_from_kept_passes_are_texts_read_anew(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another text behind the same photos and edits takes no further pass of a prompt."""
+    model, (own, *others) = subject(kind)
+    patches = own.patches.stop - own.patches.start
+    passed: list[int] = []
+    run = LanguageModel.run
+
+    def counted(self: LanguageModel, **given: Any) -> Any:
+        embeddings = given.get("inputs_embeds")
+        passed.append(0 if embeddings is None else len(embeddings))
+        return run(self, **given)
+
+    monkeypatch.setattr(LanguageModel, "run", counted)
+    z = torch.randn(model.n_layers, model.d_mlp, generator=torch.Generator().manual_seed(0))
+    change = change_set(z, 0.2)
+    sets = [change, random_set(change, 0), PatchSet("other_values", 0.2, None, change.mask)]
+
+    def measured(text: Text, passes: Passes, own_passes: Passes) -> tuple[list[Tensor], int]:
+        del passed[:]
+        partners = read_partners(
+            model, behind(others), text, patches=patches, transplants=3, passes=passes
+        )
+        photo = read_photo(model, own, text, passes=own_passes)
+        effects = measure_sets(model, photo, partners, sets, passes=own_passes)
+        numbers = [one for e in effects for one in (e.mediated, e.transplanted)]
+        return [photo.log_p, partners.log_p, *numbers], sum(passed)
+
+    n_rows = 4 + 1 + 3 * (1 + 3)
+    kept, own_kept = Passes(), Passes()
+    texts = [Text((9, 11), (Asked(9, 0), Asked(12, 2))), Text((30,), (Asked(8, 1),))]
+    for place, text in enumerate(texts):
+        found, passed_now = measured(text, kept, own_kept)
+        anew, passed_anew = measured(text, Passes(0), Passes(0))
+        assert (passed_now, passed_anew) == (0 if place else n_rows, n_rows)
+        for one, other in zip(found, anew, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-4, rtol=0, equal_nan=True)
+    # Another photo's sets are others, and the partners are still there.
+    _, passed_now = measured(texts[0], kept, Passes())
+    assert passed_now == n_rows - 4
+
+
+def test_an_edit_that_would_go_on_behind_the_prompt_is_refused(toy: LanguageModel) -> None:
+    with pytest.raises(MolyneuxError, match="positions='patches'"):
+        read_behind(toy, [PHOTO], EVERY_TOKEN, [Intervention(["L0.u1"])])
 
 
 def test_half_precision_prompts_are_read_in_the_models(toy: LanguageModel) -> None:
@@ -594,7 +645,7 @@ def test_texts_that_cannot_be_read_are_refused(
 
 def test_edits_and_partners_are_counted(toy: LanguageModel) -> None:
     with pytest.raises(MolyneuxError, match="1 prompts and 2 edits"):
-        read_behind(toy, [PHOTO], EVERY_TOKEN, [None, None])
+        read_behind(toy, [PHOTO], EVERY_TOKEN, [Intervention([])] * 2)
     none_fits = torch.tensor([[True], [False], [True]])
     with pytest.raises(MolyneuxError, match="more partners"):
         read_partners(toy, behind([PARTNER]), EVERY_TOKEN, patches=2, fits=none_fits)
@@ -606,15 +657,19 @@ def test_seconds_of_a_row_do_not_hang_on_unused_words() -> None:
     assert (text.first, text.read) == (1, (1, 2))
 
 
-def test_hooks_are_removed_after_a_failure(toy: LanguageModel) -> None:
+def test_hooks_are_removed_after_a_failure(
+    toy: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class BrokenError(Exception):
         pass
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise BrokenError
 
     hooks = count_hooks(toy.model)
     edit = written(all_units(2, 2), torch.zeros(2, 2, 2))
-    with pytest.raises(BrokenError):
-        read_behind(toy, [PHOTO], EVERY_TOKEN, [edit], keep=fail)
+    monkeypatch.setattr(toy.model, "forward", fail)
+    for edits in ([edit], None):
+        with pytest.raises(BrokenError):
+            read_behind(toy, [PHOTO], EVERY_TOKEN, edits)
     assert count_hooks(toy.model) == hooks

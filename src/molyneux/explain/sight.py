@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 import torch
@@ -28,8 +28,9 @@ from molyneux.neurons.sight.measure import (
     n_patches,
     values_into,
 )
+from molyneux.neurons.sight.passes import ROOM, Passes
 from molyneux.neurons.sight.patch_sets import PatchSet
-from molyneux.neurons.sight.reading import Asked, Text, asked_of, read_behind
+from molyneux.neurons.sight.reading import Asked, Text, asked_of, read_after
 from molyneux.neurons.sight.words import (
     SightOfWords,
     WordAsked,
@@ -65,6 +66,7 @@ def measure_sight(
     digest: str,
     named: Collection[str] = (),
     seed: int = 0,
+    passes: Passes | None = None,
 ) -> list[Sight | str]:
     """Return what a photo adds to each word and what carries it, or why that is not known.
 
@@ -72,10 +74,12 @@ def measure_sight(
         form: the short one compares with 8 partners, the full one with all that there are.
         sentence: the text behind the photo.
         sinks: the photo's sink patches.
-        digest: the photo's hash, which gives the order of the partners.
+        digest: the photo's hash, which gives the order of the partners; it is none of them.
         named: what people named in the photo, beside the caption's nouns; singular.
         seed: of the random sets.
+        passes: partners' that are kept for other photos; those of this call alone if None.
     """
+    passes = Passes(ROOM // 8) if passes is None else passes
     table, model = seeing.reference, seeing.language_model
     if table is None or not table.partners or table.activation is None:
         return [NO_TABLE] * len(words)
@@ -84,7 +88,8 @@ def measure_sight(
     if others:
         return [OTHER_GRID.format(patches, min(others))] * len(words)
     order = in_order([partner.name for partner in table.partners], digest)
-    partners = [table.partners[place] for place in order]
+    panel = [table.partners[place] for place in order]
+    partners = [partner for partner in panel if partner.name != digest]
     fits = torch.tensor(
         [[not (p.shows(word.word) or p.shows(word.lemma)) for p in partners] for word in words]
     )
@@ -123,8 +128,10 @@ def measure_sight(
         chosen,
         draws_in_turn=True,
         seed=seed,
+        passes=passes,
     )
-    told = _Told(seeing, prompt, sentence, partners, sight, _captions(seeing, sight, seed))
+    captions = _captions(seeing, sight, seed)
+    told = _Told(seeing, prompt, sentence, partners, sight, captions, passes)
     for place, read in zip(measured, sight.words, strict=True):
         found[place] = told.of(words[place], read)
     return found
@@ -172,6 +179,7 @@ class _Told:
     partners: Sequence[Partner]
     sight: SightOfWords
     captions: dict[_Key, str]
+    passes: Passes
 
     def of(self, word: Word, read: WordRead) -> Sight:
         """Return what is said of a word."""
@@ -213,8 +221,10 @@ class _Told:
             tuple(Asked(token, after + step) for step, token in enumerate(tokens)),
         )
         own = read.asked.fits.nonzero().flatten().tolist()
+        model = self.seeing.language_model
         rows = [self.prompt, *(self.sight.behind.partners[k].prompt for k in own)]
-        clean, *behind = read_behind(self.seeing.language_model, rows, text).sum(dim=1).tolist()
+        passed = [replace(self.passes.clean(model, row), activation=None) for row in rows]
+        clean, *behind = read_after(model, passed, text).sum(dim=1).tolist()
         return float(clean - sum(behind) / len(behind))
 
 

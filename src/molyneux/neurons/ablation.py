@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -30,13 +30,12 @@ PAPER_UNITS = 458_752
 Positions = Literal["all", "patches"]
 T = TypeVar("T")
 BATCH = 16
-_POSITIONS_AT_ONCE = BATCH * 256
-"""Attention takes memory by their square: tiles make prompts of thousands."""
+"""With prompts of up to 256 positions: attention takes memory by their square."""
 
 
-def batches(sets: Sequence[T], n_positions: int) -> Iterator[Sequence[T]]:
+def batches(sets: Sequence[T], n_positions: int, most: int = BATCH) -> Iterator[Sequence[T]]:
     """Yield sets as they are tried together: 16 at once, fewer with prompts over 256 positions."""
-    at_once = min(BATCH, max(1, _POSITIONS_AT_ONCE // n_positions))
+    at_once = min(most, max(1, most * 256 // n_positions))
     for start in range(0, len(sets), at_once):
         yield sets[start : start + at_once]
 
@@ -133,42 +132,44 @@ def intervened(
         rows: one intervention for each row of what is passed through the model.
         patches: the positions that are image patches (`ImagePrompt.patches`).
     """
+    if not rows:
+        yield
+        return
     masks = torch.stack([row.mask(model) for row in rows]).to(model.device)
     touched = masks.any(dim=2).tolist()
     means: dict[tuple[int, int], Tensor] = {}
 
-    def changed(number: int, layer: int, values: Tensor, mask: Tensor) -> Tensor:
-        row, value = rows[number], rows[number].value
+    def changed(place: int, layer: int, values: Tensor, mask: Tensor) -> tuple[Any, Tensor] | None:
+        """Return where a row's activations of a layer are changed, and what they are then."""
+        row, value = rows[place], rows[place].value
         if value == "mean" and len(values) >= max(patches.stop, 2):
-            means[number, layer] = values[patches].float().mean(dim=0).to(values.dtype)
+            means[place, layer] = values[patches].float().mean(dim=0).to(values.dtype)
         at = row.places(len(values), patches)
         if at is None:
-            return values
+            return None
         there = values[at]
         new: Tensor | float
         if isinstance(value, Tensor):
             new = value[layer].to(values.device, values.dtype)
             if new.dim() == 2 and isinstance(at, list):
-                new = new[[place - patches.start for place in at]]
+                new = new[[at_one - patches.start for at_one in at]]
         elif isinstance(value, Scaled):
             new = there * value.factor
         else:
-            new = means[number, layer] if value == "mean" else float(value)
-        result = values.clone()
-        result[at] = torch.where(mask, new, there)
-        return result
+            new = means[place, layer] if value == "mean" else float(value)
+        return at, torch.where(mask, new, there)
 
     def change(layer: int, activation: Tensor) -> Tensor:
         shape = activation.shape
         values = activation.reshape(len(rows), -1, shape[-1])
         chosen = masks[:, layer].to(values.device)  # layers may be on many devices
-        each = [
-            changed(number, layer, values[number], chosen[number])
-            if touched[number][layer]
-            else values[number]
-            for number in range(len(rows))
-        ]
-        return torch.stack(each).reshape(shape)
+        result = values.clone()
+        for place in range(len(rows)):
+            if touched[place][layer]:
+                there = changed(place, layer, values[place], chosen[place])
+                if there is not None:
+                    result[place][there[0]] = there[1]
+        return result.reshape(shape)
 
     modules = {
         layer: model.down_projection(layer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from jaxtyping import Bool, Float, Int
@@ -17,6 +17,7 @@ from molyneux.neurons.other_photos import OtherPhoto
 from molyneux.neurons.rankings import Ranked, matched_units, random_units, row_norms
 from molyneux.neurons.reference import Reference
 from molyneux.neurons.scorers import DEFAULT_SCORER, Context, Scorer
+from molyneux.neurons.sight.passes import Passes
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import Sentence, Word, read_sentence, word_tokens
 from molyneux.neurons.unit import Unit
@@ -37,12 +38,14 @@ class ModelFacts:
     Attributes:
         row_norms: of every unit's output row.
         scorer: what the units are scored with, the reference table's own.
+        passes: of the table's partner photos, kept from one photo to the next.
     """
 
     captioner: SeeingModel
     reference: Reference
     row_norms: Float[Tensor, "layers d_mlp"]
     scorer: Scorer = DEFAULT_SCORER
+    passes: Passes = field(default_factory=Passes, repr=False)
 
     @classmethod
     def of(cls, captioner: SeeingModel, scorer: Scorer = DEFAULT_SCORER) -> ModelFacts:

@@ -164,14 +164,16 @@ class ImagePrompt:
         return {name: one.values for name, one in self.beside.items()}
 
     def given_at(self, step: int) -> dict[str, Int[Tensor, "*axes photos 1"]]:
-        """Return what it is given beside the token written at a step, what is before it cached.
+        """Return what it is given beside the token written at a step, what is before it cached."""
+        return {name: values[..., -1:] for name, values in self.given_behind(step + 1).items()}
+
+    def given_behind(self, n: int) -> dict[str, Int[Tensor, "*axes photos n"]]:
+        """Return what it is given beside `n` tokens that follow, what is before them cached.
 
         Token types act on the prompt alone, so only positions that count on are given.
         """
         return {
-            name: one.continued(step + 1)[..., -1:]
-            for name, one in self.beside.items()
-            if one.following is None
+            name: one.continued(n) for name, one in self.beside.items() if one.following is None
         }
 
 

@@ -29,7 +29,7 @@ def category_of(noun: str, categories: Collection[str]) -> str | None:
     words = noun.lower().replace("-", " ").split()
     if not words:
         return None
-    named = {_joined(category): category for category in categories}
+    named, ends = _index(tuple(categories))
     for name in dict.fromkeys((" ".join(words), words[-1])):
         if (found := named.get(_joined(name))) is not None:
             return found
@@ -37,8 +37,18 @@ def category_of(noun: str, categories: Collection[str]) -> str | None:
             return found
     if table().get(words[-1]) == "-":
         return None
-    ends = [category for category in categories if category.lower().split()[-1:] == words[-1:]]
-    return ends[0] if len(ends) == 1 else None
+    found_by_end = ends.get(words[-1], ())
+    return found_by_end[0] if len(found_by_end) == 1 else None
+
+
+@cache
+def _index(categories: tuple[str, ...]) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Return the categories by their joined names, and by their last words."""
+    ends: dict[str, tuple[str, ...]] = {}
+    for category in categories:
+        for last in category.lower().split()[-1:]:
+            ends[last] = (*ends.get(last, ()), category)
+    return {_joined(category): category for category in categories}, ends
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -53,7 +55,16 @@ def edit_norm(
     in quadrature. `change` is of the clean values; that the edit of a layer changes what later
     layers compute is not in it. A norm after the MLP counts with its scale alone (`row_norms`).
     """
-    total = 0.0
+    return edit_norms(model, mask, [(change, torch.zeros(()).expand_as(change))])[0]
+
+
+def edit_norms(
+    model: LanguageModel,
+    mask: Bool[Tensor, "layers d_mlp"],
+    changes: Sequence[tuple[Values, Values]],
+) -> list[float]:
+    """Return the `edit_norm` of each change, given as what is written and what was there."""
+    totals = [0.0] * len(changes)
     for layer, own in enumerate(mask):
         units = own.nonzero().flatten()
         if not len(units):
@@ -62,9 +73,10 @@ def edit_norm(
         chosen = rows[units.to(rows.device)].float()
         if scale is not None:
             chosen = chosen * scale.float().to(chosen.device)
-        moved = change[layer][:, units].to(chosen.device) @ chosen
-        total += float(moved.square().sum())
-    return float(total**0.5)
+        for number, (new, there) in enumerate(changes):
+            moved = (new[layer][:, units] - there[layer][:, units]).to(chosen.device) @ chosen
+            totals[number] += float(moved.square().sum())
+    return [total**0.5 for total in totals]
 
 
 def require_same_patches(own: int, other: int, name: str) -> None:

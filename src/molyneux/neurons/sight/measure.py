@@ -8,7 +8,7 @@ activations, from which sets are chosen), `measure_sets` (what editing each set 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,17 +18,19 @@ from torch import Tensor
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.checks import several
 from molyneux.errors import UsageError
-from molyneux.neurons.ablation import Intervention
+from molyneux.neurons.ablation import Intervention, batches
+from molyneux.neurons.checks import as_model, as_prompt
 from molyneux.neurons.sight.edits import (
     Values,
-    edit_norm,
+    edit_norms,
     require_same_patches,
     scrambled,
     written,
 )
 from molyneux.neurons.sight.gain import Gain, gain_of
+from molyneux.neurons.sight.passes import Passes
 from molyneux.neurons.sight.patch_sets import PatchSet, SetName
-from molyneux.neurons.sight.reading import Text, read_behind
+from molyneux.neurons.sight.reading import Text, read_after, read_behind, require_readable
 from molyneux.vision.layout import ImagePrompt
 
 TRANSPLANTS = 8
@@ -81,6 +83,7 @@ class BehindPartners:
         receivers: of each mean, the partners that a photo's values are written into.
         kept: activations at the patches, of all receivers and of the third photos.
         third: of each mean, a partner that is none of its receivers; None where all are.
+        members: of each mean, the names of the partners that it is of.
     """
 
     partners: tuple[PartnerPrompt, ...]
@@ -92,11 +95,19 @@ class BehindPartners:
     receivers: tuple[tuple[int, ...], ...]
     kept: Mapping[int, Values]
     third: tuple[int | None, ...]
+    members: tuple[tuple[str, ...], ...]
 
     @property
     def behind(self) -> Float[Tensor, "asked partners"]:
         """Log-probabilities (nats) behind the partners that fit; NaN behind the others."""
         return self.log_p.T.masked_fill(~self.fits, torch.nan)
+
+    def source(self, group: int, *, third: bool = False) -> Hashable:
+        """Return what a mean's values are of, or those of its third photo: the photos' names."""
+        if third:
+            number = self.third[group]
+            return None if number is None else self.partners[number].name
+        return self.members[group]
 
     @property
     def by_patch(self) -> tuple[bool, ...]:
@@ -124,6 +135,7 @@ def read_partners(
     fits: Bool[Tensor, "asked partners"] | None = None,
     edits_of: Sequence[int] | None = None,
     transplants: int = TRANSPLANTS,
+    passes: Passes | None = None,
 ) -> BehindPartners:
     """Return a text's log-probabilities behind partners, and their activations.
 
@@ -136,6 +148,7 @@ def read_partners(
         edits_of: of each asked token, the place of the one whose edits are read for it: an absent
             word is read under those of the word that it stands beside. Its own each if None.
         transplants: into how many of those that fit, the first, the photo's values are written.
+        passes: partners' that are kept for other texts, and other photos.
 
     Raises:
         UsageError: there are no partners, or none fits an asked token.
@@ -155,21 +168,38 @@ def read_partners(
     third = tuple(next(iter(group[transplants:]), None) for group in groups)
     wanted = {number for group in receivers for number in group} | {*third} - {None}
     alike = [all(given[k].n_patches == patches for k in group) for group in groups]
-    sums: list[Tensor | float] = [0.0] * len(groups)
+    sums: list[Tensor | None] = [None] * len(groups)
     kept: dict[int, Values] = {}
 
-    def keep(number: int, activation: Values) -> None:
-        if number in wanted:
-            kept[number] = activation
-        for group, members in enumerate(groups):
-            if number in members:
-                own = activation if alike[group] else activation.mean(dim=1)
-                sums[group] = sums[group] + own / len(members)
-
-    log_p = read_behind(model, [partner.prompt for partner in given], text, keep=keep)
-    means = tuple(total for total in sums if isinstance(total, Tensor))
+    require_readable(as_model(model), text)
+    known = Passes(0) if passes is None else passes
+    log_p = []
+    for part in batches(range(len(given)), max(one.prompt.n_positions for one in given)):
+        passed = []
+        for number in part:
+            one = known.clean(model, given[number].prompt)
+            activation = one.activation
+            assert activation is not None
+            if number in wanted:
+                kept[number] = activation
+            for group, members in enumerate(groups):
+                if number in members:
+                    own = activation if alike[group] else activation.mean(dim=1)
+                    sums[group] = _plus(sums[group], own, 1 / len(members))
+            passed.append(replace(one, activation=None))
+        log_p.append(read_after(model, passed, text))
+    means = tuple(total for total in sums if total is not None)
     return BehindPartners(
-        given, text, fits, log_p, means, tuple(baseline.tolist()), receivers, kept, third
+        given,
+        text,
+        fits,
+        torch.cat(log_p),
+        means,
+        tuple(baseline.tolist()),
+        receivers,
+        kept,
+        third,
+        tuple(tuple(given[k].name for k in group) for group in groups),
     )
 
 
@@ -187,11 +217,24 @@ class BehindPhoto:
     activation: Values
 
 
-def read_photo(model: LanguageModel, prompt: ImagePrompt, text: Text) -> BehindPhoto:
-    """Return a text's log-probabilities behind the photo, and its activations at the patches."""
-    kept: dict[int, Values] = {}
-    log_p = read_behind(model, [prompt], text, keep=kept.__setitem__)[0]
-    return BehindPhoto(prompt, log_p, kept[0])
+def _plus(total: Tensor | None, values: Tensor, weight: float) -> Tensor:
+    """Add to a total in its own memory: activations are large."""
+    return values * weight if total is None else total.add_(values, alpha=weight)
+
+
+def read_photo(
+    model: LanguageModel, prompt: ImagePrompt, text: Text, *, passes: Passes | None = None
+) -> BehindPhoto:
+    """Return a text's log-probabilities behind the photo, and its activations at the patches.
+
+    Args:
+        passes: where the photo's is found, or kept for other texts.
+    """
+    model = as_model(model)
+    require_readable(model, text)
+    passed = (Passes(0) if passes is None else passes).clean(model, as_prompt(model, prompt))
+    assert passed.activation is not None
+    return BehindPhoto(prompt, read_after(model, [passed], text)[0], passed.activation)
 
 
 def gains(photo: BehindPhoto, partners: BehindPartners) -> list[Gain]:
@@ -237,6 +280,7 @@ def measure_sets(
     *,
     draws_in_turn: bool = False,
     seed: int = 0,
+    passes: Passes | None = None,
 ) -> list[Effect]:
     """Return what editing each set does to each asked token.
 
@@ -247,6 +291,8 @@ def measure_sets(
         draws_in_turn: whether each partner is written into with one draw, in turn, instead of
             with all: a third of the time for three of them.
         seed: of permutations.
+        passes: edited ones that are kept for other texts behind the same photo, under the same
+            sets.
 
     Raises:
         UsageError: there is no set, or a partner has more or fewer patches than the photo.
@@ -259,10 +305,9 @@ def measure_sets(
     kinds: dict[tuple[object, ...], list[PatchSet]] = {}
     for one in chosen:
         kinds.setdefault((one.name, one.fraction, one.layers), []).append(one)
-    found = []
-    for draws in kinds.values():
-        each = [
-            _measure(
+    planned = [
+        [
+            _plan(
                 model,
                 photo,
                 partners,
@@ -272,6 +317,26 @@ def measure_sets(
             )
             for number, one in enumerate(draws)
         ]
+        for draws in kinds.values()
+    ]
+    edits = [edit for draws in planned for plan in draws for edit in plan.edits]
+    read = torch.empty(0, len(partners.text.asked))
+    if edits:
+        read = read_behind(
+            model,
+            [edit.prompt for edit in edits],
+            partners.text,
+            [edit.made for edit in edits],
+            keys=[edit.key for edit in edits],
+            passes=passes,
+        )
+    found, start = [], 0
+    for draws in planned:
+        each = []
+        for plan in draws:
+            stop = start + len(plan.edits)
+            each.append(_effect(photo, partners, plan, read[start:stop]))
+            start = stop
         found.append(_mean_effect(each))
     return found
 
@@ -326,63 +391,94 @@ def _third(partners: BehindPartners, group: int) -> Values | None:
     return None if number is None else partners.kept[number]
 
 
-def _measure(
+@dataclass(frozen=True, eq=False)
+class _Edit:
+    """One row: a set that is written into a prompt.
+
+    Attributes:
+        into: the partner it is written into; None for the photo.
+        group: the mean that it is for.
+        key: what else is the same for other texts, which is read on from this row's pass.
+    """
+
+    prompt: ImagePrompt
+    made: Intervention
+    into: int | None
+    group: int
+    key: Hashable
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """The rows of one set, and the norms of its edits in the photo and in partners."""
+
+    chosen: PatchSet
+    edits: Sequence[_Edit]
+    mediated_norm: float
+    edit_norm: float
+
+
+def _plan(
     model: LanguageModel,
     photo: BehindPhoto,
     partners: BehindPartners,
     chosen: PatchSet,
     into: Sequence[int],
     seed: int,
-) -> Effect:
-    """Return the effect of one set, written into some of the partners."""
+) -> _Plan:
+    """Return what is to be read of one set, written into some of the partners."""
     groups = sorted({*partners.baseline})
-    n_asked, text = len(partners.text.asked), partners.text
+    edits: list[_Edit] = []
+    changes: list[tuple[Values, Values]] = []
+    other = chosen.name == "other_values"
+
+    def add(k: int | None, group: int, there: Values, new: Values | None, of: Hashable) -> None:
+        if new is not None:
+            prompt = photo.prompt if k is None else partners.partners[k].prompt
+            name = None if k is None else partners.partners[k].name
+            made = written(chosen, new)
+            edits.append(_Edit(prompt, made, k, group, (chosen, name, of)))
+            changes.append((new, there))
+
+    for group in groups:
+        new = values_instead(photo, partners, chosen, group, seed=seed)
+        add(None, group, photo.activation, new, partners.source(group, third=other))
+    n_photo = len(edits)
+    for k in into:
+        # One edit serves all that is asked for, but that a third photo is not one for all.
+        for group in groups if other else groups[:1]:
+            if not other or k in partners.receivers[group]:
+                new = values_into(photo, partners, chosen, k, group, seed=seed)
+                of = partners.source(group, third=True) if other else None
+                add(k, group, partners.kept[k], new, of)
+    norms = edit_norms(model, chosen.mask, changes)
+    return _Plan(chosen, edits, _mean(norms[:n_photo]), _mean(norms[n_photo:]))
+
+
+def _effect(
+    photo: BehindPhoto,
+    partners: BehindPartners,
+    plan: _Plan,
+    read: Float[Tensor, "rows asked"],
+) -> Effect:
+    """Return the effect of one set from what was read of its rows."""
+    n_asked, chosen = len(partners.text.asked), plan.chosen
+    other = chosen.name == "other_values"
     mediated = torch.full((n_asked,), torch.nan, dtype=torch.float32)
     shape = (n_asked, len(partners.partners))
     transplanted = torch.full(shape, torch.nan, dtype=torch.float32)
-    rows: list[tuple[ImagePrompt, Intervention]] = []
-    norms: dict[str, list[float]] = {"photo": [], "partners": []}
-
-    def add(prompt: ImagePrompt, there: Values, new: Values | None, where: str) -> bool:
-        if new is not None:
-            rows.append((prompt, written(chosen, new)))
-            norms[where].append(edit_norm(model, chosen.mask, new - there))
-        return new is not None
-
-    other = chosen.name == "other_values"
-    baselines = [
-        group
-        for group in groups
-        if add(
-            photo.prompt,
-            photo.activation,
-            values_instead(photo, partners, chosen, group, seed=seed),
-            "photo",
-        )
-    ]
-    receiving = [
-        (k, group)
-        for k in into
-        # One edit serves all that is asked for, but that a third photo is not one for all.
-        for group in (groups if other else groups[:1])
-        if (not other or k in partners.receivers[group])
-        and add(
-            partners.partners[k].prompt,
-            partners.kept[k],
-            values_into(photo, partners, chosen, k, group, seed=seed),
-            "partners",
-        )
-    ]
-    if rows:
-        read = read_behind(model, [row for row, _ in rows], text, [edit for _, edit in rows])
-        for number, asked_group in enumerate(partners.baseline):
-            for row, group in enumerate(baselines):
-                if group == asked_group:
-                    mediated[number] = photo.log_p[number] - read[row, number]
-            for row, (k, group) in enumerate(receiving, start=len(baselines)):
-                fitting = k in partners.receivers[asked_group] and partners.fits[number, k]
-                if fitting and (not other or group == asked_group):
-                    transplanted[number, k] = read[row, number] - partners.log_p[k, number]
+    for number, asked_group in enumerate(partners.baseline):
+        for edit, log_p in zip(plan.edits, read[:, number], strict=True):
+            k, own = edit.into, edit.group == asked_group
+            if k is None:
+                if own:
+                    mediated[number] = photo.log_p[number] - log_p
+            elif (
+                k in partners.receivers[asked_group]
+                and partners.fits[number, k]
+                and (not other or own)
+            ):
+                transplanted[number, k] = log_p - partners.log_p[k, number]
     return Effect(
         chosen.name,
         chosen.fraction,
@@ -390,8 +486,8 @@ def _measure(
         chosen.n_units,
         mediated,
         transplanted,
-        _mean(norms["photo"]),
-        _mean(norms["partners"]),
+        plan.mediated_norm,
+        plan.edit_norm,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,13 +13,16 @@ from molyneux.adapters.language_model import LanguageModel, require_finite
 from molyneux.checks import several, whole_number
 from molyneux.errors import UsageError
 from molyneux.hooks import capture
-from molyneux.neurons.ablation import Intervention, batches, intervened
+from molyneux.neurons.ablation import Intervention, batches
 from molyneux.neurons.attribution import Target
 from molyneux.neurons.checks import as_model, as_prompt, as_token, as_token_ids
-from molyneux.vision.layout import ImagePrompt, joined
+from molyneux.neurons.sight.passes import Passed, Passes, at_patches, pass_prompts, read_on
+from molyneux.vision.layout import ImagePrompt
 
-Keep = Callable[[int, Float[Tensor, "layers patches d_mlp"]], None]
-"""Told the units' activations at the patches of each row, by the row's number."""
+READ = 64
+"""Rows that a text is read behind at once: a few tokens each, for which all weights are fetched."""
+PENDING = 2**28
+"""Bytes of passes that wait until a text is read behind them."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,10 @@ def read_behind(
     model: LanguageModel,
     prompts: Sequence[ImagePrompt],
     text: Text,
-    edits: Sequence[Intervention | None] | None = None,
+    edits: Sequence[Intervention] | None = None,
     *,
-    keep: Keep | None = None,
+    keys: Sequence[Hashable] | None = None,
+    passes: Passes | None = None,
 ) -> Float[Tensor, "rows asked"]:
     """Return the log-probability (nats) of each token asked for, behind each photo.
 
@@ -107,8 +111,9 @@ def read_behind(
 
     Args:
         prompts: one photo each, with the text that comes ahead of `text`.
-        edits: one for each row; None leaves it alone.
-        keep: told the activations at each row's patches, as the pass computed them.
+        edits: one for each row, at positions of the prompts; of none if None.
+        keys: of each row, what it is found again by among `passes`.
+        passes: rows that were passed before are read on from; others are kept there.
 
     Raises:
         UsageError: there is no prompt, or one is of another model or holds several photos; the
@@ -117,52 +122,78 @@ def read_behind(
     """
     model = as_model(model)
     given = several("prompts", prompts, "[captioner.see([photo])]", least=1)
-    as_token_ids(model, list(text.token_ids))
-    for one in text.asked:
-        as_token(model, one.token_id)
-    changes = [None] * len(given) if edits is None else list(edits)
-    if len(changes) != len(given):
+    require_readable(model, text)
+    if edits is not None and len(edits) != len(given):
         raise UsageError(
-            f"there are {len(given)} prompts and {len(changes)} edits; give one for each"
+            f"there are {len(given)} prompts and {len(edits)} edits; give one for each"
         )
-    rows = [
-        as_prompt(model, prompt).followed_by(model, list(text.read)).to(model.dtype)
-        for prompt in given
-    ]
-    found = torch.empty(len(rows), len(text.asked), dtype=torch.float32)
+    kept = Passes(0) if passes is None else passes
+    names = [None] * len(given) if keys is None else list(keys)
+    found = torch.empty(len(given), len(text.asked), dtype=torch.float32)
+    there = {n: one for n, key in enumerate(names) if (one := kept.find(key))}
+    if there:
+        found[list(there)] = read_after(model, list(there.values()), text)
+    rows = {n: prompt for n, prompt in enumerate(given) if n not in there}
     for alike in _alike(rows):
+        made: dict[int, Passed] = {}
         for part in batches(alike, rows[alike[0]].n_positions):
-            batch = joined([rows[number] for number in part])
-            found[list(part)] = _read(model, batch, text, [changes[n] for n in part], part, keep)
+            chosen = None if edits is None else [edits[n] for n in part]
+            made |= zip(part, pass_prompts(model, [rows[n] for n in part], chosen), strict=True)
+            if part[-1] == alike[-1] or sum(one.n_bytes for one in made.values()) > PENDING:
+                found[list(made)] = read_after(model, list(made.values()), text)
+                for n, one in made.items():
+                    if names[n] is not None:
+                        kept.keep(names[n], one)
+                made = {}
+    return found
+
+
+@torch.no_grad()
+def read_after(
+    model: LanguageModel, passed: Sequence[Passed], text: Text
+) -> Float[Tensor, "rows asked"]:
+    """Return what `read_behind` does, of prompts that were passed through the model already.
+
+    Raises:
+        UsageError: the model has no such token.
+        AdapterError: the model overflows in its dtype.
+    """
+    found = torch.empty(len(passed), len(text.asked), dtype=torch.float32)
+    prompts = {number: one.prompt for number, one in enumerate(passed)}
+    for alike in _alike(prompts):
+        for part in batches(alike, prompts[alike[0]].n_positions, READ):
+            found[list(part)] = _read(model, [passed[number] for number in part], text)
     return found
 
 
 def _read(
-    model: LanguageModel,
-    batch: ImagePrompt,
-    text: Text,
-    edits: Sequence[Intervention | None],
-    numbers: Sequence[int],
-    keep: Keep | None,
+    model: LanguageModel, passed: Sequence[Passed], text: Text
 ) -> Float[Tensor, "rows asked"]:
-    """Return what `read_behind` does, of rows that fit into one batch."""
-    rows = [Intervention([]) if edit is None else edit for edit in edits]
-    watched = range(model.n_layers) if keep else ()
-    downs = {layer: model.down_projection(layer) for layer in watched}
-    n_read = len(text.read) - text.first + 1
-    with intervened(model, rows, batch.patches), capture(downs) as seen:
-        logits = model.read(batch, keep=n_read).logits
-    if keep:
-        for row, number in enumerate(numbers):
-            keep(number, torch.stack([_at_patches(seen[at], batch, row) for at in watched]))
-    places = {after: after - text.first for after in {one.after for one in text.asked}}
+    """Return what `read_after` does, of rows that fit into one batch."""
+    behind = [one.after for one in text.asked if one.after]
+    logits = torch.empty(0)
+    if behind:
+        logits = read_on(model, passed, text.read, len(text.read) - min(behind) + 1)
     sizes = {}
-    for after, place in places.items():
-        there = logits[:, place].float()
+    for after in {one.after for one in text.asked}:
+        there = (
+            logits[:, after - min(behind)] if after else torch.stack([p.logits for p in passed])
+        ).float()
         require_finite(model, there[:, : model.d_vocab])
         sizes[after] = (there, there.logsumexp(dim=-1))
     columns = [sizes[one.after][0][:, one.token_id] - sizes[one.after][1] for one in text.asked]
     return torch.stack(columns, dim=1).cpu()
+
+
+def require_readable(model: LanguageModel, text: Text) -> None:
+    """Refuse a text with tokens that the model does not have.
+
+    Raises:
+        UsageError: it has one.
+    """
+    as_token_ids(model, list(text.token_ids))
+    for one in text.asked:
+        as_token(model, one.token_id)
 
 
 @torch.no_grad()
@@ -178,17 +209,12 @@ def patch_activations(
     downs = {layer: model.down_projection(layer) for layer in range(model.n_layers)}
     with capture(downs) as seen:
         model.read(prompt, keep=1)
-    return torch.stack([_at_patches(seen[layer], prompt, 0) for layer in downs])
+    return torch.stack([at_patches(seen[layer], prompt, 0) for layer in downs])
 
 
-def _at_patches(activation: Tensor, batch: ImagePrompt, row: int) -> Float[Tensor, "patches d_mlp"]:
-    of_rows = activation.reshape(len(batch.embeddings), -1, activation.shape[-1])
-    return of_rows[row, batch.patches].float().cpu()
-
-
-def _alike(prompts: Sequence[ImagePrompt]) -> list[list[int]]:
+def _alike(prompts: Mapping[int, ImagePrompt]) -> list[list[int]]:
     """Return the numbers of prompts that fit into one batch, in order of their first."""
     sizes: dict[Hashable, list[int]] = {}
-    for number, prompt in enumerate(prompts):
+    for number, prompt in prompts.items():
         sizes.setdefault(prompt.shape, []).append(number)
     return list(sizes.values())

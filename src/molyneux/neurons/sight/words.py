@@ -26,6 +26,7 @@ from molyneux.neurons.sight.measure import (
     read_partners,
     read_photo,
 )
+from molyneux.neurons.sight.passes import Passes
 from molyneux.neurons.sight.patch_sets import PatchSet
 from molyneux.neurons.sight.reading import Asked, Text
 from molyneux.vision.layout import ImagePrompt
@@ -108,6 +109,8 @@ def sight_of_words(
     transplants: int = TRANSPLANTS,
     draws_in_turn: bool = False,
     seed: int = 0,
+    passes: Passes | None = None,
+    own_passes: Passes | None = None,
 ) -> SightOfWords:
     """Return what a photo adds to words of a text, and what sets of units carry of it.
 
@@ -120,6 +123,8 @@ def sight_of_words(
         sets_of: told what is behind the photo, once everything else is settled.
         transplants: into how many partners the photo's values are written.
         draws_in_turn: see `measure_sets`.
+        passes: partners' that are kept for other photos.
+        own_passes: this photo's and edited ones, kept for other texts under the same sets.
 
     Raises:
         UsageError: a partner has more or fewer patches than the photo.
@@ -153,6 +158,7 @@ def sight_of_words(
         fits=torch.stack(fits),
         edits_of=edits_of,
         transplants=transplants,
+        passes=passes,
     )
     log_p = behind.behind
     kept: list[int] = []
@@ -171,9 +177,11 @@ def sight_of_words(
         beside = tuple((one, places.stop + k) for k, one in enumerate(others))
         read.append(WordRead(word, places, beside))
     behind = behind.asking(kept)
-    photo = read_photo(model, prompt, behind.text)
+    photo = read_photo(model, prompt, behind.text, passes=own_passes)
     sets = tuple(sets_of(photo))
-    effects = measure_sets(model, photo, behind, sets, draws_in_turn=draws_in_turn, seed=seed)
+    effects = measure_sets(
+        model, photo, behind, sets, draws_in_turn=draws_in_turn, seed=seed, passes=own_passes
+    )
     found = tuple(gains(photo, behind))
     return SightOfWords(tuple(read), photo, behind, sets, found, tuple(effects))
 

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from molyneux.neurons.change import change_scores
 from molyneux.neurons.partners import in_half
-from molyneux.neurons.sight.forms import sets_of
+from molyneux.neurons.sight.forms import Form, sets_of
 from molyneux.neurons.sight.measure import BehindPhoto, Effect
+from molyneux.neurons.sight.passes import Passes
 from molyneux.neurons.sight.patch_sets import PatchSet
 from molyneux.neurons.sight.words import SightOfWords, sight_of_words
 from molyneux.neurons.sinks import patch_norms, sink_patches
@@ -65,12 +66,13 @@ def measure(subject: Subject) -> Rows:
         return rows
     people = human_nouns(subject, panel.partners)
     for shown in (_own(subject), _permuted(subject, panel)):
+        sets = _Sets(subject, shown)
         caption = caption_word(subject, shown.prompt, shown.sentence, shown.named, panel.partners)
         given = [caption, *people]
         if shown.pixels == OWN:
             rows["e7_left_out"] += [one.row() for one in given if isinstance(one, LeftOut)]
         for text, words in by_text([one for one in given if isinstance(one, Asked)]):
-            found = _Read.of(subject, shown, panel, text, words)
+            found = _Read.of(subject, shown, panel, text, words, sets)
             for name, made in found.rows().items():
                 rows[name] += made
             if shown.pixels == OWN and words[0] is caption:
@@ -99,6 +101,31 @@ def _permuted(subject: Subject, panel: Panel) -> Shown:
     return Shown(PERMUTED, prompt, sentence, sinks, frozenset(stranger.human_nouns))
 
 
+class _Sets:
+    """The sets of what is shown, one choice for all texts behind it, and the passes under them."""
+
+    def __init__(self, subject: Subject, shown: Shown) -> None:
+        self._moments = subject.facts.reference.require_activation()
+        self._facts, self._sinks = subject.facts, shown.sinks
+        self.seed = subject.seed("E7") % 2**31
+        # Of wrong pixels the two sets that the claim is made of are enough.
+        form = "short" if shown.pixels == PERMUTED else subject.settings.sight
+        assert form != "none"
+        self._form: Form = form
+        self._chosen: Sequence[PatchSet] | None = None
+        self.passes = Passes()
+
+    def of(self, photo: BehindPhoto) -> Sequence[PatchSet]:
+        """Return the sets, chosen when the photo is first read."""
+        if self._chosen is None:
+            moments = self._moments
+            z = change_scores(photo.activation, moments.mean, moments.deviation, self._sinks)
+            self._chosen = sets_of(
+                self._form, z, lambda: moments.magnitude * self._facts.row_norms, seed=self.seed
+            )
+        return self._chosen
+
+
 @dataclass(frozen=True, eq=False)
 class _Read:
     """Words of one text, read behind what is shown and behind partners.
@@ -123,31 +150,24 @@ class _Read:
         panel: Panel,
         text: Sequence[int],
         words: Sequence[Asked],
+        sets: _Sets,
     ) -> _Read:
         taken = torch.stack([one.word.fits for one in words]).any(dim=0)
         places = taken.nonzero().flatten().tolist()
-        moments = subject.facts.reference.require_activation()
-        seed = subject.seed("E7") % 2**31
-        # Of wrong pixels the two sets that the claim is made of are enough.
-        form = "short" if shown.pixels == PERMUTED else subject.settings.sight
-        assert form != "none"
-
-        def chosen(photo: BehindPhoto) -> Sequence[PatchSet]:
-            z = change_scores(photo.activation, moments.mean, moments.deviation, shown.sinks)
-            return sets_of(form, z, lambda: moments.magnitude * subject.facts.row_norms, seed=seed)
-
         sight = sight_of_words(
             subject.model,
             shown.prompt,
             list(text),
             [replace(one.word, fits=one.word.fits[taken]) for one in words],
             [panel.partners[place] for place in places],
-            chosen,
+            sets.of,
             draws_in_turn=True,
-            seed=seed,
+            seed=sets.seed,
+            passes=subject.facts.passes,
+            own_passes=sets.passes,
         )
         numbers = [panel.numbers[place] for place in places]
-        return cls(shown.pixels, words, places, numbers, sight, seed)
+        return cls(shown.pixels, words, places, numbers, sight, sets.seed)
 
     def rows(self) -> Rows:
         """Return the rows of all tables but of captions."""

@@ -9,7 +9,7 @@ A condition is the preset's language model with a projection (of an earlier step
 under random weights, which is then joined to that), or with its weights off by quantisation noise
 once more: each weight of a block plus uniform noise of half the block's step, up or down, as
 rounding to the block's values did to the published ones. Of each photo and condition, the units
-that most made the model say its caption's first noun are decoded: by `total` and by the paper's
+that most made the model say its caption's first noun are decoded: by `total` and by `raw`, the paper's
 maximum at the patches, and at the position that writes the word. In the summary:
 
 * spells: the share of the 100 units whose ten tokens hold the noun's first token; beside it the
@@ -74,7 +74,7 @@ from molyneux.words.nouns import find_nouns
 UNITS = 100
 OTHER_NOUNS = 8
 AT_ONCE = 128
-LISTS = ("patches, total", "patches, maximum", "last position", "random")
+LISTS = ("patches, total", "patches, raw", "last position", "random")
 NOISE = re.compile(r"(?P<of>.+), noise (?P<seed>\d+)")
 
 
@@ -251,7 +251,7 @@ def lists_of(attribution: Attribution, seed: int) -> dict[str, tuple[list[Unit],
     drawn = random_units(total, d_mlp, set(total), seed=seed)
     chosen = {
         "patches, total": (total, patches),
-        "patches, maximum": (top_units(patches.score[0], UNITS), patches),
+        "patches, raw": (top_units(patches.score[0], UNITS), patches),
         "last position": (top_units(last.total[0], UNITS), last),
         "random": ([unit for unit in drawn if unit is not None], patches),
     }

@@ -4,10 +4,14 @@
     python benchmarks/split_half.py --again RUN
 
 Of every noun that most people wrote of six photos or more, the photos are split in halves. On one
-half each unit's `total` at the patches for the noun, where it is due after "A picture of a", is
-averaged; the first units of that ranking are then put to the mean of partner photos that do not
-show it, patch by patch, in the photos of the other half. And the other way round: each photo is
-tested once, by units that were found without it.
+half all units are ranked for the noun; the first of them are then put to the mean of partner photos
+that do not show it, patch by patch, in the photos of the other half. And the other way round: each
+photo is tested once, by units that were found without it. Two rankings:
+
+* total: the mean over the half of each unit's `total` at the patches, for the noun where it is due
+  after "A picture of a";
+* change: the largest |mean z| of how active a unit is there against reference photos, in which no
+  word takes part.
 
 What any word's gradient achieves is no evidence. So each noun has a counterpart, another noun of
 the list, unrelated to it and after the same article, and these stand beside the noun's loss:
@@ -15,9 +19,9 @@ the list, unrelated to it and after the same article, and these stand beside the
 * that by the counterpart's units, found in the same way on its own photos;
 * that by random units of the same layers;
 * the counterpart's own loss by the noun's units, where nobody wrote it of the photo (absent);
-* an absent word's units: the counterpart's loss by units that were found for it on the *noun's*
-  photos, which do not show it, put to the mean of partners that do not either. If that is as large,
-  finding by a gradient is all there is to it.
+* of `total`, an absent word's units: the counterpart's loss by units that were found for it on the
+  *noun's* photos, which do not show it, put to the mean of partners that do not either. If that is
+  as large, finding by a gradient is all there is to it.
 
 RUN/photos.jsonl has a line for each photo and RUN/nouns.jsonl one for each half of a noun; every
 figure and interval of RUN/summary.json can be had again from them (`--again`). RUN/scores is what
@@ -48,11 +52,13 @@ from molyneux.data.selection import CONDITIONS, select
 from molyneux.models.captioner import Captioner
 from molyneux.neurons.ablation import Intervention
 from molyneux.neurons.attribution import Target, attribute_units
+from molyneux.neurons.change import change_scores
 from molyneux.neurons.partners import Partner, agreed_nouns
 from molyneux.neurons.rankings import random_units
 from molyneux.neurons.sight.measure import MIN_PARTNERS
 from molyneux.neurons.sight.patch_sets import layers_with_path
 from molyneux.neurons.sight.reading import Asked, Text, read_behind
+from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import read_sentence, word_tokens
 from molyneux.neurons.unit import Unit, top_units, unit_mask
 from molyneux.statistics.bootstrap import bootstrap
@@ -68,6 +74,8 @@ LEAST = 6
 LISTED = 100
 FRACTION = 0.05
 DRAWS = 3
+CHANGE = "|change"
+"""What the z of a photo are kept as, beside its words' scores: no word."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +226,7 @@ class Run:
     seed: int
     means: dict[str, Tensor] = field(default_factory=dict)
     behind: dict[str, float] = field(default_factory=dict)
-    _units: dict[tuple[str, tuple[str, ...]], list[Unit] | None] = field(default_factory=dict)
+    _units: dict[tuple[str, tuple[str, ...]], list[Unit]] = field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -251,19 +259,16 @@ class Run:
             return noun.halves[half]
         return tuple(p for p in noun.halves[half] if self.photos[p].lacks(noun.other))
 
-    def units(self, word: str, photos: tuple[str, ...]) -> list[Unit] | None:
-        """The units of largest mean total for a word over photos; None of no photos."""
+    def units(self, word: str, photos: tuple[str, ...]) -> list[Unit]:
+        """The units of largest mean total for a word over photos; of `CHANGE`, of largest |z|."""
         key = (word, photos)
         if key not in self._units:
-            if not photos:
-                self._units[key] = None
-            else:
-                total = sum(self._scores(photo)[word] for photo in photos) / len(photos)
-                assert isinstance(total, Tensor)
-                apart = torch.full_like(total, -torch.inf)
-                kept = list(layers_with_path(len(total)))
-                apart[kept] = total[kept]
-                self._units[key] = top_units(apart, max(self.sizes.values()))
+            mean = torch.stack([self._scores(photo)[word] for photo in photos]).mean(dim=0)
+            score = mean.abs() if word == CHANGE else mean
+            apart = torch.full_like(score, -torch.inf)
+            kept = list(layers_with_path(len(score)))
+            apart[kept] = score[kept]
+            self._units[key] = top_units(apart, max(self.sizes.values()))
         return self._units[key]
 
     def _scores(self, photo: str) -> dict[str, Tensor]:
@@ -283,15 +288,23 @@ class Run:
             progress.step("scored")
 
     def score(self, photo: Photo) -> dict[str, Tensor]:
-        """Return every unit's total for each wanted word, where it is due after its article."""
+        """Return every unit's total for each wanted word, where it is due after its article; and
+        its z, how far its activation is from reference photos'."""
         model = self.captioner.language_model
+        assert self.captioner.reference is not None
+        usual = self.captioner.reference.require_activation()
         prompt = self.captioner.see([photo.item.read()])
+        sinks = sink_patches(patch_norms(model, prompt))[0]
         found = {}
         for article, words in self._by_article(self.wanted(photo)):
             until = prompt.followed_by(model, list(article))
             targets = [Target(self.token(word), until.n_positions - 1) for word in words]
-            totals = attribute_units(model, until, targets).patches.total
+            scores = attribute_units(model, until, targets)
+            totals = scores.patches.total
             found |= {word: total.clone() for word, total in zip(words, totals, strict=True)}
+            # No text changes what is at the patches.
+            kept = None if bool(sinks.all()) else sinks
+            found[CHANGE] = change_scores(scores.activation, usual.mean, usual.deviation, kept)
         return found
 
     def _by_article(self, words: Sequence[str]) -> Iterator[tuple[tuple[int, ...], list[str]]]:
@@ -323,7 +336,11 @@ class Run:
         for noun in self.nouns.values():
             for half in range(2):
                 absent = self.found_on(noun, half, absent=True)
-                sets = {"own": (noun.noun, noun.halves[half]), "absent_own": (noun.other, absent)}
+                sets = {
+                    "own": (noun.noun, noun.halves[half]),
+                    "absent_own": (noun.other, absent),
+                    "own change": (CHANGE, noun.halves[half]),
+                }
                 yield {
                     "noun": noun.noun,
                     "other": noun.other,
@@ -332,8 +349,9 @@ class Run:
                     "photos_absent": len(absent),
                     "behind": self.behind[noun.noun],
                     "units": {
-                        name: [str(unit) for unit in (self.units(*of) or [])[:LISTED]]
-                        for name, of in sets.items()
+                        name: [str(unit) for unit in self.units(word, photos)[:LISTED]]
+                        for name, (word, photos) in sets.items()
+                        if photos
                     },
                 }
 
@@ -366,9 +384,10 @@ class Run:
         ranked = {
             "own": self.units(noun.noun, noun.halves[half]),
             "other": self.units(other.noun, other.halves[found_by]),
+            "own change": self.units(CHANGE, noun.halves[half]),
+            "other change": self.units(CHANGE, other.halves[found_by]),
         }
-        if absent:
-            on = self.found_on(noun, half, absent=True)
+        if absent and (on := self.found_on(noun, half, absent=True)):
             ranked["absent_own"] = self.units(noun.other, on)
         places: list[tuple[str, str]] = []
         edits: list[Intervention | None] = [None]
@@ -382,12 +401,13 @@ class Run:
 
         for size, n in self.sizes.items():
             for name, units in ranked.items():
-                if units:
-                    add(size, name, units[:n])
-            own = (ranked["own"] or [])[:n]
-            for draw in range(DRAWS):
-                seed = int(digest(self.seed, photo.sha256, noun.noun, size, draw)[:12], 16)
-                add(size, "random", random_units(own, model.d_mlp, set(own), seed=seed))
+                add(size, name, units[:n])
+            for name, beside in (("own", "random"), ("own change", "random change")):
+                own = ranked[name][:n]
+                for draw in range(DRAWS):
+                    key = digest(self.seed, photo.sha256, noun.noun, size, beside, draw)
+                    drawn = random_units(own, model.d_mlp, set(own), seed=int(key[:12], 16))
+                    add(size, beside, drawn)
         article = self.article(noun.noun)
         words = (noun.noun, noun.other)
         text = Text(article, tuple(Asked(self.token(word), len(article)) for word in words))
@@ -412,19 +432,37 @@ class Run:
 Cells = np.ndarray
 """Nouns x photos, NaN where a photo is none of a noun's."""
 
-MEASURES = {
-    "own": ("own", 0),
-    "other": ("other", 0),
-    "random": ("random", 0),
-    "absent word, own units": ("own", 1),
-    "absent word, its own units": ("absent_own", 1),
+OTHER, RANDOM, ABSENT = "other", "random", "absent word, own units"
+ABSENT_OWN = "absent word, its own units"
+RANKINGS = {
+    "total": {
+        "own": ("own", 0),
+        OTHER: ("other", 0),
+        RANDOM: ("random", 0),
+        ABSENT: ("own", 1),
+        ABSENT_OWN: ("absent_own", 1),
+    },
+    "change": {
+        "own": ("own change", 0),
+        OTHER: ("other change", 0),
+        RANDOM: ("random change", 0),
+        ABSENT: ("own change", 1),
+    },
 }
-"""Of each: which set is put to the mean, and whose log-probability is read."""
+"""What is lost, of each ranking: which set is put to the mean, and whose log-probability is read:
+the noun's, or its counterpart's, which is absent."""
+CLAIM = {"total": (OTHER, RANDOM, ABSENT_OWN), "change": (OTHER, RANDOM, ABSENT)}
+"""What a noun's own loss has to exceed. Any word's gradient takes that word most, so that of
+`total` an absent word has units of its own."""
 
 
-def cells_of(rows: Sequence[Row], nouns: Sequence[str], size: str, measure: str) -> Cells:
-    """Return what each noun's photos lose, in nats: clean log-probability minus that after."""
-    name, word = MEASURES[measure]
+def cells_of(rows: Sequence[Row], nouns: Sequence[str], size: str, name: str, word: int) -> Cells:
+    """Return what each noun's photos lose, in nats: clean log-probability minus that after.
+
+    Args:
+        name: of the set that is put to the mean.
+        word: 0 for the noun, 1 for its counterpart where it is absent.
+    """
     found = np.full((len(nouns), len(rows)), np.nan)
     for column, row in enumerate(rows):
         for one in row["tested"]:
@@ -470,7 +508,7 @@ def figures(tables: Mapping[str, Cells], gain: Cells) -> Row:
     found: Row = {
         name: cell(crossed_mean(table)) for name, table in tables.items() if is_there(table)
     }
-    for name in ("other", "random", "absent word, own units", "absent word, its own units"):
+    for name in [name for name in tables if name != "own"]:
         one, beside = together(tables["own"], tables[name])
         if is_there(one):
             found[f"own minus {name}"] = cell(crossed_difference(one, beside))
@@ -484,14 +522,13 @@ def figures(tables: Mapping[str, Cells], gain: Cells) -> Row:
     return found
 
 
-CLAIM = ("own minus other", "own minus random", "own minus absent word, its own units")
-
-
-def verdict(found: Mapping[str, Any]) -> str:
-    """Whether units found for a noun carry it on other photos: all of `CLAIM` lie above 0."""
-    if any(name not in found for name in CLAIM):
+def verdict(found: Mapping[str, Any], ranking: str) -> str:
+    """Whether units found for a noun carry it on other photos: it loses more than all of `CLAIM`,
+    by intervals above 0."""
+    needed = [f"own minus {name}" for name in CLAIM[ranking]]
+    if any(name not in found for name in needed):
         return "open"
-    return "holds" if all(found[name]["low"] > 0 for name in CLAIM) else "does not hold"
+    return "holds" if all(found[name]["low"] > 0 for name in needed) else "does not hold"
 
 
 def shared(units: Sequence[str], others: Sequence[str]) -> float:
@@ -499,10 +536,10 @@ def shared(units: Sequence[str], others: Sequence[str]) -> float:
     return len({*units} & {*others}) / len(units)
 
 
-def overlaps(halves: Sequence[Row]) -> Row:
-    """Return the share of the listed units that both halves of a noun have, beside that of one half
-    and of its counterpart's other half."""
-    units = {(row["noun"], row["half"]): row["units"]["own"] for row in halves}
+def overlaps(halves: Sequence[Row], name: str) -> Row:
+    """Return the share of a set's listed units that both halves of a noun have, beside that of one
+    half and of its counterpart's other half."""
+    units = {(row["noun"], row["half"]): row["units"][name] for row in halves}
     nouns = {row["noun"]: row["other"] for row in halves}
     own = [shared(units[n, 0], units[n, 1]) for n in nouns]
     beside = [shared(units[n, 0], units[other, 1]) for n, other in nouns.items()]
@@ -526,29 +563,37 @@ def summarise(run: Path) -> Row:
         "photos": len(rows),
         "nouns": {n: int((~np.isnan(gain[k])).sum()) for k, n in enumerate(nouns)},
         "counterparts": {row["noun"]: row["other"] for row in halves},
-        "shared units": overlaps(halves),
-        "sizes": {},
+        "shared units": {
+            ranking: overlaps(halves, measures["own"][0]) for ranking, measures in RANKINGS.items()
+        },
+        "rankings": {},
     }
-    for size in next(one["after"] for row in rows for one in row["tested"]):
-        tables = {name: cells_of(rows, nouns, size, name) for name in MEASURES}
-        found = {"all": figures(tables, gain)}
-        for name, said in (("said", True), ("not said", False)):
-            parts = {k: only(table, rows, nouns, said) for k, table in tables.items()}
-            found[name] = figures(parts, only(gain, rows, nouns, said))
-        summary["sizes"][size] = {**found, "claim": verdict(found["all"])}
+    sizes = list(next(one["after"] for row in rows for one in row["tested"]))
+    for ranking, measures in RANKINGS.items():
+        by_size: Row = {}
+        for size in sizes:
+            tables = {name: cells_of(rows, nouns, size, *of) for name, of in measures.items()}
+            found = {"all": figures(tables, gain)}
+            for name, said in (("said", True), ("not said", False)):
+                parts = {k: only(table, rows, nouns, said) for k, table in tables.items()}
+                found[name] = figures(parts, only(gain, rows, nouns, said))
+            by_size[size] = {**found, "claim": verdict(found["all"], ranking)}
+        summary["rankings"][ranking] = by_size
     return summary
 
 
 def show(summary: Row) -> str:
     """Return a summary as text: nats lost, over nouns and photos."""
     lines = [f"{summary['photos']} photos, {len(summary['nouns'])} nouns"]
-    for name, one in summary["shared units"].items():
-        lines.append(f"units shared by {name}: {shown(one)}")
-    for size, parts in summary["sizes"].items():
-        lines.append(f"{size} units: units found for a noun carry it on others: {parts['claim']}")
-        for part in ("all", "said", "not said"):
-            for name, one in parts[part].items():
-                lines.append(f"  {part:9} {name:40} {shown(one)} ({one['n']} nouns)")
+    for ranking, sizes in summary["rankings"].items():
+        for name, one in summary["shared units"][ranking].items():
+            lines.append(f"{ranking}: of {LISTED} units, shared by {name}: {shown(one)}")
+        for size, parts in sizes.items():
+            claim = "units found for a noun carry it on other photos"
+            lines.append(f"{ranking}, {size} units: {claim}: {parts['claim']}")
+            for part in ("all", "said", "not said"):
+                for name, one in parts[part].items():
+                    lines.append(f"  {part:9} {name:40} {shown(one)} ({one['n']} nouns)")
     return "\n".join(lines)
 
 

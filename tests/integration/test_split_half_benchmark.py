@@ -14,7 +14,8 @@ from tiny_partners import square_photos, with_partners
 
 from molyneux.data.dataset import Item
 from molyneux.neurons.attribution import Target, attribute_units
-from molyneux.neurons.sight.reading import Asked, Text, read_behind
+from molyneux.neurons.sight.reading import Asked, Text, patch_activations, read_behind
+from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.unit import parse_unit
 from molyneux.words.kinds import are_related
 
@@ -70,7 +71,8 @@ def run_of(folder: Path, own: float, other: float, absent_own: float) -> Path:
             for half in range(2):
                 row = {"noun": noun, "other": nouns[place - 1], "half": half, "behind": -5}
                 units = [f"L0.u{10 * place + k}" for k in range(half, half + 4)]
-                file.write(json.dumps(row | {"units": {"own": units, "absent_own": []}}) + "\n")
+                row |= {"units": {"own": units, "own change": units[:2]}}
+                file.write(json.dumps(row) + "\n")
     with (folder / "photos.jsonl").open("w") as file:
         for number in range(30):
             place = number % 3
@@ -80,6 +82,9 @@ def run_of(folder: Path, own: float, other: float, absent_own: float) -> Path:
                 "other": [-2 - other + noise[1], -9],
                 "random": [-2 + noise[2], -9],
                 "absent_own": [-2, -9 - absent_own + noise[3]],
+                "own change": [-2 - own / 2 + noise[0], -9 - absent_own + noise[3]],
+                "other change": [-2 - other + noise[1], -9],
+                "random change": [-2 + noise[2], -9],
             }
             tested = {"noun": nouns[place], "other": nouns[place - 1], "said": number % 2 == 0}
             tested |= {"clean": [-2, -9], "other_absent": number > 2, "after": {"100": after}}
@@ -90,8 +95,12 @@ def run_of(folder: Path, own: float, other: float, absent_own: float) -> Path:
 
 def test_figures_are_nats_lost_and_differences_of_them(tmp_path: Path) -> None:
     summary = split.summarise(run_of(tmp_path, own=1.5, other=0.5, absent_own=0.25))
-    found = summary["sizes"]["100"]
+    found = summary["rankings"]["total"]["100"]
     assert found["claim"] == "holds"
+    change = summary["rankings"]["change"]["100"]
+    assert change["claim"] == "holds"
+    assert change["all"]["own minus other"]["value"] == pytest.approx(0.25, abs=0.1)
+    assert "own minus absent word, its own units" not in change["all"]
     figures = {name: one["value"] for name, one in found["all"].items()}
     assert figures["own"] == pytest.approx(1.5, abs=0.1)
     assert figures["own minus other"] == pytest.approx(1.0, abs=0.1)
@@ -102,8 +111,10 @@ def test_figures_are_nats_lost_and_differences_of_them(tmp_path: Path) -> None:
     assert found["all"]["own"]["n"] == 3
     assert summary["nouns"] == {"boat": 10, "cake": 10, "dog": 10}
     # Three of four listed units are in both halves; a counterpart's are others.
-    assert summary["shared units"]["both halves of a noun"]["value"] == pytest.approx(0.75)
-    assert summary["shared units"]["a half and its counterpart's"]["value"] == 0
+    shared = summary["shared units"]["total"]
+    assert shared["both halves of a noun"]["value"] == pytest.approx(0.75)
+    assert shared["a half and its counterpart's"]["value"] == 0
+    assert summary["shared units"]["change"]["both halves of a noun"]["value"] == 0.5
     assert "own minus other" in split.show(summary)
 
 
@@ -114,7 +125,8 @@ def test_a_control_that_loses_as_much_fails_the_claim(
     own: float, other: float, absent_own: float, tmp_path: Path
 ) -> None:
     summary = split.summarise(run_of(tmp_path, own, other, absent_own))
-    assert summary["sizes"]["100"]["claim"] == "does not hold"
+    for sizes in summary["rankings"].values():
+        assert sizes["100"]["claim"] == "does not hold"
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +207,24 @@ def test_what_is_lost_is_by_the_mean_of_scores_and_of_partners(run: Any) -> None
     clean, after = read_behind(model, [prompt] * 2, text, [None, edit])[:, 0].tolist()
     assert one["clean"][0] == pytest.approx(clean, abs=1e-4)
     assert one["after"]["100"]["own"][0] == pytest.approx(after, abs=1e-4)
+
+
+def test_units_that_change_are_those_farthest_from_reference_photos(run: Any) -> None:
+    model, usual = run.captioner.language_model, run.captioner.reference.activation
+    noun, z = run.nouns["dog"], []
+    for photo in noun.halves[0]:
+        prompt = run.captioner.see([run.photos[photo].item.read()])
+        sinks = sink_patches(patch_norms(model, prompt))[0]
+        active = patch_activations(model, prompt)[:, ~sinks].mean(dim=1)
+        usually = usual.deviation.median(dim=1, keepdim=True).values
+        z.append((active - usual.mean) / (usual.deviation + usually))
+    apart = torch.stack(z).mean(dim=0).abs()[:-1]
+    rows = split.load_rows(run.folder / "nouns.jsonl")
+    [found] = [row for row in rows if (row["noun"], row["half"]) == ("dog", 0)]
+    names = found["units"]["own change"]
+    units = [parse_unit(name, model.n_layers, model.d_mlp)[0] for name in names]
+    expected = apart.flatten().sort(descending=True).values[: len(units)]
+    torch.testing.assert_close(torch.stack([apart[unit] for unit in units]), expected)
 
 
 def test_every_figure_can_be_had_again_from_the_rows(

@@ -9,8 +9,8 @@ A condition is the preset's language model with a projection (of an earlier step
 under random weights, which is then joined to that), or with its weights off by quantisation noise
 once more: each weight of a block plus uniform noise of half the block's step, up or down, as
 rounding to the block's values did to the published ones. Of each photo and condition, the units
-that most made the model say its caption's first noun are decoded: by `total` and by `raw`, the paper's
-maximum at the patches, and at the position that writes the word. In the summary:
+that most made the model say its caption's first noun are decoded: at the patches by `total` and by
+`raw`, the paper's maximum, and at the position that writes the word. In the summary:
 
 * spells: the share of the 100 units whose ten tokens hold the noun's first token; beside it the
   mean of the same for nouns that people wrote of other photos of the data, in the same units;

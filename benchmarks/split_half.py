@@ -50,14 +50,15 @@ from molyneux.data.dataset import Item
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import CONDITIONS, select
 from molyneux.models.captioner import Captioner
-from molyneux.neurons.ablation import Intervention
+from molyneux.neurons.ablation import Intervention, batches
 from molyneux.neurons.attribution import Target, attribute_units
 from molyneux.neurons.change import change_scores
 from molyneux.neurons.partners import Partner, agreed_nouns
 from molyneux.neurons.rankings import random_units
 from molyneux.neurons.sight.measure import MIN_PARTNERS
+from molyneux.neurons.sight.passes import pass_prompts
 from molyneux.neurons.sight.patch_sets import layers_with_path
-from molyneux.neurons.sight.reading import Asked, Text, read_behind
+from molyneux.neurons.sight.reading import Asked, Text, read_after, read_behind
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import read_sentence, word_tokens
 from molyneux.neurons.unit import Unit, top_units, unit_mask
@@ -318,18 +319,23 @@ class Run:
         assert table is not None
         prompts = [partner.prompt(model, self.captioner.layout) for partner in table.partners]
         fits = {noun: fitting(table.partners, noun) for noun in self.nouns}
-        for article, nouns in self._by_article(list(self.nouns)):
-            text = Text(article, tuple(Asked(self.token(noun), len(article)) for noun in nouns))
-
-            def keep(number: int, activation: Tensor, nouns: list[str] = nouns) -> None:
-                for noun in nouns:
-                    if number in fits[noun]:
-                        share = activation / len(fits[noun])
-                        self.means[noun] = self.means[noun] + share if noun in self.means else share
-
-            log_p = read_behind(model, prompts, text, keep=keep)
-            for column, noun in enumerate(nouns):
-                self.behind[noun] = float(log_p[fits[noun], column].mean())
+        texts = [
+            (nouns, Text(article, tuple(Asked(self.token(n), len(article)) for n in nouns)))
+            for article, nouns in self._by_article(list(self.nouns))
+        ]
+        log_p: dict[str, list[float]] = {noun: [] for noun in self.nouns}
+        for part in batches(range(len(prompts)), prompts[0].n_positions):
+            passed = pass_prompts(model, [prompts[number] for number in part], activations=True)
+            for nouns, text in texts:
+                for noun, column in zip(nouns, read_after(model, passed, text).T, strict=True):
+                    log_p[noun] += column.tolist()
+            for number, one in zip(part, passed, strict=True):
+                assert one.activation is not None
+                for noun in [noun for noun, own in fits.items() if number in own]:
+                    share = one.activation / len(fits[noun])
+                    self.means[noun] = self.means[noun] + share if noun in self.means else share
+        for noun, own in fits.items():
+            self.behind[noun] = float(np.mean([log_p[noun][number] for number in own]))
 
     def noun_rows(self) -> Iterator[Row]:
         """Yield what was found of each half of each noun."""
@@ -390,7 +396,7 @@ class Run:
         if absent and (on := self.found_on(noun, half, absent=True)):
             ranked["absent_own"] = self.units(noun.other, on)
         places: list[tuple[str, str]] = []
-        edits: list[Intervention | None] = [None]
+        edits = [Intervention([], "patches")]  # clean
 
         def add(size: str, name: str, units: Sequence[Unit | None]) -> None:
             there = [unit for unit in units if unit is not None]

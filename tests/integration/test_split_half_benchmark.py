@@ -197,14 +197,17 @@ def test_what_is_lost_is_by_the_mean_of_scores_and_of_partners(run: Any) -> None
     # The first partner shows a dog, and so is not in the mean of what shows none.
     partners = [p for p in run.captioner.reference.partners if p.noun != noun.noun]
     assert len(partners) == (19 if noun.noun == "dog" else 20)
-    kept: dict[int, Any] = {}
     text = Text(tuple(article), (Asked(token, 1),))
     prompts = [p.prompt(model, run.captioner.layout) for p in partners]
-    read_behind(model, prompts, text, keep=kept.__setitem__)
-    torch.testing.assert_close(run.means[noun.noun], torch.stack([*kept.values()]).mean(dim=0))
+    active = torch.stack([patch_activations(model, prompt) for prompt in prompts])
+    torch.testing.assert_close(run.means[noun.noun], active.mean(dim=0))
+    behind = read_behind(model, prompts, text).mean()
+    assert run.behind[noun.noun] == pytest.approx(float(behind), abs=1e-5)
     prompt = run.captioner.see([run.photos[row["sha256"]].item.read()])
     edit = split.Intervention(units[:100], "patches", run.means[noun.noun])
-    clean, after = read_behind(model, [prompt] * 2, text, [None, edit])[:, 0].tolist()
+    clean, after = read_behind(
+        model, [prompt] * 2, text, [split.Intervention([], "patches"), edit]
+    )[:, 0].tolist()
     assert one["clean"][0] == pytest.approx(clean, abs=1e-4)
     assert one["after"]["100"]["own"][0] == pytest.approx(after, abs=1e-4)
 

@@ -101,6 +101,15 @@ def test_its_own_specific_units_matter_more_than_another_photos(
     assert (tmp_path / "run" / "report.html").stat().st_size > 100_000
 
 
+def test_the_first_projection_still_loads_and_sees(seeing: Captioner) -> None:
+    first = Captioner.load("smollm2-effnet@1")
+    assert first.preset == "smollm2-effnet@1"
+    assert first.reference is not None
+    assert first.reference.provenance["projection"] == first.projection.hash()
+    assert first.projection.hash() != seeing.projection.hash()
+    assert first.caption(sample_photos()["chelsea"]).startswith("a cat")
+
+
 def test_every_shipped_part_names_what_it_was_made_for(seeing: Captioner) -> None:
     record = seeing.projection.provenance
     assert record["kind"] == "trained"

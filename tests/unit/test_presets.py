@@ -22,6 +22,8 @@ from molyneux.models import DEFAULT_PRESET, parts, presets
 from molyneux.models.captioner import Captioner
 from molyneux.models.parts import Parts
 from molyneux.models.presets import PRESETS, find_preset, pieces_of
+from molyneux.neurons.reference import load_reference
+from molyneux.vision.layout import Layout
 from molyneux.vision.projection import load_projection
 from molyneux.weights import limber
 from molyneux.weights.limber import CHECKPOINTS, blob_id, projection_path
@@ -65,6 +67,43 @@ def test_what_the_paper_s_presets_say() -> None:
     assert any("no heat maps" in limit for limit in find_preset("gptj-nfrn50").limits)
     default = find_preset("smollm2-effnet").decoding
     assert (default.final_norm, default.bias, default.written) == (True, False, True)
+
+
+def test_every_shipped_projection_is_there_with_its_own_table() -> None:
+    hashes = {}
+    for name, preset in PRESETS.items():
+        if preset.projection is None:
+            continue
+        projection = load_projection(preset.projection)
+        hashes[name] = projection.hash()
+        assert projection.layout == Layout(preset.begin), name
+        assert projection.provenance["encoder"] == preset.encoder, name
+        if preset.reference is not None:
+            table = load_reference(preset.reference)
+            assert table.provenance["projection"] == hashes[name], name
+    assert list(hashes) == ["smollm2-effnet", "smollm2-effnet@1"]
+    assert len(set(hashes.values())) == len(hashes)
+
+
+def test_the_first_projection_is_the_one_that_was_published_first() -> None:
+    first = find_preset("smollm2-effnet@1")
+    assert first.projection is not None
+    assert load_projection(first.projection).hash() == (
+        "2584d97f557a00d130cb710fa26cab8c443380c7c91ef6bc120a4475a4250dfa"
+    )
+    assert first.reference is not None
+    default = find_preset(DEFAULT_PRESET)
+    for part in ("language_model", "encoder", "layout", "begin", "folders", "decoding"):
+        assert getattr(first, part) == getattr(default, part), part
+    assert "research use" in default.licences["projection"]
+
+
+def test_presets_are_listed_with_the_newest_first(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "models", "--json")
+    assert status == 0
+    assert [row["preset"] for row in json.loads(out)] == [
+        *("smollm2-effnet", "smollm2-effnet@1", *NAMES)
+    ]
 
 
 @pytest.mark.parametrize("name", ["gptj-beit", "gptj-beit-ft"])

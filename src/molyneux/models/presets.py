@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -121,7 +121,8 @@ _SMOLLM2_EFFNET = Preset(
             "encoder code": "Apache-2.0",
             "encoder weights": "Apache-2.0 (the licence file of the package that carries them; "
             "its metadata names none), converted from Google's TensorFlow weights",
-            "projection": "MIT, as molyneux itself",
+            "projection": "MIT, as molyneux itself; trained in part on photos whose terms are "
+            "research use (THIRD_PARTY.md)",
         }
     ),
     limits=(
@@ -131,6 +132,18 @@ _SMOLLM2_EFFNET = Preset(
         "The encoder's 49 cells see far beyond their own square, so heat maps localise weakly.",
     ),
     folders=(smollm2.FOLDER, efficientnet.FOLDER),
+)
+
+_SMOLLM2_EFFNET_1 = replace(
+    _SMOLLM2_EFFNET,
+    name="smollm2-effnet@1",
+    projection=_PROJECTIONS / "smollm2-effnet@1.safetensors",
+    reference=_PROJECTIONS / "smollm2-effnet@1.reference.safetensors",
+    limits=(
+        *_SMOLLM2_EFFNET.limits,
+        "The first default, for results that name it: few of its photos had human captions, and it "
+        'says "man" too often.',
+    ),
 )
 
 _GPTJ_MB = 24_200
@@ -234,7 +247,7 @@ _GPTJ = (
 )
 
 PRESETS: MappingProxyType[str, Preset] = MappingProxyType(
-    {preset.name: preset for preset in (_SMOLLM2_EFFNET, *_GPTJ)}
+    {preset.name: preset for preset in (_SMOLLM2_EFFNET, _SMOLLM2_EFFNET_1, *_GPTJ)}
 )
 
 

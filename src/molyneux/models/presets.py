@@ -111,6 +111,7 @@ _SMOLLM2_EFFNET = Preset(
     encoder="efficientnet-lite0",  # as the encoder names itself in provenance records
     projection=_PROJECTIONS / "smollm2-effnet.safetensors",
     reference=_PROJECTIONS / "smollm2-effnet.reference.safetensors",
+    trust=_PROJECTIONS / "smollm2-effnet.trust.json",
     layout='<|im_start|>, then 49 patches, then "A picture of"',
     begin="<|im_start|>",
     download_mb=93,
@@ -139,6 +140,8 @@ _SMOLLM2_EFFNET_1 = replace(
     name="smollm2-effnet@1",
     projection=_PROJECTIONS / "smollm2-effnet@1.safetensors",
     reference=_PROJECTIONS / "smollm2-effnet@1.reference.safetensors",
+    trust=None,
+    lens=None,
     limits=(
         *_SMOLLM2_EFFNET.limits,
         "The first default, for results that name it: few of its photos had human captions, and it "

@@ -3,7 +3,7 @@
     python benchmarks/phenomenon.py DIR --split val2017 --out RUN
 
 Every photo is one line of RUN/photos.jsonl, so that an interrupted run resumes; RUN/summary.json
-holds the statistics with 95 % bootstrap intervals over photos.
+holds the statistics with 95 % bootstrap intervals over photos. `--again` makes them from the rows.
 """
 
 from __future__ import annotations
@@ -22,14 +22,18 @@ import torch
 from scipy import stats
 from source import source_record
 
-from molyneux.explain.curves import SETS, ablation_curves
+from molyneux.explain.absent_word import choose_absent
+from molyneux.explain.curves import BY_GRADIENT, SETS, Absent, ablation_curves
 from molyneux.explain.tried import Tried
 from molyneux.metrics.people import nouns_of
 from molyneux.models.captioner import Captioner
 from molyneux.neurons.ablation import exact_effects
-from molyneux.neurons.attribution import VIEWS, attribute_units
+from molyneux.neurons.attribution import VIEWS, Target, attribute_units
+from molyneux.neurons.contrast import instead_of, score_behind
 from molyneux.neurons.decoding import read_units
 from molyneux.neurons.rankings import rank_units
+from molyneux.neurons.scorers import DEFAULT_SCORER, Context
+from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import nouns_shown, read_sentence, unrelated_nouns, word_tokens
 from molyneux.neurons.unit import Unit
 from molyneux.neurons.unit_sets import QUOTED
@@ -38,6 +42,8 @@ from molyneux.statistics.bootstrap import Estimate, bootstrap
 UNITS = 100
 TOP_SHARE = 0.002
 OTHER_NOUNS = 8
+ROWS = "photos.jsonl"
+PROVENANCE = ("hashes", "date", "molyneux", "commit", "changed")
 
 
 def note(line: str) -> None:
@@ -119,10 +125,37 @@ def measure_photo(
     tokens = (word_tokens(model, each.noun) for each in nouns)
     others = [t for t in dict.fromkeys(t[0] for t in tokens if t) if t != word.target.token_id]
     others = others[:OTHER_NOUNS]
-    row |= {"probability": float(attribution.probability[0]), "other": other and other.noun}
+    partners = instead_of(reference, until, lemmas, row["file"])
+    # Nobody named it, and units that its gradient picks take it all the same.
+    named = {*shown, *row["human"]}
+    spoken = {*sentence.token_ids, word.target.token_id}
+    absent = choose_absent(model, word.target, named, spoken, partners, row["file"])
+    assert partners, "the reference table has too few partner photos"
+    assert absent is not None
+    beside = Target(absent.token_id, word.target.position)
+    behind = score_behind(DEFAULT_SCORER, model, [word.target, beside], Context(partners=partners))
+    theirs = attribute_units(model, until, [beside])
+    sinks = sink_patches(patch_norms(model, prompt))[0]
+    row |= {
+        "probability": float(attribution.probability[0]),
+        "other": other and other.noun,
+        "absent": absent.word,
+    }
     for view in VIEWS:
         scores = attribution.view(view)
-        ranked = rank_units(model, attribution, 0, view, reference=reference, other=other)
+        ranked, absent_ranked = (
+            rank_units(
+                model,
+                found,
+                0,
+                view,
+                reference=reference,
+                other=other,
+                behind=behind.of([place]),
+                sinks=sinks,
+            )
+            for place, found in enumerate((attribution, theirs))
+        )
         curves = ablation_curves(
             Tried(model, until, "all"),
             word.target.token_id,
@@ -130,11 +163,12 @@ def measure_photo(
             [0, UNITS],
             seeds=3,
             unrelated=unrelated,
+            absent=Absent(absent.word, absent.token_id, absent_ranked),
         )
         row[view] = {
             name: values[1]
             for name, values in asdict(curves).items()
-            if isinstance(values, tuple) and name != "grid"
+            if isinstance(values, tuple) and len(values) == 2 and name != "grid"
         }
         for name in (*QUOTED, "matched"):
             units = ranked.first(name, UNITS)
@@ -195,6 +229,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     for view in VIEWS:
         part = [row[view] for row in rows_with(rows, view)]
         names = [*SETS, "random", "unrelated_top", "unrelated_specific", "unrelated_random"]
+        names += [f"absent_{name}" for name in BY_GRADIENT]
         found: dict[str, Any] = {}
         for name in names:
             values = [p[name] for p in part if p[name] is not None]
@@ -204,6 +239,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
         pairs = {
             "specific_minus_other": ("specific", "other_specific"),
             "top_minus_other": ("top", "other"),
+            **{f"{name}_minus_absent": (name, f"absent_{name}") for name in BY_GRADIENT},
         }
         for name, (own, other) in pairs.items():
             both = [p for p in part if p[own] is not None and p[other] is not None]
@@ -269,17 +305,24 @@ def summarise_exact(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("coco", type=Path)
+    parser.add_argument("coco", type=Path, nargs="?")
     parser.add_argument("--split", default="val2017")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=int, help="photos, for a rehearsal")
     parser.add_argument("--ablate", type=int, default=10**9, help="photos whose units are zeroed")
     parser.add_argument("--exact", type=int, default=0, help="photos whose units are zeroed singly")
+    parser.add_argument("--again", action="store_true", help="the statistics from the rows of OUT")
     arguments = parser.parse_args()
+    if arguments.again:
+        summary = json.loads((arguments.out / "summary.json").read_text())
+        rows = [json.loads(line) for line in (arguments.out / ROWS).read_text().splitlines()]
+        kept = {key: summary[key] for key in PROVENANCE}
+        write_summary(arguments.out, {**kept, **summarise(rows)})
+        return
     arguments.out.mkdir(parents=True, exist_ok=True)
     captioner = Captioner.load(note=note)
     photos = load_photos(arguments.coco, arguments.split)[: arguments.limit]
-    path = arguments.out / "photos.jsonl"
+    path = arguments.out / ROWS
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     done = {row["file"] for row in rows}
     started = time.monotonic()
@@ -293,8 +336,11 @@ def main() -> None:
             elapsed = time.monotonic() - started
             note(f"{number + 1}/{len(photos)} {elapsed:.0f} s {rows[-1]['caption']}")
     provenance = {"hashes": captioner.hashes, "date": time.strftime("%Y-%m-%d"), **source_record()}
-    summary = {**provenance, **summarise(rows)}
-    (arguments.out / "summary.json").write_text(json.dumps(summary, indent=1))
+    write_summary(arguments.out, {**provenance, **summarise(rows)})
+
+
+def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     print(json.dumps(summary, indent=1))
 
 

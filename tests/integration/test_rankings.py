@@ -224,6 +224,10 @@ def test_partners_that_show_a_word_and_too_few_of_them_give_no_contrast(
     assert instead_of(seeing.reference, until, ["boat", "piano"], "seed") == ()
     assert instead_of(None, until, [], "seed") == ()
     assert len(instead_of(seeing.reference, until, [], "seed", most=4)) == 4
+    own, every = seeing.reference.partners[0], len(seeing.reference.partners)
+    assert len(instead_of(seeing.reference, until, [], "seed", most=every)) == every
+    assert instead_of(seeing.reference, until, [], own.name, most=every) == ()
+    assert len(instead_of(seeing.reference, until, [], own.name, most=every - 1)) == every - 1
     orders = {
         tuple(float(p.embeddings.sum()) for p in instead_of(seeing.reference, until, [], str(n), 4))
         for n in range(20)

@@ -38,6 +38,7 @@ from molyneux.neurons.rankings import Ranked, complete_prefix, rank_units
 from molyneux.neurons.receptive_fields import NO_GRID, receptive_fields, set_field
 from molyneux.neurons.scorers import Context
 from molyneux.neurons.sight.absent import AbsentWord
+from molyneux.neurons.sight.passes import Passes
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import Sentence, Word, ask_for, read_sentence, unrelated_nouns
 from molyneux.neurons.unit import Unit, unit_mask
@@ -210,12 +211,14 @@ def explain_seen(
     asking: Settings,
     digest: str | None = None,
     named: Sequence[str] = (),
+    passes: Passes | None = None,
 ) -> Explanation:
     """Return what `explain_photo` does, of arguments that were looked at.
 
     Args:
         digest: the photo's SHA-256 where its file is not what is given.
         named: the nouns that people said of it, if any are known.
+        passes: partners' that are kept for other photos.
 
     Raises:
         PhotoError: the photo cannot be read.
@@ -288,6 +291,7 @@ def explain_seen(
             digest=digest,
             named=named,
             seed=asking.seed,
+            passes=passes,
         )
     return Explanation(
         replace(

@@ -24,6 +24,7 @@ from molyneux.explain.settings import Settings, as_settings
 from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing, describe_model
 from molyneux.neurons.decoding import words_by_chance
 from molyneux.neurons.scorers import scorer_text
+from molyneux.neurons.sight.passes import Passes
 from molyneux.neurons.targets import require_tokens
 from molyneux.records import from_plain
 from molyneux.vision.photo import Photo, Photos
@@ -113,9 +114,11 @@ def _explain_rest(
     """Explain the photos that have no part yet, and join all parts."""
     begun = folder.finished()
     _require_same_photos(folder, photos[:begun])
+    passes = Passes()
     try:
         for number in range(begun, len(photos)):
-            on_photo(number, _explain_one(captioner, photos[number], settings, folder, number))
+            image = _explain_one(captioner, photos[number], settings, folder, number, passes)
+            on_photo(number, image)
     except BaseException as error:
         if done := folder.finished():
             folder.join()  # what is finished can be read
@@ -135,13 +138,16 @@ def _explain_one(
     settings: Settings,
     folder: ExplainFolder,
     number: int,
+    passes: Passes,
 ) -> Image:
     """Write a photo's part, and return what the document says of it."""
     name = folder.names[number]
     fields: bytes | None = None
     shown: bytes | None = None
     try:
-        explanation = explain_seen(captioner, photo.read(), settings, photo.sha256(), photo.named)
+        explanation = explain_seen(
+            captioner, photo.read(), settings, photo.sha256(), photo.named, passes
+        )
         image = photo.told_of(replace(explanation.image, path=name))
         fields = _as_file(explanation.fields)
         shown = as_jpeg(explanation.seen)

@@ -56,8 +56,12 @@ def instead_of(
     Of the partners that show none of the words the first by a hash of the seed and their names,
     another choice for each photo. None where there is no table, fewer than these are left,
     or the photo has more or fewer patches than they.
+
+    Args:
+        seed: the photo's hash, whose name it is among partners: it is none of its own.
     """
-    fitting = [] if reference is None else reference.partners_without(words)
+    known = [] if reference is None else reference.partners_without(words)
+    fitting = [one for one in known if one.name != seed]
     if len(fitting) < most:
         return ()
     fitting.sort(key=lambda one: hashlib.sha256(f"{seed} {one.name}".encode()).digest())

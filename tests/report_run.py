@@ -233,3 +233,35 @@ MANIFEST = {
     "versions": {"molyneux": "0.1.0", "torch": "2.6.0"},
     "hashes": {},
 }
+
+
+def reading(
+    *, lens: str = "jacobian", grid: tuple[int, int] | None = (7, 7)
+) -> list[dict[str, Any]]:
+    """Return what the patches say: of all layers, at each patch too, then of two layers alone."""
+    nouns = ["guitar", *NOUNS]
+    found: list[dict[str, Any]] = []
+    for layers in ("all", [0, 1]):
+        found.append(
+            {
+                "lens": lens,
+                "set": "change",
+                "fraction_of_units": 0.05,
+                "layers": layers,
+                "words": [
+                    {"word": noun, "score": 3.0 - n, "percentile": 1.0 - n / 100}
+                    for n, noun in enumerate(nouns)
+                ],
+                "effects_up": [{"word": "guitar", "nats": 2.13}],
+                "effects_down": [{"word": "tax", "nats": -0.52}],
+            }
+        )
+    if grid is not None:
+        found[0]["at_patches"] = [
+            {
+                "words": [nouns[(n + k) % 11] for k in range(5)],
+                "scores": [5.0 - k for k in range(5)],
+            }
+            for n in range(grid[0] * grid[1])
+        ]
+    return found

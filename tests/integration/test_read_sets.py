@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny_models import N_LAYERS, tiny_photos
+from tiny_models import N_LAYERS
+from tiny_partners import square_photos, with_partners
 
 from molyneux.errors import UsageError, WeightsError
-from molyneux.explain.measure_reference import measure_reference
 from molyneux.explain.photo import explain_photo
 from molyneux.explain.read_sets import FRACTION, jacobian_of, photo_reading, read_change
 from molyneux.explain.settings import Settings
@@ -24,6 +25,7 @@ from molyneux.neurons.jacobian import patch_jacobians
 from molyneux.neurons.lens import HeadLens, JacobianLens, save_lens
 from molyneux.neurons.set_reading import read_writes, set_writes, word_list
 from molyneux.neurons.sight.patch_sets import change_set
+from molyneux.neurons.sight.reading import patch_activations
 from molyneux.neurons.targets import read_sentence
 from molyneux.words.everyday import EVERYDAY_NOUNS
 
@@ -32,17 +34,12 @@ SETTINGS = Settings(ablate="none", top=3, words=["dog"])
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("photos")
-    for number, photo in enumerate(tiny_photos(5)):
-        photo.save(folder / f"{number}.png")
-    return sorted(folder.iterdir())
+    return square_photos(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture(scope="module")
 def seeing(make_captioner: Any, files: list[Path]) -> Any:
-    captioner = make_captioner("llama")
-    table, _ = measure_reference(captioner, files, data="drawings", n_listed=20)
-    captioner = captioner.with_reference(table)
+    captioner = with_partners(make_captioner("llama"), files, lambda _: "volcano")
     lens = patch_jacobians(captioner.language_model, captioner.see(files[:1]))
     measured_on = {
         **captioner.names,
@@ -62,6 +59,8 @@ def test_the_document_holds_the_reading_of_the_set_that_changes_most(
         ("jacobian", "change", "all"),
         ("norm", "change", (0,)),
         ("jacobian", "change", (0,)),
+        ("norm", "change", (1,)),
+        ("jacobian", "change", (1,)),
     ]
     model, table = seeing.language_model, seeing.reference
     prompt = seeing.see(files[:1])
@@ -85,20 +84,89 @@ def test_the_document_holds_the_reading_of_the_set_that_changes_most(
         best = [words.words[i] for i in expected.argsort(descending=True)[:3].tolist()]
         assert [each.word for each in one.words][:3] == best
         assert one.words[0].percentile == 1
-    # What the set gives a word is what ablating to the mean takes, by the package's own door.
+
+
+def test_what_a_set_gives_a_word_is_what_it_loses_at_the_partners_mean(
+    seeing: Any, files: list[Path]
+) -> None:
+    explained = explain_photo(seeing, files[0], Settings(ablate="none", top=3, sight="none")).image
+    assert explained.reading is not None
+    model, table, first = seeing.language_model, seeing.reference, explained.words[0]
+    assert explained.sha256 is not None
+    prompt = seeing.see(files[:1])
     sentence = read_sentence(model, prompt, seeing.write(prompt)[0])
-    first = sentence.words[0] if sentence.words else None
-    if first is not None:
-        until = sentence.up_to(model, prompt, first.target.position)
-        put = Intervention(mask, "patches", table.activation.mean)
-        logits = intervened_logits(model, until, [Intervention([]), put])[:, : model.d_vocab]
-        clean, without = logits.log_softmax(dim=-1)
+    until = sentence.up_to(model, prompt, first.position)
+
+    def key(partner: Any) -> bytes:
+        return hashlib.sha256(f"{explained.sha256} {partner.name}".encode()).digest()
+
+    partners = sorted(table.partners_without([first.word]), key=key)[:8]
+    own = patch_activations(model, prompt)
+    instead = torch.stack(
+        [patch_activations(model, partner.instead_of(prompt)) for partner in partners]
+    ).mean(dim=0)
+    z = change_scores(own, table.activation.mean, table.activation.deviation)
+    words = word_list(model, [*EVERYDAY_NOUNS, *sorted({word.word for word in explained.words})])
+    for one in explained.reading:
+        mask = change_set(z, FRACTION, None if one.layers == "all" else one.layers).mask
+        put = Intervention(mask, "patches", instead)
+        clean, without = intervened_logits(model, until, [Intervention([]), put]).log_softmax(-1)
         given = (clean - without)[list(words.tokens)].tolist()
         nats = dict(zip(words.words, given, strict=True))
-        told = [*image.reading[0].effects_up, *image.reading[0].effects_down]
+        told = [*one.effects_up, *one.effects_down]
         assert told
         assert all(nats[each.word] == pytest.approx(each.nats, abs=1e-5) for each in told)
-        assert max(nats.values()) == pytest.approx(max(each.nats for each in told), abs=1e-5)
+        assert [each.nats for each in one.effects_up] == pytest.approx(
+            sorted((value for value in given if value > 0), reverse=True)[:10], abs=1e-5
+        )
+        assert [each.nats for each in one.effects_down] == pytest.approx(
+            sorted(value for value in given if value < 0)[:10], abs=1e-5
+        )
+
+
+def test_what_a_set_gives_the_captions_word_is_what_sight_calls_mediated(
+    seeing: Any, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("molyneux.explain.read_sets.EFFECTS", 10_000)  # all of them are told
+    image = explain_photo(seeing, files[1], Settings(ablate="none", top=3, sight="short")).image
+    assert image.reading is not None
+    sight = image.words[0].sight
+    assert sight is not None
+    change = sight.of("change")
+    assert change is not None
+    nats = {each.word: each.nats for each in (*image.reading[0].effects_up,)}
+    nats |= {each.word: each.nats for each in image.reading[0].effects_down}
+    assert nats[image.words[0].word] == pytest.approx(change.mediated, abs=1e-4)
+
+
+def test_every_patch_has_a_reading_of_its_own(seeing: Any, files: list[Path]) -> None:
+    image = explain_photo(seeing, files[0], SETTINGS).image
+    assert image.reading is not None
+    assert [one.at_patches is not None for one in image.reading] == [False, True, *[False] * 4]
+    told = image.reading[1].at_patches
+    assert told is not None
+    expected = photo_reading(seeing, files[0])
+    by_patch = expected.by_patch()
+    assert len(told) == len(by_patch) == 16
+    also = {word.word for word in image.words}
+    for patch, scores in zip(told, by_patch, strict=True):
+        found = dict(zip(expected.words, scores.tolist(), strict=True))
+        listed = [word for word in patch.words if word in found]
+        assert set(patch.words) - set(listed) <= also
+        assert list(patch.scores) == sorted(patch.scores, reverse=True)
+        best = sorted(found, key=found.__getitem__, reverse=True)[: len(listed)]
+        assert listed == best
+        for word, score in zip(patch.words, patch.scores, strict=True):
+            assert found.get(word, score) == pytest.approx(score, abs=1e-4)
+
+
+def test_without_partners_no_effects_are_told(seeing: Any, files: list[Path]) -> None:
+    few = seeing.with_reference(
+        dataclasses.replace(seeing.reference, partners=seeing.reference.partners[:5])
+    )
+    image = explain_photo(few, files[0], SETTINGS).image
+    assert image.reading is not None
+    assert not any(one.effects_up or one.effects_down for one in image.reading)
 
 
 def test_without_a_lens_or_a_table_nothing_is_said(seeing: Any, files: list[Path]) -> None:

@@ -17,7 +17,7 @@ import pytest
 from safetensors.numpy import load_file
 
 sys.path.append(str(Path(__file__).parents[1]))
-from report_run import broken_image, image, word, write_run
+from report_run import broken_image, image, reading, word, write_run
 from trust_rows import UNDER, trust
 
 from molyneux.errors import RunError
@@ -428,6 +428,39 @@ def test_the_page_needs_no_torch(run: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", program, str(run)], check=True)
     assert (run / "report.html").is_file()
+
+
+def test_what_the_patches_say_stands_by_layer_and_at_each_patch(tmp_path: Path) -> None:
+    photo = image("a.jpg", "a guitar.", [word("guitar", n_units=2)])
+    silent = write(tmp_path / "silent", photo)
+    assert "What the patches say" not in silent.text
+    page = write(tmp_path / "said", photo | {"reading": reading()})
+    assert "What the patches say" in page.text
+    assert "all layers guitar, table, river" in page.text
+    assert "guitar +2.1, tax −0.5" in page.text
+    assert "layers 0 to 1 guitar, table" in page.text
+    assert "was not measured" in page.text
+    (data,) = page.data["photos"]
+    assert len(data["atPatches"]) == 49
+    assert data["atPatches"][1][0] == ["table", 5.0]
+    whole = write(tmp_path / "whole", photo | {"reading": reading(grid=None)})
+    assert whole.data["photos"][0]["atPatches"] is None
+    assert not whole.all("div", **{"class": "cells"})
+    norm = write(tmp_path / "norm", photo | {"reading": reading(lens="norm")})
+    assert "What the patches say" not in norm.text
+
+
+def test_a_preset_whose_maps_localise_weakly_says_so_beside_them(tmp_path: Path) -> None:
+    run = write_run(tmp_path, [image("a.jpg", "a guitar.", [word("guitar", n_units=2)])])
+    limit = "Its 49 cells see far, so heat maps localise weakly."
+    assert limit not in Page(write_photo_report(run)).text
+    document = json.loads((run / "explain.json").read_text())
+    document["model"]["limits"] = ["It is small.", limit]
+    (run / "explain.json").write_text(json.dumps(document))
+    page = Page(write_photo_report(run))
+    # Beside the map, once more than any limit: those stand in the small print and the record.
+    assert page.text.count(limit) == page.text.count("It is small.") + 1
+    assert page.all("p", **{"class": "hint localises"})
 
 
 def test_a_caption_is_cut_at_its_words_and_what_was_asked_for_comes_last() -> None:

@@ -27,7 +27,7 @@ PAGE = DOCS / "document.md"
 EXPLAINED = (
     *(Document, ModelRecord, explained.SettingsRecord, explained.Image, explained.Word),
     *(explained.UnitLists, explained.UnitRow, explained.Curves, explained.OwnMinusOthers),
-    *(explained.Reading, explained.ReadWord, explained.WordEffect),
+    *(explained.Reading, explained.ReadWord, explained.WordEffect, explained.PatchWords),
     *(explained.OtherLeft, explained.AblatedCaptions, Sight, SightSet, NotNamed),
 )
 

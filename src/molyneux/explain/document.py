@@ -404,12 +404,26 @@ class WordEffect:
 
     Attributes:
         word: the noun.
-        nats: what its log-probability loses when the set's units are put to their mean over
-            reference photos at the patches, where the caption's first noun is predicted.
+        nats: what its log-probability loses when the set's units are put to the mean over eight
+            partners, patch by patch, where the caption's first noun is predicted; these do not
+            show that noun.
     """
 
     word: str
     nats: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchWords:
+    """What a set of units says at one patch.
+
+    Attributes:
+        words: the 5 nouns of highest score there, the first first.
+        scores: theirs.
+    """
+
+    words: tuple[str, ...]
+    scores: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -423,8 +437,10 @@ class Reading:
         fraction_of_units: of the layers' units.
         layers: that they are of, `all` but the last, or some.
         words: the nouns of highest score, and those of the caption.
-        effects_up: the nouns that the set gives most, exactly.
+        effects_up: the nouns that the set gives most, exactly; none without enough partners.
         effects_down: those that it takes most from.
+        at_patches: what it says at each patch, row by row; only of all layers through the Jacobian
+            lens, and absent where the encoder has no patch grid.
     """
 
     lens: Literal["none", "norm", "jacobian"]
@@ -434,6 +450,7 @@ class Reading:
     words: tuple[ReadWord, ...]
     effects_up: tuple[WordEffect, ...] = ()
     effects_down: tuple[WordEffect, ...] = ()
+    at_patches: Annotated[tuple[PatchWords, ...] | None, ABSENT] = None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -13,12 +13,19 @@ from torch import Tensor
 from molyneux.errors import UsageError
 from molyneux.explain.absent_word import choose_absent
 from molyneux.explain.curves import Absent, ablation_curves
-from molyneux.explain.document import AblatedCaptions, Curves, Ranking, UnitLists, UnitRow
+from molyneux.explain.document import (
+    AblatedCaptions,
+    Curves,
+    Ranking,
+    Reading,
+    UnitLists,
+    UnitRow,
+)
 from molyneux.explain.document import Image as ExplainedImage
 from molyneux.explain.document import Word as ExplainedWord
 from molyneux.explain.folder import shared_names
 from molyneux.explain.own_minus_others import own_minus_others
-from molyneux.explain.read_sets import read_change
+from molyneux.explain.read_sets import jacobian_of, partners_mean, read_change
 from molyneux.explain.seen import over_photo, under_patches
 from molyneux.explain.settings import Settings, as_settings
 from molyneux.explain.sight import measure_sight
@@ -38,7 +45,7 @@ from molyneux.neurons.rankings import Ranked, complete_prefix, rank_units
 from molyneux.neurons.receptive_fields import NO_GRID, receptive_fields, set_field
 from molyneux.neurons.scorers import Context
 from molyneux.neurons.sight.absent import AbsentWord
-from molyneux.neurons.sight.passes import Passes
+from molyneux.neurons.sight.passes import ROOM, Passes
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import Sentence, Word, ask_for, read_sentence, unrelated_nouns
 from molyneux.neurons.unit import Unit, unit_mask
@@ -279,6 +286,7 @@ def explain_seen(
         absent,
     )
     explained = [_explain_word(case, number, word) for number, word in enumerate(words)]
+    passes = Passes(ROOM // 8) if passes is None else passes
     sights: list[Sight | str | None] = [None] * len(words)
     if asking.sight != "none":
         sights[:] = measure_sight(
@@ -296,9 +304,7 @@ def explain_seen(
     return Explanation(
         replace(
             image,
-            reading=read_change(
-                captioner, case.up_to(words[0]), case.attribution.activation, sinks, sorted(lemmas)
-            ),
+            reading=_reading(case, words, digest, passes),
             words=tuple(
                 _with_sight(word, sight) for (word, _), sight in zip(explained, sights, strict=True)
             ),
@@ -310,6 +316,22 @@ def explain_seen(
         },
         under_patches(captioner, seen),
         lead,
+    )
+
+
+def _reading(
+    case: _Case, words: Sequence[Word], digest: str, passes: Passes
+) -> tuple[Reading, ...] | None:
+    """Return what sets of units say of the photo."""
+    if jacobian_of(case.model) is None:
+        return None
+    return read_change(
+        case.model,
+        case.up_to(words[0]),
+        case.attribution.activation,
+        case.sinks,
+        sorted({word.lemma for word in words}),
+        partners_mean(case.model, case.prompt, words[0], digest, passes),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from molyneux.errors import UsageError, WeightsError
-from molyneux.explain.document import Reading, ReadWord, WordEffect
+from molyneux.explain.document import PatchWords, Reading, ReadWord, WordEffect
 from molyneux.models.presets import find_preset
 from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing
 from molyneux.neurons.change import change_scores
@@ -24,9 +24,13 @@ from molyneux.neurons.set_reading import (
     set_writes,
     word_list,
 )
+from molyneux.neurons.sight.forms import parts_of
+from molyneux.neurons.sight.measure import MIN_PARTNERS, TRANSPLANTS, in_order, n_patches
+from molyneux.neurons.sight.passes import Passes
 from molyneux.neurons.sight.patch_sets import change_set, layers_with_path
 from molyneux.neurons.sight.reading import patch_activations
 from molyneux.neurons.sinks import patch_norms, sink_patches
+from molyneux.neurons.targets import Word
 from molyneux.vision.layout import ImagePrompt
 from molyneux.vision.photo import Photo
 from molyneux.words.everyday import EVERYDAY_NOUNS
@@ -34,6 +38,9 @@ from molyneux.words.everyday import EVERYDAY_NOUNS
 FRACTION = 0.05
 SHOWN = 20
 EFFECTS = 10
+AT_A_PATCH = 5
+DIGITS = 4
+"""Behind the point, of scores at a patch: there are many, and a page shows two that matter."""
 
 
 def photo_reading(
@@ -82,17 +89,19 @@ def read_change(
     activation: Float[Tensor, "layers patches d_mlp"],
     sinks: Bool[Tensor, " patches"] | None = None,
     also: Sequence[str] = (),
+    instead: Tensor | None = None,
 ) -> tuple[Reading, ...] | None:
     """Return what the units that a photo changes most say, through the head and a Jacobian lens.
 
-    Over all layers, then over the first third of them alone. Of the list of everyday nouns, those
-    that are one token are read.
+    Over all layers, then over each third of them alone; over all through the Jacobian lens, at
+    each patch too. Of the list of everyday nouns, those that are one token are read.
 
     Args:
         until: the photo's prompt, up to where the caption's first noun is predicted.
         activation: of every unit at the photo's patches.
-        sinks: patches to leave out.
+        sinks: patches to leave out of sums.
         also: nouns that are told, however low they are: those of the caption.
+        instead: what partners have in the units' place (`partners_mean`); no effects if None.
 
     Returns:
         None: there is no Jacobian lens, no reference table with mean activations, or all patches
@@ -107,28 +116,64 @@ def read_change(
     values, mean = activation.cpu(), usual.mean
     z = change_scores(values, mean, usual.deviation, sinks)
     words = word_list(model, [*EVERYDAY_NOUNS, *also])
-    first = layers_with_path(model.n_layers, range(max(1, model.n_layers // 3)))
+    parts = parts_of(layers_with_path(model.n_layers))
+    sets = [change_set(z, FRACTION, part) for part in (None, *(parts if parts[1:] else ()))]
+    effects: Iterable[Tensor | None] = [None] * len(sets)
+    if instead is not None:
+        effects = effects_on_words(model, until, [one.mask for one in sets], instead, words)
+    kept = None if sinks is None else ~sinks
+    has_patches = captioner.encoder.grid.n_patches == activation.shape[1] > 1
     lenses: list[Lens] = [HeadLens(model), lens]
     found = []
-    for layers in (None, first):
-        chosen = change_set(z, FRACTION, layers)
+    for chosen, given in zip(sets, effects, strict=True):
         writes = set_writes(model, values, mean, chosen.mask)
-        kept = None if sinks is None else ~sinks
-        effects = effects_on_words(model, until, chosen.mask, mean, words, kept)
         for each in lenses:
             said = read_writes(model, each, writes, words)
+            at_patches = has_patches and each is lens and chosen.layers is None
             found.append(
                 Reading(
                     lens=each.name,
                     set=chosen.name,
                     fraction_of_units=FRACTION,
-                    layers="all" if layers is None else layers,
+                    layers="all" if chosen.layers is None else chosen.layers,
                     words=_ranked(said, kept, also),
-                    effects_up=_largest(words, effects),
-                    effects_down=_largest(words, -effects, sign=-1),
+                    effects_up=() if given is None else _largest(words, given),
+                    effects_down=() if given is None else _largest(words, -given, sign=-1),
+                    at_patches=_at_patches(said) if at_patches else None,
                 )
             )
     return tuple(found)
+
+
+def partners_mean(
+    captioner: SeeingModel, prompt: ImagePrompt, word: Word, digest: str, passes: Passes
+) -> Tensor | None:
+    """Return what units have at the patches of photos that do not show a word, on average.
+
+    Of every unit at each patch, over the partners that the short form of sight compares the word
+    with.
+
+    Args:
+        prompt: the photo's.
+        digest: the photo's hash, which gives the order of the partners.
+        passes: where partners' passes are found, or kept.
+
+    Returns:
+        None: there are too few such partners, or they have more or fewer patches.
+    """
+    table = captioner.reference
+    panel = table.partners_without({word.word, word.lemma}) if table is not None else []
+    panel = [partner for partner in panel if partner.name != digest]
+    order = in_order([partner.name for partner in panel], digest)
+    patches = n_patches(prompt)
+    if len(panel) < MIN_PARTNERS or any(len(partner.patches) != patches for partner in panel):
+        return None
+    total: Tensor | None = None
+    for place in order[:TRANSPLANTS]:
+        behind = passes.clean(captioner.language_model, panel[place].instead_of(prompt))
+        assert behind.activation is not None
+        total = behind.activation if total is None else total + behind.activation
+    return None if total is None else total / TRANSPLANTS
 
 
 def jacobian_of(captioner: SeeingModel) -> JacobianLens | None:
@@ -165,6 +210,18 @@ def _largest(
         WordEffect(word=words.words[i], nats=sign * float(effects[i]))
         for i in order
         if effects[i] > 0
+    )
+
+
+def _at_patches(said: SetReading) -> tuple[PatchWords, ...]:
+    """Return the first words of every patch, sinks too."""
+    best = said.by_patch().topk(min(AT_A_PATCH, len(said.words)))
+    return tuple(
+        PatchWords(
+            words=tuple(said.words[i] for i in places),
+            scores=tuple(round(score, DIGITS) for score in scores),
+        )
+        for places, scores in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     )
 
 

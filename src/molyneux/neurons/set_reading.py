@@ -18,7 +18,7 @@ from torch import Tensor
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.checks import shown
 from molyneux.errors import UsageError
-from molyneux.neurons.ablation import Intervention, Positions, intervened_logits
+from molyneux.neurons.ablation import Intervention, intervened_logits
 from molyneux.neurons.checks import as_units
 from molyneux.neurons.decoding import written
 from molyneux.neurons.lens import Lens
@@ -141,30 +141,26 @@ def read_writes(
 def effects_on_words(
     model: LanguageModel,
     prompt: ImagePrompt,
-    units: Units,
-    mean: Float[Tensor, "layers d_mlp"],
+    sets: Sequence[Units],
+    mean: Float[Tensor, "layers patches d_mlp"] | Float[Tensor, "layers d_mlp"],
     words: WordList,
-    patches: Bool[Tensor, " patches"] | None = None,
-) -> Float[Tensor, " words"]:
-    """Return what a set gives each word's log-probability (nats), exactly, where a word is next.
+) -> Float[Tensor, "sets words"]:
+    """Return what each set gives each word's log-probability (nats), exactly, where one is next.
 
-    It is what the word loses when the set's units are put to their mean over reference photos at
-    the photo's patches.
+    It is what the word loses when the set's units are put to other photos' mean at the photo's
+    patches: of the word, what sight calls mediated (`Effect.mediated`).
 
     Args:
         prompt: one photo's, ending where the word is predicted.
-        patches: those at which they are put to it; all if None.
+        mean: of every unit over partners, at each patch or over patches.
 
     Raises:
         UsageError: there is no such unit, or a tensor is of another model's shape.
     """
-    positions: Positions | tuple[int, ...] = "patches"
-    if patches is not None:
-        positions = tuple((patches.nonzero().flatten() + prompt.patches.start).tolist())
-    put = Intervention(_mask(model, units), positions, mean.float())
-    logits = intervened_logits(model, prompt, [Intervention([]), put])[:, : model.d_vocab]
+    edits = [Intervention(_mask(model, units), "patches", mean.float()) for units in sets]
+    logits = intervened_logits(model, prompt, [Intervention([]), *edits])
     log_p = logits.log_softmax(dim=-1)[:, list(words.tokens)]
-    return log_p[0] - log_p[1]
+    return log_p[0] - log_p[1:]
 
 
 def percentiles(scores: Float[Tensor, "*any words"]) -> Float[Tensor, "*any words"]:

@@ -32,10 +32,11 @@ from molyneux.explain.document import (
 )
 from molyneux.explain.folder import find_folder
 from molyneux.explain.sight_text import SIGHT_COLUMNS, sight_lines, sight_table
-from molyneux.explain.text import heading, patches_say, seen_otherwise
+from molyneux.explain.text import heading, seen_otherwise
 from molyneux.neurons.unit_sets import LISTED
 from molyneux.records import to_plain
 from molyneux.report.files import PAGE, packaged, write_page
+from molyneux.report.reading import Said, said_at_patches, said_by_layers
 
 _QUANTA = 127
 _IN_DOCUMENT = ("model", "settings", "photos")
@@ -119,6 +120,7 @@ def _render(run: Path, document: Document, fields: Fields) -> Iterator[str]:
             script=Markup(script),
             script_hash=base64.b64encode(sha256(script.encode()).digest()).decode(),
             document=document,
+            localises=[limit for limit in document.model.limits if "localise" in limit],
             plain=to_plain,
             manifest=_read_manifest(run / "manifest.json"),
             photos=sorted(
@@ -185,8 +187,17 @@ class _Photo:
         return seen_otherwise(self.image)
 
     @property
-    def patches_say(self) -> str | None:
-        return patches_say(self.image)
+    def said(self) -> list[Said]:
+        return said_by_layers(self.image)
+
+    @property
+    def share_read(self) -> str:
+        share = next(one.fraction_of_units for one in self.image.reading or ())
+        return f"{100 * share:g}\u00a0%"
+
+    @cached_property
+    def at_patches(self) -> list[list[tuple[str, float]]] | None:
+        return said_at_patches(self.image)
 
     @property
     def rankings(self) -> list[Ranking]:
@@ -208,6 +219,7 @@ class _Photo:
                 "grid": self.image.grid or (0, 0),
                 "sinkPatches": self.image.sink_patches or (),
                 "rankings": self.rankings,
+                "atPatches": self.at_patches,
                 "words": [self._word_data(n, word) for n, word in enumerate(self.image.words)],
             }
         )

@@ -321,7 +321,7 @@ function setUpPhoto(article, photo) {
   const state = { word: 0, ranking: photo.rankings[0], view: "patches", pinned: null, hovered: null, all: false };
   const find = (selector) => article.querySelector(selector);
   const section = find(".units");
-  const viewer = find(".viewer");
+  const viewer = section?.querySelector(".viewer");
   const body = find(".ranked tbody");
   const overlay = find(".overlay");
   if (!photo.words.length) return;
@@ -523,6 +523,66 @@ function setUpPhoto(article, photo) {
   showWord();
 }
 
+// ---- What the patches say -------------------------------------------------------------------
+
+function setUpPatches(article, photo) {
+  const host = article.querySelector(".patches");
+  if (!host || !photo.atPatches) return;
+  const [rows, columns] = photo.grid;
+  const sinks = new Set(photo.sinkPatches.map(([row, column]) => row * columns + column));
+  const strength = (n) => (sinks.has(n) ? -Infinity : photo.atPatches[n][0]?.[1] ?? -Infinity);
+  const place = (n) => `row ${Math.floor(n / columns) + 1}, column ${(n % columns) + 1}`;
+  const suffix = (n) => (sinks.has(n) ? ", a sink patch: it counts in no sum" : "");
+  let chosen = photo.atPatches.reduce((best, _, n) => (strength(n) > strength(best) ? n : best), 0);
+
+  const cells = photo.atPatches.map((said, n) => html("button", {
+    type: "button", class: sinks.has(n) ? "cell at-sink" : "cell", "data-place": n,
+    "aria-label": `${place(n)}${suffix(n)}: ${said.map(([word]) => word).join(", ")}`,
+  }));
+  const field = host.querySelector(".cells");
+  field.style.gridTemplate = `repeat(${rows}, 1fr) / repeat(${columns}, 1fr)`;
+  field.replaceChildren(...cells);
+
+  function show(n) {
+    host.querySelector(".shown").textContent = `The patch in ${place(n)}${suffix(n)}`;
+    host.querySelector(".at-patch").replaceChildren(...photo.atPatches[n].map(([word, score]) =>
+      html("li", {}, word, html("span", { class: "hint", title: "logits, to first order" }, rounded(score)))));
+  }
+  function choose(n) {
+    chosen = n;
+    cells.forEach((cell, place) => {
+      cell.tabIndex = place === n ? 0 : -1;
+      cell.setAttribute("aria-pressed", String(place === n));
+    });
+    show(n);
+  }
+  const placeOf = (event) => {
+    const cell = event.target.closest?.(".cell");
+    return cell ? Number(cell.dataset.place) : null;
+  };
+  field.addEventListener("pointerover", (event) => {
+    if (event.pointerType === "mouse") show(placeOf(event) ?? chosen);
+  });
+  field.addEventListener("pointerleave", () => show(chosen));
+  field.addEventListener("click", (event) => placeOf(event) !== null && choose(placeOf(event)));
+  field.addEventListener("focusin", (event) => placeOf(event) !== null && choose(placeOf(event)));
+  field.addEventListener("keydown", (event) => {
+    const [row, column] = [Math.floor(chosen / columns), chosen % columns];
+    const to = {
+      ArrowLeft: [row, Math.max(0, column - 1)],
+      ArrowRight: [row, Math.min(columns - 1, column + 1)],
+      ArrowUp: [Math.max(0, row - 1), column],
+      ArrowDown: [Math.min(rows - 1, row + 1), column],
+      Home: [row, 0],
+      End: [row, columns - 1],
+    }[event.key];
+    if (!to) return;
+    event.preventDefault();
+    cells[to[0] * columns + to[1]].focus();
+  });
+  choose(chosen);
+}
+
 // ---- The page -------------------------------------------------------------------------------
 
 for (const image of document.querySelectorAll("img[data-same-as]")) {
@@ -540,7 +600,11 @@ for (const bar of document.querySelectorAll(".scale i")) {
 const waiting = new Map();
 for (const article of document.querySelectorAll("article.photo")) {
   const data = article.querySelector(".photo-data");
-  if (data) waiting.set(article, () => setUpPhoto(article, JSON.parse(data.textContent)));
+  if (data) waiting.set(article, () => {
+    const photo = JSON.parse(data.textContent);
+    setUpPhoto(article, photo);
+    setUpPatches(article, photo);
+  });
 }
 function draw(article) {
   const setUp = waiting.get(article);

@@ -62,7 +62,7 @@ def sets_of(
         replace(of_five, name="scrambled"),
     ]
     layers = layers_with_path(len(z))
-    parts = _parts(layers)
+    parts = parts_of(layers)
     for part in parts:
         found += _with_random(change_set(z, FRACTION, part), seed)
     # Of so few layers that they are their own parts, each is there already.
@@ -76,7 +76,7 @@ def _with_random(change: PatchSet, seed: int) -> Iterator[PatchSet]:
         yield random_set(change, draw, seed=seed)
 
 
-def _parts(layers: Sequence[int]) -> list[list[int]]:
+def parts_of(layers: Sequence[int]) -> list[list[int]]:
     """Return the layers in three parts as equal as can be; the layers themselves if so few."""
     parts = np.array_split(np.array(layers), min(PARTS, len(layers)))
     return [part.tolist() for part in parts]

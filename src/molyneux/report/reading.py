@@ -1,0 +1,69 @@
+"""What a photo's patches say, as the page shows it: by layer, with effects, and at each patch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from molyneux.explain.document import Image, Reading, WordEffect
+
+WORDS = 10
+EFFECTS = 5
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the units of some layers say together.
+
+    Attributes:
+        layers: which, in words.
+        words: the nouns of highest score, each with whether it is one that was explained.
+        up: the nouns that they give most, exactly, each with how much in nats.
+        down: those that they take from.
+    """
+
+    layers: str
+    words: tuple[tuple[str, bool], ...]
+    up: tuple[tuple[str, str], ...]
+    down: tuple[tuple[str, str], ...]
+
+
+def said_by_layers(image: Image) -> list[Said]:
+    """Return what is read through the Jacobian lens: of all layers first, then of parts of them."""
+    words = {word.word for word in image.words}
+    return [
+        Said(
+            _layers(one.layers),
+            tuple((each.word, each.word in words) for each in one.words[:WORDS]),
+            _told(one.effects_up),
+            _told(one.effects_down),
+        )
+        for one in _readings(image)
+        if one.words
+    ]
+
+
+def said_at_patches(image: Image) -> list[list[tuple[str, float]]] | None:
+    """Return the words of every patch with their scores, row by row; None where there are none."""
+    for one in _readings(image):
+        if one.at_patches is not None:
+            return [list(zip(patch.words, patch.scores, strict=True)) for patch in one.at_patches]
+    return None
+
+
+def _readings(image: Image) -> list[Reading]:
+    return [one for one in image.reading or () if one.lens == "jacobian"]
+
+
+def _layers(layers: str | Sequence[int]) -> str:
+    if isinstance(layers, str):
+        return "all layers"
+    if len(layers) == 1:
+        return f"layer {layers[0]}"
+    if list(layers) == list(range(layers[0], layers[-1] + 1)):
+        return f"layers {layers[0]} to {layers[-1]}"
+    return f"layers {', '.join(map(str, layers))}"
+
+
+def _told(effects: Sequence[WordEffect]) -> tuple[tuple[str, str], ...]:
+    return tuple((each.word, f"{each.nats:+.1f}".replace("-", "−")) for each in effects[:EFFECTS])

@@ -57,6 +57,25 @@ def as_read(record: Any) -> Any:
     return json.loads(to_json(record))
 
 
+def test_a_list_says_how_much_of_other_photos_lists_is_in_it(
+    seeing: Any, photo_files: list[Path]
+) -> None:
+    """The fakes of a list are the units that were listed for photos of something else."""
+    other = seeing.reference.others[0]
+    model = replace(seeing, reference=replace(seeing.reference, others=[replace(other, noun="qu")]))
+    first = explained(model, photo_files[0], ablate="none")["words"][0]
+    for name, key in (("raw", "top"), ("specific", "specific")):
+        lists = first["rankings"][name]
+        for view in ("patches", "last"):
+            theirs = {(unit.layer, unit.unit) for unit in other.units[view, key][:8]}
+            own = {(row["layer"], row["unit"]) for row in lists[view]}
+            assert lists[f"others_in_{view}"] == len(own & theirs) / 8
+    assert "others_in_patches" not in first["rankings"]["total"]
+    alone = replace(seeing, reference=replace(seeing.reference, others=[]))
+    listed = explained(alone, photo_files[0], ablate="none")["words"][0]["rankings"]["raw"]
+    assert "others_in_last" not in listed
+
+
 def test_document_has_the_promised_names(seeing: Any, photo_files: list[Path]) -> None:
     image = explained(seeing, photo_files[0], ablate="all")
     json.dumps(image, allow_nan=False)

@@ -450,6 +450,28 @@ def test_what_the_patches_say_stands_by_layer_and_at_each_patch(tmp_path: Path) 
     assert "What the patches say" not in norm.text
 
 
+def test_a_badge_says_how_often_a_fake_has_it_or_is_left_out(tmp_path: Path) -> None:
+    photo = image("a.jpg", "a guitar.", [word("guitar", n_units=2)])
+    page = write(tmp_path / "many", photo)  # 200 reference photos of 46,080 units
+    assert "under 0.1\u00a0% of units" in page.data["sinks"]
+    run = tmp_path / "many"
+    document = json.loads((run / "explain.json").read_text())
+    for n_units, photos, said in ((200, 4, None), (46080, 2, "0.4\u00a0%"), (46080, None, None)):
+        document["model"] |= {"n_units": n_units, "reference": {"photos": photos}}
+        (run / "explain.json").write_text(json.dumps(document))
+        badge = Page(write_photo_report(run)).data["sinks"]
+        assert (badge is None) if said is None else (said in badge)
+
+
+def test_a_list_says_how_much_of_others_lists_is_in_it(tmp_path: Path) -> None:
+    one = word("guitar", n_units=2)
+    one["rankings"]["raw"]["others_in_patches"] = 0.41
+    page = write(tmp_path / "run", image("a.jpg", "a guitar.", [one]))
+    (told,) = page.data["photos"][0]["words"]
+    assert told["others"]["raw.patches"] == 0.41
+    assert told["others"]["raw.last"] is None
+
+
 def test_a_preset_whose_maps_localise_weakly_says_so_beside_them(tmp_path: Path) -> None:
     run = write_run(tmp_path, [image("a.jpg", "a guitar.", [word("guitar", n_units=2)])])
     limit = "Its 49 cells see far, so heat maps localise weakly."

@@ -151,14 +151,24 @@ class UnitLists:
     Attributes:
         patches: by their scores over the photo's patches.
         last: by their scores where the word is predicted.
+        others_in_patches: the share of other photos' lists that stands in this one as well: the
+            mean over up to eight reference photos that show something else, whose lists are as
+            long; absent of rankings that a reference table does not keep for them.
+        others_in_last: the same of `last`.
     """
 
     patches: tuple[UnitRow, ...] = ()
     last: tuple[UnitRow, ...] = ()
+    others_in_patches: Annotated[float | None, ABSENT] = None
+    others_in_last: Annotated[float | None, ABSENT] = None
 
     def view(self, view: View) -> tuple[UnitRow, ...]:
         """Return the units of one view."""
         return self.patches if view == "patches" else self.last
+
+    def others_in(self, view: View) -> float | None:
+        """Return which share of other photos' lists stands in that of one view."""
+        return self.others_in_patches if view == "patches" else self.others_in_last
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from molyneux.explain.document import (
 from molyneux.explain.document import Image as ExplainedImage
 from molyneux.explain.document import Word as ExplainedWord
 from molyneux.explain.folder import shared_names
-from molyneux.explain.own_minus_others import own_minus_others
+from molyneux.explain.own_minus_others import OTHERS, own_minus_others
 from molyneux.explain.read_sets import jacobian_of, partners_mean, read_change
 from molyneux.explain.seen import over_photo, under_patches
 from molyneux.explain.settings import Settings, as_settings
@@ -49,7 +49,7 @@ from molyneux.neurons.sight.passes import ROOM, Passes
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import Sentence, Word, ask_for, read_sentence, unrelated_nouns
 from molyneux.neurons.unit import Unit, unit_mask
-from molyneux.neurons.unit_sets import DEFAULT, LISTED, QUOTED
+from molyneux.neurons.unit_sets import DEFAULT, LISTED, QUOTED, UNIT_SETS
 from molyneux.vision.layout import ImagePrompt
 from molyneux.vision.photo import Photo, photo_name, photo_sha256, read_photo
 from molyneux.words.dictionary import is_interpretable
@@ -413,7 +413,8 @@ def _explain_word(case: _Case, number: int, word: Word) -> tuple[ExplainedWord, 
         trust=_trust(case.model, number, word, probability),
         rankings={
             ranking: UnitLists(
-                **{view: listed[view][ranking][0] for view in VIEWS if ranking in listed[view]}
+                **{view: listed[view][ranking][0] for view in VIEWS if ranking in listed[view]},
+                **{f"others_in_{view}": _others_in(case, ranked[view], ranking) for view in VIEWS},
             )
             for ranking in LISTED
             if ranking in listed["patches"]
@@ -480,6 +481,19 @@ def _list_units(
             maps = {"": fields, ".set": set_field(fields)}
         found[ranking] = rows, maps
     return found
+
+
+def _others_in(case: _Case, ranked: Ranked, ranking: Ranking) -> float | None:
+    """Return which share of other photos' lists stands in this one: what fakes pass at."""
+    key = UNIT_SETS[ranking].key
+    if key not in QUOTED or not ranked.has(ranking):
+        return None
+    own, shares = ranked.first(ranking, case.settings.top), []
+    for other in case.others[:OTHERS]:
+        theirs = other.units.get((ranked.view, key), [])[: len(own)]
+        if theirs:
+            shares.append(len({*own[: len(theirs)]}.intersection(theirs)) / len(theirs))
+    return sum(shares) / len(shares) if shares else None
 
 
 def _at(values: Tensor | None, units: Sequence[Unit]) -> list[Any]:

@@ -25,6 +25,7 @@ from molyneux.explain.document import (
     VIEWS,
     Document,
     Image,
+    ModelRecord,
     Ranking,
     SettingsRecord,
     Word,
@@ -35,6 +36,7 @@ from molyneux.explain.sight_text import SIGHT_COLUMNS, sight_lines, sight_table
 from molyneux.explain.text import heading, seen_otherwise
 from molyneux.neurons.unit_sets import LISTED
 from molyneux.records import to_plain
+from molyneux.report.chances import BADGE, sinks_by_chance
 from molyneux.report.files import PAGE, packaged, write_page
 from molyneux.report.reading import Said, said_at_patches, said_by_layers
 
@@ -112,6 +114,7 @@ def _render(run: Path, document: Document, fields: Fields) -> Iterator[str]:
         "score": score_words(settings),
         "compared": document.model.reference is not None,
         "words_by_chance": document.model.words_by_chance,
+        "sinks": sink_badge(document.model),
         "headings": {f"{r}.{v}": heading(r, v) for r, v in LISTS},
     }
     try:
@@ -121,6 +124,7 @@ def _render(run: Path, document: Document, fields: Fields) -> Iterator[str]:
             script_hash=base64.b64encode(sha256(script.encode()).digest()).decode(),
             document=document,
             localises=[limit for limit in document.model.limits if "localise" in limit],
+            sink_chance=sink_share(document.model),
             plain=to_plain,
             manifest=_read_manifest(run / "manifest.json"),
             photos=sorted(
@@ -242,6 +246,11 @@ class _Photo:
                 ]
                 for ranking, view in LISTS
             },
+            "others": {
+                f"{ranking}.{view}": lists.others_in(view)
+                for ranking, lists in word.rankings.items()
+                for view in VIEWS
+            },
             "fields": {
                 listed: _packed(units, self._field(f"{name}.set"))
                 for listed, name in stored.items()
@@ -329,6 +338,25 @@ def score_words(settings: SettingsRecord) -> str:
     if settings.scorer is not None:
         return str(settings.scorer["name"])
     return f"gradient × activation in {'logits' if settings.of == 'logit' else 'nats'}"
+
+
+def sink_share(model: ModelRecord) -> str | None:
+    """Say how many of the units would be sinks by chance; None where that is not known."""
+    chance = sinks_by_chance(model)
+    return None if chance is None else percent(max(chance, 1e-9))  # it is never quite zero
+
+
+def sink_badge(model: ModelRecord) -> str | None:
+    """Say what the badge of a sink means and how often a fake has it; None where it would not do.
+
+    It would not where that is not known, or is more than one in twenty.
+    """
+    if (sinks_by_chance(model) or 0) > BADGE or (share := sink_share(model)) is None:
+        return None
+    return (
+        "near the top for at least half of the reference photos; were places drawn anew at each "
+        f"photo, {share} of units would be"
+    )
 
 
 def _packed(units: np.ndarray, whole_set: np.ndarray | None) -> dict[str, Any]:

@@ -302,7 +302,7 @@ function drawCurves(section, word) {
 // ---- One photo ------------------------------------------------------------------------------
 
 // What a list is, in words: a heading, and what its number means.
-function explains(ranking, view) {
+function explains(ranking, view, others) {
   const patches = view === "patches";
   const meanings = {
     total: `Ordered by total: ${DATA.score}${patches ? ", summed over the patches" : ""}; to first order, what switching the unit off takes from the word.`,
@@ -311,7 +311,10 @@ function explains(ranking, view) {
     contrast: "Ordered by contrast: how far the unit's total exceeds its mean total for the same word after the same text, behind other photos.",
     change: "Ordered by change: how far the unit's mean activation over the patches is from what it is at the reference photos, in standard deviations either way. The word has no part in it.",
   };
-  return { heading: DATA.headings[`${ranking}.${view}`], meaning: meanings[ranking] };
+  const passing = known(others)
+    ? ` Of other photos' lists, ${percent(others)} of the units are in this one as well.`
+    : " How many of another photo's units would be in it was not measured.";
+  return { heading: DATA.headings[`${ranking}.${view}`], meaning: meanings[ranking] + passing };
 }
 
 // The field of a unit that a ranking orders by.
@@ -408,7 +411,7 @@ function setUpPhoto(article, photo) {
       html("td", { class: "rank", role: "cell" }, `${place + 1}`),
       html("td", { class: "writes", role: "cell" },
         tokens(unit.tokens, TOKENS_IN_A_ROW),
-        unit.sink ? html("span", { class: "badge sink", title: "near the top for at least half of the reference photos" }, "sink") : null),
+        unit.sink && DATA.sinks ? html("span", { class: "badge sink", title: DATA.sinks }, "sink") : null),
       html("td", { class: "named", role: "cell" },
         html("button", { type: "button", class: "unit", "aria-expanded": "false" }, unitName(unit))),
       html("td", { class: "number", role: "cell", "data-label": ordering() }, rounded(unit[ordering()])));
@@ -438,7 +441,7 @@ function setUpPhoto(article, photo) {
     state.hovered = state.pinned = null;
     const ranked = units();
     section.querySelector(".chosen").textContent = `“${word().word}”`;
-    const said = explains(ranking(), state.view);
+    const said = explains(ranking(), state.view, word().others[list()]);
     section.querySelector(".list-title").textContent = said.heading;
     section.querySelector(".explains").textContent = said.meaning;
     section.querySelector("th.number").textContent = ordering();

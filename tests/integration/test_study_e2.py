@@ -14,12 +14,14 @@ from tiny_models import count_hooks, tiny_photos
 
 from molyneux.neurons import decoding
 from molyneux.neurons.decoding import decode_units, read_units, text_of, token_ranks
+from molyneux.neurons.lens import JacobianLens
 from molyneux.neurons.other_photos import OtherPhoto
 from molyneux.neurons.targets import Sentence
 from molyneux.neurons.unit import Unit
 from molyneux.neurons.unit_sets import RANKINGS
 from molyneux.studies import subject as study_subject
 from molyneux.studies.e2_agreement.experiment import Agreement
+from molyneux.studies.e2_agreement.measure import UNITS
 from molyneux.studies.experiment import PhotoRecord, TextScorers
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts, Subject
@@ -86,6 +88,46 @@ def test_units_are_the_rankings_decoded_as_written(facts: Any, files: list[Path]
                 assert row["sink"] == bool(reference.sinks(view)[at])
                 assert (row["peak_patch"] is None) == (view == "last")
     assert count_hooks(model.model) == hooks
+
+
+def test_units_at_the_patches_are_read_through_a_jacobian_lens_too(
+    facts: Any, files: list[Path]
+) -> None:
+    subject = seen(facts, files[0])
+    subject.__dict__["other_nouns"] = nouns = (7, 9)
+    plain = Agreement().measure(subject)
+    through = [name for name in UNITS.names if name.startswith("lens_")]
+    assert not any(row[name] is not None for row in plain["e2_units"] for name in through)
+    captioner, model = subject.captioner, subject.model
+    drawn = torch.Generator().manual_seed(0)
+    size = (model.n_layers - 1, model.d_model, model.d_stream)
+    lens = JacobianLens(
+        {
+            **captioner.names,
+            "projection": captioner.projection.hash(),
+            "layout": captioner.layout.record(),
+        },
+        torch.randn(size, generator=drawn),
+    )
+    subject.captioner = captioner.with_lens(lens)
+    rows = Agreement().measure(subject)
+    unembedding, read = model.unembedding().float(), 0
+    for table in ("e2_units", "e2_controls"):
+        for row, before in zip(rows[table], plain[table], strict=True):
+            assert {k: v for k, v in row.items() if k not in through} == {
+                k: v for k, v in before.items() if k not in through
+            }
+            if row["view"] == "last" or row["layer"] == model.n_layers - 1:
+                assert [row[name] for name in through] == [None, None]
+                continue
+            written = model.output_rows(row["layer"])[row["unit"]].float() * (row["sign"] or 1)
+            logits = unembedding @ (lens.jacobians[row["layer"]] @ written)
+            above = [float((logits > logits[k]).double().mean()) for k in nouns]
+            place = float((logits > logits[subject.target.token_id]).double().mean())
+            assert row["lens_target_place"] == pytest.approx(place, abs=2 / len(logits))
+            assert row["lens_others_place"] == pytest.approx(sum(above) / 2, abs=2 / len(logits))
+            read += 1
+    assert read > 50
 
 
 def test_other_nouns_are_other_photos_and_never_the_target(

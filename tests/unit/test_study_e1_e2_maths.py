@@ -276,6 +276,26 @@ def test_a_word_is_read_against_other_nouns_in_the_same_units() -> None:
     assert found["difference: above other nouns"].value == pytest.approx(0.05)
 
 
+def test_units_read_through_a_lens_have_a_table_of_their_own() -> None:
+    photos = [e2_photo(0.5, 0.4) | {"captions": ["a dog."]} for _ in range(2)]
+    assert "E2.words_lens" not in {
+        one.name for one in Agreement().summarise(finished(photos)).tables
+    }
+    for photo in photos:
+        # The first of the units is of the last layer, which no lens reads.
+        for unit, place in zip(photo["e2_units"], (None, 0.1), strict=True):
+            unit |= {"lens_target_place": place, "lens_others_place": place and 0.4}
+        for unit in photo["e2_controls"]:
+            unit |= {"lens_target_place": 0.7, "lens_others_place": 0.6}
+    result = Agreement().summarise(finished(photos))
+    found = row(result, "E2.words_lens", units="top", view="patches", control="matched units")
+    assert found["percentile"].value == pytest.approx(0.9)
+    assert found["above other nouns"].value == pytest.approx(0.3)
+    assert found["control: above other nouns"].value == pytest.approx(-0.1)
+    plain = row(result, "E2.words", units="top", view="patches", control="matched units")
+    assert plain["percentile"].value == pytest.approx(1 - (0.001 + 0.5) / 2)
+
+
 def test_a_study_without_other_nouns_says_that_no_photo_has_them() -> None:
     photos = [e2_photo(0.5, 0.4) | {"captions": ["a dog."]} for _ in range(2)]
     result = Agreement().summarise(finished(photos))

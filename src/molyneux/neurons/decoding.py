@@ -300,14 +300,19 @@ def read_units(
     token_id: int,
     decoding: Decoding = DEFAULT_DECODING,
     others: Sequence[int] = (),
+    lens: Lens | None = None,
 ) -> list[tuple[str, float, float | None]]:
     """Return each unit's text, the share of the vocabulary it raises above a token, and the mean
     of that share over some other tokens; None without any.
 
     The same as `decode_units` and `token_ranks`, from one product with the unembedding.
+
+    Args:
+        lens: what units are read through, all of layers that it reads; as `decoding` has it if
+            None.
     """
     unembedding = model.unembedding().float()
-    lens = HeadLens(model, decoding.final_norm)
+    lens = HeadLens(model, decoding.final_norm) if lens is None else lens
     texts: dict[int, str] = {}
     found: list[tuple[str, float, float | None]] = []
     for start in range(0, len(signed), _UNITS):

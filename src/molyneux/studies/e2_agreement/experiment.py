@@ -19,6 +19,7 @@ from molyneux.studies.e2_agreement.measure import (
     Listed,
     control_units,
     listed_rows,
+    places_through_lens,
     summed,
 )
 from molyneux.studies.experiment import (
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 
 READ = ("text", "target_place", "others_place")
+READ_THROUGH = ("lens_target_place", "lens_others_place")
 
 
 class Agreement(Experiment):
@@ -82,9 +84,14 @@ class Agreement(Experiment):
             )
         )
 
+        places = places_through_lens(subject, [*own, *controls])
+
         def rows(listed: Sequence[Listed]) -> list[dict[str, Any]]:
             return [
-                one.row | dict(zip(READ, texts[one.unit, one.sign], strict=True)) for one in listed
+                one.row
+                | dict(zip(READ, texts[one.unit, one.sign], strict=True))
+                | dict(zip(READ_THROUGH, places(one), strict=True))
+                for one in listed
             ]
 
         return {"e2_units": rows(own), "e2_controls": rows(controls)}

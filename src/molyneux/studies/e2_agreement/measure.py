@@ -6,7 +6,7 @@ one text of ten tokens, and compared with the human captions and the photo.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from molyneux.neurons.attribution import View
+from molyneux.neurons.decoding import read_units
+from molyneux.neurons.lens import JacobianLens
 from molyneux.neurons.unit import Unit
 from molyneux.neurons.unit_sets import UNIT_SETS
 from molyneux.statistics.permutations import best_of_k_expectation
@@ -40,6 +42,8 @@ UNITS = pa.schema(
         ("peak_patch", pa.int32()),
         ("target_place", pa.float64()),
         ("others_place", pa.float64()),
+        ("lens_target_place", pa.float64()),
+        ("lens_others_place", pa.float64()),
         ("text", pa.string()),
     ]
 )
@@ -49,7 +53,9 @@ UNITS = pa.schema(
 looks at), in which the unit is decoded, 0 as if positive; `specific` is null where such a unit
 cannot rank; `peak_patch` is null in the view `last`; `target_place` is the share of the vocabulary
 that the unit raises above the target, 0 where the target is its first token; `others_place` the
-mean of that share over other photos' nouns (`Subject.other_nouns`), null without any.
+mean of that share over other photos' nouns (`Subject.other_nouns`), null without any. The two
+with `lens_` are these through a Jacobian lens: of units at the patches that it reads, where the
+study has one, else null.
 """
 
 CONTROLS = pa.schema(
@@ -63,6 +69,8 @@ CONTROLS = pa.schema(
         ("sign", pa.int32()),
         ("target_place", pa.float64()),
         ("others_place", pa.float64()),
+        ("lens_target_place", pa.float64()),
+        ("lens_others_place", pa.float64()),
         ("text", pa.string()),
     ]
 )
@@ -179,3 +187,33 @@ def summed(rows: Sequence[dict[str, Any]], scores: TextScores) -> dict[str, Any]
             sign = "-" if row["sign"] < 0 else ""
             found["best_unit"] = f"{Unit(row['layer'], row['unit'])}{sign}"
     return found
+
+
+def places_through_lens(
+    subject: Subject, listed: Sequence[Listed]
+) -> Callable[[Listed], tuple[float | None, float | None]]:
+    """Return what gives a listed unit's `lens_target_place` and `lens_others_place`.
+
+    A Jacobian lens was measured at patches: in the last view there is nothing to read through it.
+    """
+    lens = subject.captioner.lens
+    if not isinstance(lens, JacobianLens):
+        return lambda _: (None, None)
+    signed = sorted(
+        {
+            (one.unit, one.sign)
+            for one in listed
+            if one.row["view"] == "patches" and lens.reads(one.unit.layer)
+        }
+    )
+    token = subject.target.token_id
+    read = read_units(
+        subject.model, signed, token, subject.captioner.decoding, subject.other_nouns, lens
+    )
+    found = {pair: (place, others) for pair, (_, place, others) in zip(signed, read, strict=True)}
+
+    def places(one: Listed) -> tuple[float | None, float | None]:
+        known = one.row["view"] == "patches"
+        return found.get((one.unit, one.sign), (None, None)) if known else (None, None)
+
+    return places

@@ -42,6 +42,7 @@ FIGURES = {
 }
 NEAR_TOP = 0.002
 ABOVE_OTHERS = "above other nouns"
+LENS = "lens_"
 _SHOWN_PHOTOS = 12
 _PAPER = {
     "bert": {"own": ".3848", "shuffled": ".3627", "caption": ".5251", "difference": ".0221"},
@@ -56,6 +57,7 @@ def summarise(experiment: Experiment, study: Finished) -> Result:
         *(_score_table(study, scores, metric) for metric in (BERT, CLIP)),
         _difference_table(study, scores),
         _word_table(study),
+        *([_word_table(study, LENS)] if _has_lens(study) else []),
         _example_table(study),
     ]
     figures = _best_of_figures(study, scores)
@@ -217,12 +219,13 @@ def _difference_table(study: Finished, scores: _Scores) -> ResultTable:
     )
 
 
-def _word_table(study: Finished) -> ResultTable:
+def _word_table(study: Finished, through: str = "") -> ResultTable:
+    """Return how high nouns stand; `through` is ahead of the columns' names, `lens_` for a lens."""
     own, controls = study.table("e2_units"), study.table("e2_controls")
     rows: list[dict[str, Cell]] = []
-    for view in VIEWS:
+    for view in ("patches",) if through else VIEWS:
         for ranking in RANKINGS:
-            mine = _places(study, own, view, ranking)
+            mine = _places(study, own, view, ranking, through=through)
             there = [k for k in ("matched", "random") if _has(controls, view, ranking, k)]
             kinds: list[str | None] = [*there] or [None]
             for control in kinds:
@@ -230,7 +233,7 @@ def _word_table(study: Finished) -> ResultTable:
                 for name, values in mine.items():
                     row[name] = over_photos(values)
                 if control is not None:
-                    other = _places(study, controls, view, ranking, control)
+                    other = _places(study, controls, view, ranking, control, through=through)
                     row["control"] = AGAINST[control]
                     for name, values in other.items():
                         row[f"control: {name}"] = over_photos(values)
@@ -238,8 +241,9 @@ def _word_table(study: Finished) -> ResultTable:
                 rows.append(row)
     names = ("percentile", "near top", ABOVE_OTHERS)
     return ResultTable(
-        "E2.words",
-        "How high the caption's noun stands in what its units write",
+        "E2.words_lens" if through else "E2.words",
+        "How high the caption's noun stands in what its units write"
+        + (", through the Jacobian lens" if through else ""),
         (
             "units",
             "view",
@@ -255,6 +259,14 @@ def _word_table(study: Finished) -> ResultTable:
             f"{ABOVE_OTHERS.capitalize()}: the target's percentile minus the mean percentile, in "
             f"the same units, of {OTHER_NOUNS} other photos' nouns (of the reference table, none "
             "in this photo's captions): what of it is this word's and not any noun's. 0 is chance.",
+            *(
+                (
+                    "Through J_l of each unit's layer, instead of the head alone; units of the "
+                    "last layer, which J does not read, are left out.",
+                )
+                if through
+                else ()
+            ),
             "Units are picked by this word's own gradient, which at the last position holds what a "
             "row writes: there they favour the word by construction, shown or not.",
             f"All listed units ({study.settings.units} a photo). Rankings without sinks leave out "
@@ -263,20 +275,34 @@ def _word_table(study: Finished) -> ResultTable:
     )
 
 
+def _has_lens(study: Finished) -> bool:
+    """Return whether units were read through a Jacobian lens too."""
+    places = study.table("e2_units").get(f"{LENS}target_place")
+    return places is not None and not bool(np.isnan(places.astype(float)).all())
+
+
 def _has(controls: Columns, view: str, ranking: str, control: str) -> bool:
     found = (controls["view"] == view) & (controls["ranking"] == ranking)
     return bool((found & (controls["control"] == control)).any())
 
 
 def _places(
-    study: Finished, table: Columns, view: str, ranking: str, control: str | None = None
+    study: Finished,
+    table: Columns,
+    view: str,
+    ranking: str,
+    control: str | None = None,
+    *,
+    through: str = "",
 ) -> dict[str, np.ndarray]:
     """Return percentile and share near the top of each photo's units."""
     chosen = (table["view"] == view) & (table["ranking"] == ranking)
     if control is not None:
         chosen &= table["control"] == control
-    photo, place = table["photo"][chosen], table["target_place"][chosen].astype(float)
-    others = table.get("others_place")  # of studies begun before it was measured there is none
+    if through:
+        chosen &= ~np.isnan(table[f"{through}target_place"].astype(float))
+    photo, place = table["photo"][chosen], table[f"{through}target_place"][chosen].astype(float)
+    others = table.get(f"{through}others_place")  # studies begun before it was measured have none
     others = np.full(len(place), np.nan) if others is None else others[chosen].astype(float)
     return {
         "percentile": per_photo(photo, 1 - place, study.n_photos),

@@ -169,9 +169,12 @@ def test_totals_of_several_photos_are_those_of_each(make_captioner: Any, kind: s
         found = attribute_totals(model, joined(prompts), targets, **chosen)
         for photo, prompt in enumerate(prompts):
             one = attribute_units(model, prompt, targets, **chosen)
+            torch.testing.assert_close(
+                found.log_probability[photo].exp(), one.probability, atol=1e-6, rtol=1e-4
+            )
             for view in VIEWS:
                 torch.testing.assert_close(
-                    found[view][photo], one.view(view).total, atol=1e-5, rtol=1e-3
+                    found.view(view)[photo], one.view(view).total, atol=1e-5, rtol=1e-3
                 )
     assert weights_hash(model.model) == before
     assert count_hooks(model.model) == hooks

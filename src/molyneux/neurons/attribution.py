@@ -87,6 +87,8 @@ class Attribution:
         activation: every unit's coefficient of its output row at every patch, at either site.
         activation_last: of every unit at the position that predicts each target.
         without_sinks: the scores over all patches but sinks, where sinks were named.
+        of_patches: for each target, what all units together give it at each patch: the sum over
+            units of gradient x activation there, whichever patches count.
     """
 
     targets: tuple[Target, ...]
@@ -97,6 +99,7 @@ class Attribution:
     activation: Float[Tensor, "layers patches d_mlp"]
     activation_last: Float[Tensor, "targets layers d_mlp"]
     without_sinks: UnitScores | None = None
+    of_patches: Float[Tensor, "targets patches"] | None = None
 
     def __repr__(self) -> str:
         layers, patches, d_mlp = self.activation.shape
@@ -123,6 +126,25 @@ class Attribution:
         if view == "patches":
             return torch.stack([values.abs().mean(dim=0) for values in self.activation])
         return self.activation_last[target].abs()
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What all units give each target, of several photos.
+
+    Attributes:
+        patches: `UnitScores.total` in that view.
+        last: likewise.
+        log_probability: of each target, where it is predicted, in nats.
+    """
+
+    patches: Float[Tensor, "photos targets layers d_mlp"]
+    last: Float[Tensor, "photos targets layers d_mlp"]
+    log_probability: Float[Tensor, "photos targets"]
+
+    def view(self, view: View) -> Float[Tensor, "photos targets layers d_mlp"]:
+        """Return the totals of one view."""
+        return self.patches if view == "patches" else self.last
 
 
 def score_units(
@@ -331,6 +353,7 @@ def attribute_products(
     size = (model.n_layers, prompt.patches.stop - prompt.patches.start, model.d_mlp)
     at_patches = torch.empty(size, dtype=torch.float32, device=place)
     at_last, in_patches, in_last, in_others = [], [], [], []
+    of_patches = torch.zeros(len(targets), size[1], dtype=torch.float32, device=place)
     for layer in layers:
         # A layer's tensors are let go as soon as they are reduced: together they are the largest
         # thing here, layers x positions x d_mlp, and as much again for each target.
@@ -350,6 +373,7 @@ def attribute_products(
         given = product(passed).to(place)
         del passed
         there = given[:, prompt.patches]
+        of_patches += there.sum(dim=-1)
         in_patches.append(_over_patches(there, at_patches[layer], patches))
         if sinks is not None:
             in_others.append(_over_patches(there, at_patches[layer], ~sinks))
@@ -367,6 +391,7 @@ def attribute_products(
         activation=at_patches,
         activation_last=torch.stack(at_last, dim=1),
         without_sinks=_stacked(in_others) if in_others else None,
+        of_patches=of_patches,
     )
 
 
@@ -377,7 +402,7 @@ def attribute_totals(
     *,
     of: Objective = "logit",
     site: Site = "activation",
-) -> dict[View, Float[Tensor, "photos targets layers d_mlp"]]:
+) -> Totals:
     """Return the totals of `attribute_units` alone, of several photos in one pass.
 
     Rows of a batch do not touch one another, so that the gradient of their sum is each one's own.
@@ -413,9 +438,10 @@ def attribute_totals(
                 replace(prompts, embeddings=embeddings), keep=prompts.n_positions - first
             )
         logits = output.logits.float()
-        logits = logits if of == "logit" else logits.log_softmax(dim=-1)
         rows = [position - first for position in positions]
-        objective = logits[:, rows, [target.token_id for target in targets]].sum(dim=0)
+        tokens = [target.token_id for target in targets]
+        log_p = logits.log_softmax(dim=-1)
+        objective = (logits if of == "logit" else log_p)[:, rows, tokens].sum(dim=0)
         require_finite(model, objective)
         gradients = list(
             torch.autograd.grad(
@@ -437,7 +463,11 @@ def attribute_totals(
         totals["last"].append(product[each, :, positions].cpu())
     found = {view: torch.stack(parts, dim=2).transpose(0, 1) for view, parts in totals.items()}
     require_finite(model, *found.values())
-    return found
+    return Totals(
+        patches=found["patches"],
+        last=found["last"],
+        log_probability=log_p[:, rows, tokens].detach().cpu(),
+    )
 
 
 def _whole(values: Tensor) -> Tensor:

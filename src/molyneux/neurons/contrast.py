@@ -7,7 +7,7 @@ serves the word, or the text ahead of it, whatever the photo, has as much behind
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import UsageError
-from molyneux.neurons.attribution import VIEWS, Target, View
+from molyneux.neurons.attribution import VIEWS, Target, Totals, View
+from molyneux.neurons.partners import Partner
 from molyneux.neurons.reference import Reference
 from molyneux.neurons.scorers import Context, Scorer, ScoresTogether
 from molyneux.vision.layout import ImagePrompt, joined
@@ -53,6 +54,21 @@ def instead_of(
 ) -> tuple[ImagePrompt, ...]:
     """Return a photo's prompt with partners' patches in its place, and the same text.
 
+    None where there are none (`stand_ins`).
+    """
+    chosen = stand_ins(reference, prompt, words, seed, most)
+    return tuple(one.instead_of(prompt) for one in chosen)
+
+
+def stand_ins(
+    reference: Reference | None,
+    prompt: ImagePrompt,
+    words: Collection[str],
+    seed: str,
+    most: int = PARTNERS,
+) -> tuple[Partner, ...]:
+    """Return the partners behind which words are scored.
+
     Of the partners that show none of the words the first by a hash of the seed and their names,
     another choice for each photo. None where there is no table, fewer than these are left,
     or the photo has more or fewer patches than they.
@@ -68,7 +84,7 @@ def instead_of(
     size = prompt.embeddings[0, prompt.patches].shape
     if any(one.patches.shape != size for one in fitting[:most]):
         return ()
-    return tuple(one.instead_of(prompt) for one in fitting[:most])
+    return tuple(fitting[:most])
 
 
 def score_behind(
@@ -83,22 +99,57 @@ def score_behind(
         UsageError: there are no partners.
         AdapterError: the model overflows in its dtype.
     """
-    if not context.partners:
-        raise UsageError("there are no partners to score behind; give Context(partners=...)")
-    together = isinstance(scorer, ScoresTogether)
-    at_once = max(1, ROWS // len(targets)) if together and targets else 1
+    _require_partners(context)
     parts: dict[View, list[Tensor]] = {view: [] for view in VIEWS}
-    for start in range(0, len(context.partners), at_once):
-        some = context.partners[start : start + at_once]
-        if isinstance(scorer, ScoresTogether):
-            found = scorer.totals(model, joined(some), targets)
-        else:
-            one = scorer.score(model, some[0], targets, context=context)
-            found = {view: one.view(view).total.cpu()[None] for view in VIEWS}
+    for found in _totals(scorer, model, targets, context):
         for view in VIEWS:
-            parts[view].append(found[view].double().sum(dim=0))
+            parts[view].append(found.view(view).double().sum(dim=0))
     n = len(context.partners)
     total: dict[View, Tensor] = {
         v: (torch.stack(p).sum(dim=0) / n).float() for v, p in parts.items()
     }
     return Behind(total, n)
+
+
+def totals_behind(
+    scorer: Scorer, model: LanguageModel, target: Target, context: Context
+) -> tuple[Float[Tensor, "partners layers d_mlp"], Float[Tensor, " partners"]]:
+    """Return what units give one target at the patches behind each of the context's partners.
+
+    Returns:
+        the totals, and the target's log-probability there (nats).
+
+    Raises:
+        UsageError: there are no partners.
+        AdapterError: the model overflows in its dtype.
+    """
+    _require_partners(context)
+    found = list(_totals(scorer, model, [target], context))
+    return (
+        torch.cat([one.patches[:, 0] for one in found]),
+        torch.cat([one.log_probability[:, 0] for one in found]),
+    )
+
+
+def _require_partners(context: Context) -> None:
+    if not context.partners:
+        raise UsageError("there are no partners to score behind; give Context(partners=...)")
+
+
+def _totals(
+    scorer: Scorer, model: LanguageModel, targets: Sequence[Target], context: Context
+) -> Iterator[Totals]:
+    """Yield what units give targets behind some partners after another."""
+    together = isinstance(scorer, ScoresTogether)
+    at_once = max(1, ROWS // len(targets)) if together and targets else 1
+    for start in range(0, len(context.partners), at_once):
+        some = context.partners[start : start + at_once]
+        if isinstance(scorer, ScoresTogether):
+            yield scorer.totals(model, joined(some), targets)
+        else:
+            one = scorer.score(model, some[0], targets, context=context)
+            yield Totals(
+                one.patches.total.cpu()[None],
+                one.last.total.cpu()[None],
+                one.probability.log().cpu()[None],
+            )

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, get_args, runtime_checkable
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
@@ -23,7 +23,7 @@ from molyneux.neurons.attribution import (
     Objective,
     Site,
     Target,
-    View,
+    Totals,
     attribute_totals,
     attribute_units,
 )
@@ -115,8 +115,8 @@ class ScoresTogether(Protocol):
 
     def totals(
         self, model: LanguageModel, prompts: ImagePrompt, targets: Sequence[Target]
-    ) -> dict[View, Float[Tensor, "photos targets layers d_mlp"]]:
-        """Return `UnitScores.total` of each photo, for each view."""
+    ) -> Totals:
+        """Return the totals of each photo, and the targets' log-probabilities."""
         ...
 
 
@@ -160,7 +160,7 @@ class GradientActivation:
 
     def totals(
         self, model: LanguageModel, prompts: ImagePrompt, targets: Sequence[Target]
-    ) -> dict[View, Float[Tensor, "photos targets layers d_mlp"]]:
+    ) -> Totals:
         """Return the totals of several photos at once (`attribute_totals`)."""
         return attribute_totals(model, prompts, targets, of=self.of, site=self.site)
 

@@ -91,7 +91,8 @@ def test_the_control_can_fail_it_and_few_photos_tell_nothing() -> None:
     assert likeness([0.9], [0.1] * 5).like_shown is None
     assert likeness([0.9] * 2, [0.1] * 5).like_shown is None
     assert likeness([0.9] * 3, [0.1] * 5).like_shown is True
-    assert likeness([], [0.1] * 5).p is None
+    assert likeness([], [0.1] * 5).p == 1
+    assert likeness([], [0.1] * 5).like_shown is None
 
 
 def test_labels_that_mean_nothing_pass_no_more_often_than_they_may() -> None:

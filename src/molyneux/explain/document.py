@@ -24,6 +24,7 @@ from molyneux.explain.text import (
     word_html,
     word_text,
 )
+from molyneux.explain.why_record import Why
 from molyneux.models.trust import Trust
 from molyneux.neurons.unit_sets import DEFAULT, LISTED, Listed
 from molyneux.parquet import import_pandas
@@ -328,6 +329,9 @@ class Word:
             without a trust scale of the model that holds on photos that set none of it.
         sight: what this photo adds to the word and what carries it; null if it was not measured.
         sight_note: why not; absent where it was, or was not asked for.
+        why: why the model says it, or nearly, compared with photos that people say show it: of
+            words asked for, and of the caption's that nobody who described the photo named;
+            absent of others, with `--sight none`, and without partners.
     """
 
     word: str
@@ -347,6 +351,7 @@ class Word:
     trust: Trust | None = None
     sight: Sight | None = None
     sight_note: Annotated[str | None, ABSENT] = None
+    why: Annotated[Why | None, ABSENT] = None
 
     @property
     def warning(self) -> str | None:

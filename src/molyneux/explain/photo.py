@@ -32,12 +32,14 @@ from molyneux.explain.sight import measure_sight
 from molyneux.explain.sight_record import Sight
 from molyneux.explain.text import photo_html, photo_text
 from molyneux.explain.tried import Tried
+from molyneux.explain.why import Explained, asks_why, explain_why
+from molyneux.explain.why_record import Why
 from molyneux.models.generation import continue_greedily
 from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing
 from molyneux.models.trust import Trust
 from molyneux.neurons.ablation import silenced
 from molyneux.neurons.attribution import VIEWS, Attribution, Target, View
-from molyneux.neurons.contrast import Behind, instead_of, score_behind
+from molyneux.neurons.contrast import Behind, instead_of, score_behind, stand_ins
 from molyneux.neurons.decoding import Decoded, decode_units
 from molyneux.neurons.lens import JacobianLens, Lens
 from molyneux.neurons.other_photos import OtherPhoto
@@ -253,9 +255,10 @@ def explain_seen(
         return Explanation(image, {}, under_patches(captioner, seen), lead)
     lemmas = {word.lemma for word in words}
     until = sentence.up_to(model, prompt, max(word.target.position for word in words))
+    baseline = stand_ins(captioner.reference, until, lemmas, digest)
     context = Context(
         reference=captioner.reference,
-        partners=instead_of(captioner.reference, until, lemmas, digest),
+        partners=tuple(partner.instead_of(until) for partner in baseline),
     )
     targets = [word.target for word in words]
     chosen = _absent_words(captioner, asking, prompt, sentence, words, digest, named)
@@ -288,6 +291,7 @@ def explain_seen(
     explained = [_explain_word(case, number, word) for number, word in enumerate(words)]
     passes = Passes(ROOM // 8) if passes is None else passes
     sights: list[Sight | str | None] = [None] * len(words)
+    whys: list[Why | None] = [None] * len(words)
     if asking.sight != "none":
         sights[:] = measure_sight(
             captioner,
@@ -301,12 +305,27 @@ def explain_seen(
             seed=asking.seed,
             passes=passes,
         )
+        scored = Explained(
+            captioner,
+            asking.scorer,
+            words,
+            case.attribution,
+            behind,
+            {partner.name for partner in baseline},
+            digest,
+            named,
+        )
+        whys[:] = [
+            explain_why(scored, number, case.up_to(word)) if asks_why(word, named) else None
+            for number, word in enumerate(words)
+        ]
     return Explanation(
         replace(
             image,
             reading=_reading(case, words, digest, passes),
             words=tuple(
-                _with_sight(word, sight) for (word, _), sight in zip(explained, sights, strict=True)
+                replace(_with_sight(word, sight), why=why)
+                for (word, _), sight, why in zip(explained, sights, whys, strict=True)
             ),
         ),
         {

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from molyneux.explain.claims import Claim, claim_of, probability
 from molyneux.explain.sight_text import sight_lines
+from molyneux.explain.why_text import why_lines, why_title
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -143,7 +144,7 @@ def word_text(word: Word) -> str:
     lines = [f"{word.word}  p = {probability(word.probability)}{trust}"]
     lines += [f"  ({word.note})"] if word.note else []
     lines += [f"  {word.warning}"] if word.warning else []
-    lines += [f"  {line}" for line in _sight(word)]
+    lines += [f"  {line}" for line in (*_why(word), *_sight(word))]
     lines += [f"  {claim.title}: {claim.sentence} {claim.caveat}" for claim in _claims(word)]
     lines += [f"  {line}" for line in repr(word.units).splitlines()]
     return "\n".join(lines).replace("\u00a0", " ")
@@ -156,7 +157,8 @@ def word_html(word: Word) -> str:
     warned = f'<p style="margin:2px 0">{escape(word.warning)}</p>' if word.warning else ""
     lines = [f"{claim.title}: {claim.sentence} {claim.caveat}" for claim in _claims(word)]
     claims = warned + "".join(
-        f'<p style="margin:2px 0">{escape(line)}</p>' for line in (*_sight(word), *lines)
+        f'<p style="margin:2px 0">{escape(line)}</p>'
+        for line in (*_why(word), *_sight(word), *lines)
     )
     return (
         f'<p style="margin:12px 0 2px;font-size:1.15em"><b>{escape(word.word)}</b> '
@@ -202,6 +204,13 @@ def photo_html(image: Image, lead: str = "", pictures: Sequence[Picture] = ()) -
 
 def _lines(image: Image) -> tuple[str | None, ...]:
     return seen_otherwise(image), image.note, patches_say(image)
+
+
+def _why(word: Word) -> list[str]:
+    """Return why it is said, after a heading; nothing where that was not asked."""
+    if word.why is None:
+        return []
+    return [why_title(word.word, word.why), *why_lines(word.word, word.why)]
 
 
 def _sight(word: Word) -> list[str]:

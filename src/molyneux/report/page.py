@@ -34,6 +34,8 @@ from molyneux.explain.document import (
 from molyneux.explain.folder import find_folder
 from molyneux.explain.sight_text import SIGHT_COLUMNS, sight_lines, sight_table
 from molyneux.explain.text import heading, seen_otherwise
+from molyneux.explain.why_record import Why
+from molyneux.explain.why_text import WHY_COLUMNS, why_lines, why_table, why_title
 from molyneux.neurons.unit_sets import LISTED
 from molyneux.records import to_plain
 from molyneux.report.chances import BADGE, sinks_by_chance
@@ -319,6 +321,7 @@ def _word(word: Word) -> dict[str, Any]:
         ],
         "tables": [(each, curve_table(each)) for each in word.curves],
         "rewrites": rewrites,
+        "why": None if word.why is None else _why(word.word, word.why),
         "sight": sight_lines(None if word.warning else word.sight),
         "sight_table": sight_table(word.sight),
         "sight_columns": SIGHT_COLUMNS,
@@ -331,6 +334,22 @@ def _word(word: Word) -> dict[str, Any]:
             for view in VIEWS
         },
     }
+
+
+def _why(word: str, why: Why) -> dict[str, Any]:
+    return {
+        "title": why_title(word, why),
+        "lines": why_lines(word, why),
+        "columns": WHY_COLUMNS,
+        "table": why_table(why),
+        "patches": _shades(why.patches or ()),
+    }
+
+
+def _shades(values: Sequence[Sequence[float]]) -> list[list[tuple[float, float]]]:
+    """Return values, each with its size as a share of the largest."""
+    largest = max((abs(value) for row in values for value in row), default=0.0) or 1.0
+    return [[(value, round(abs(value) / largest, 3)) for value in row] for row in values]
 
 
 def score_words(settings: SettingsRecord) -> str:

@@ -107,16 +107,18 @@ class Likeness:
     others: Float[Tensor, " others"]
 
     @property
-    def p(self) -> float | None:
-        """How often chance alone sets `shown` so far above (`exchange_p`); None of an empty one."""
+    def p(self) -> float:
+        """How often chance alone sets `shown` so far above `others` (`exchange_p`); 1 without any.
+
+        Labels are exchanged among the photos that there are.
+        """
         if not len(self.shown) or not len(self.others):
-            return None
+            return 1.0
         return exchange_p(self.shown.tolist(), self.others.tolist())
 
     @property
     def like_shown(self) -> bool | None:
         """Whether this photo is more like those that show the word; None of too few to tell."""
-        p = self.p
-        if p is None or least_p(len(self.shown), len(self.others)) > LEVEL:
+        if least_p(len(self.shown), len(self.others)) > LEVEL:
             return None
-        return p <= LEVEL
+        return self.p <= LEVEL

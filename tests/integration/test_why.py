@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ def test_a_word_asked_for_is_compared_with_photos_that_show_it(
         assert one.shown.photos == one.others.photos == PHOTOS
         assert 0 <= one.others.mean <= 1
         assert one.like_shown == (one.chance <= 0.02)
+        assert one.among_shown is not None
+        assert one.among_shown.photos == PHOTOS
     assert why.like_shown == why.shared[0].like_shown
     assert why.log_probability_shown is not None
     assert why.log_probability_shown.photos == PHOTOS
@@ -119,6 +122,8 @@ def test_photos_that_are_this_one_share_all_units_and_the_control_can_fail_it(
     same = why_of(copies(captioner, photos[0], shown=True), photos[0])
     for one in same.shared:
         assert one.shown.mean == pytest.approx(1, abs=0.03)  # ties of units that give nothing
+        assert one.among_shown is not None
+        assert one.among_shown.mean == pytest.approx(1, abs=1e-6)
     contrast = same.shared[0]
     assert contrast.others.mean < contrast.shown.mean
     assert same.log_probability_shown is not None
@@ -141,6 +146,7 @@ def test_without_a_photo_that_shows_it_that_is_said(captioner: Seeing, photos: l
     )
     one = why_of(few, photos[0])
     assert one.shared[0].like_shown is None
+    assert one.shared[0].among_shown is None
     assert any("too few" in line for line in why_lines("cat", one))
 
 
@@ -177,7 +183,7 @@ def test_the_page_and_the_text_say_it(
     item = Item(id="one", source=photos[0], captions=("A wall.",))
     run = explain_photos(captioner, item, Settings(ablate="none", words=["cat"]), tmp_path / "run")
     (image,) = run.document().images
-    page = write_report(tmp_path / "run").read_text(encoding="utf-8")
+    page = html.unescape(write_report(tmp_path / "run").read_text(encoding="utf-8"))
     text = repr(image)
     for word in image.words:
         assert word.why is not None

@@ -20,6 +20,7 @@ from molyneux.errors import RunError
 from molyneux.explain import document as explained
 from molyneux.explain.document import Document, ModelRecord
 from molyneux.explain.sight_record import NotNamed, Sight, SightSet
+from molyneux.explain.why_record import SharedUnits, Spread, Why
 from molyneux.records import attributes_of, from_plain, schema_of
 
 SCHEMAS = Path(__file__).parents[2] / "src" / "molyneux" / "schemas"
@@ -29,6 +30,7 @@ EXPLAINED = (
     *(explained.UnitLists, explained.UnitRow, explained.Curves, explained.OwnMinusOthers),
     *(explained.Reading, explained.ReadWord, explained.WordEffect, explained.PatchWords),
     *(explained.OtherLeft, explained.AblatedCaptions, Sight, SightSet, NotNamed),
+    *(Why, SharedUnits, Spread),
 )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -163,9 +164,22 @@ def _share(
         units=min(UNITS, int((score > 0).sum())),
         shown=_spread(like.shown),
         others=_spread(like.others),
+        among_shown=_among(others[:n_shown]),
         chance=like.p,
         like_shown=like.like_shown,
     )
+
+
+def _among(scores: Float[Tensor, "photos layers d_mlp"]) -> Spread | None:
+    """Return what photos that show the word share among themselves, each with the others."""
+    pushed = [k for k in range(len(scores)) if bool((scores[k] > 0).any())]
+    if len(pushed) < 2:
+        return None
+    each = [
+        shared_units(scores[k], scores[[other for other in pushed if other != k]]).mean()
+        for k in pushed
+    ]
+    return _spread(torch.stack(each))
 
 
 def _spread(values: Float[Tensor, " photos"]) -> Spread:

@@ -38,6 +38,8 @@ class SharedUnits:
         units: how many of this photo's first are looked for among as many of each other's.
         shown: the share of them that is there, behind photos that people say show the word.
         others: the share behind photos where nobody named it, the control.
+        among_shown: what photos that show it share with one another: how high `shown` may be
+            expected to be of a photo like them; null of one.
         chance: how often exchanged labels set `shown` so far above `others`; exact, one-sided.
         like_shown: whether `chance` is 2 % or less; null where photos are too few for that.
     """
@@ -46,6 +48,7 @@ class SharedUnits:
     units: int
     shown: Spread
     others: Spread
+    among_shown: Spread | None = None
     chance: float
     like_shown: bool | None
 

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from molyneux.explain.why_record import SharedUnits, Spread, Why
 
 PATCHES = 3
-WHY_COLUMNS = ("here", "behind photos that show it", "behind photos that do not", "by chance")
+WHY_COLUMNS = (
+    *("here", "behind photos that show it", "behind photos that do not"),
+    *("photos that show it, among themselves", "by chance"),
+)
 _BY = {
     "contrast": "of the units that push it most beyond what they do behind other photos",
     "total": "of the units that push it most",
@@ -53,12 +56,14 @@ def why_table(why: Why | None) -> list[tuple[str, tuple[str, ...]]]:
                 _spread(why.log_probability_shown),
                 _spread(why.log_probability_others),
                 "",
+                "",
             ),
         )
     ]
     for one in why.shared:
         name = f"share of its first {one.units} units, by {one.ranking}"
-        rows.append((name, ("1", _spread(one.shown), _spread(one.others), _chance(one))))
+        shares = (one.shown, one.others, one.among_shown)
+        rows.append((name, ("", *map(_spread, shares), _chance(one))))
     return rows
 
 
@@ -95,10 +100,12 @@ def _likelihood(why: Why) -> str:
 
 
 def _shared(one: SharedUnits) -> str:
+    among = one.among_shown
+    expected = "" if among is None else f"; photos that show it share {_percent(among)}"
     return (
         f"{_BY[one.ranking]} ({one.units}), {_percent(one.shown)} are among those behind photos "
         f"that show it and {_percent(one.others)} behind photos that do not (by chance in "
-        f"{_chance(one)})"
+        f"{_chance(one)}{expected})"
     )
 
 

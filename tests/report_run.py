@@ -249,7 +249,12 @@ def reading(
                 "fraction_of_units": 0.05,
                 "layers": layers,
                 "words": [
-                    {"word": noun, "score": 3.0 - n, "percentile": 1.0 - n / 100}
+                    {
+                        "word": noun,
+                        "score": 3.0 - n,
+                        "percentile": 1.0 - n / 100,
+                        "in_other_photos": 0.44,
+                    }
                     for n, noun in enumerate(nouns)
                 ],
                 "effects_up": [{"word": "guitar", "nats": 2.13}],

@@ -23,7 +23,7 @@ from molyneux.neurons.ablation import Intervention, intervened_logits
 from molyneux.neurons.change import change_scores
 from molyneux.neurons.jacobian import patch_jacobians
 from molyneux.neurons.lens import HeadLens, JacobianLens, save_lens
-from molyneux.neurons.set_reading import read_writes, set_writes, word_list
+from molyneux.neurons.set_reading import percentiles, read_writes, set_writes, word_list
 from molyneux.neurons.sight.patch_sets import change_set
 from molyneux.neurons.sight.reading import patch_activations
 from molyneux.neurons.targets import read_sentence
@@ -139,6 +139,33 @@ def test_what_a_set_gives_the_captions_word_is_what_sight_calls_mediated(
     assert nats[image.words[0].word] == pytest.approx(change.mediated, abs=1e-4)
 
 
+def test_a_word_has_its_place_in_other_photos_readings_too(seeing: Any, files: list[Path]) -> None:
+    explained = explain_photo(seeing, files[0], Settings(ablate="none", top=3, sight="none")).image
+    assert explained.reading is not None
+    model, table, first = seeing.language_model, seeing.reference, explained.words[0]
+    prompt, usual = seeing.see(files[:1]), table.activation
+
+    def key(partner: Any) -> bytes:
+        return hashlib.sha256(f"{explained.sha256} {partner.name}".encode()).digest()
+
+    partners = sorted(table.partners_without([first.word]), key=key)[:8]
+    words = word_list(model, [*EVERYDAY_NOUNS, *sorted({word.word for word in explained.words})])
+    lenses = {"norm": HeadLens(model), "jacobian": seeing.lens}
+    for one in explained.reading:
+        layers = None if one.layers == "all" else one.layers
+        places = []
+        for partner in partners:
+            there = patch_activations(model, partner.instead_of(prompt))
+            mask = change_set(
+                change_scores(there, usual.mean, usual.deviation), FRACTION, layers
+            ).mask
+            writes = set_writes(model, there, usual.mean, mask)
+            places.append(percentiles(read_writes(model, lenses[one.lens], writes, words).whole()))
+        mean = dict(zip(words.words, torch.stack(places).mean(dim=0).tolist(), strict=True))
+        for each in one.words:
+            assert each.in_other_photos == pytest.approx(mean[each.word], abs=5e-3)
+
+
 def test_every_patch_has_a_reading_of_its_own(seeing: Any, files: list[Path]) -> None:
     image = explain_photo(seeing, files[0], SETTINGS).image
     assert image.reading is not None
@@ -167,6 +194,7 @@ def test_without_partners_no_effects_are_told(seeing: Any, files: list[Path]) ->
     image = explain_photo(few, files[0], SETTINGS).image
     assert image.reading is not None
     assert not any(one.effects_up or one.effects_down for one in image.reading)
+    assert all(word.in_other_photos is None for one in image.reading for word in one.words)
 
 
 def test_without_a_lens_or_a_table_nothing_is_said(seeing: Any, files: list[Path]) -> None:

@@ -437,7 +437,16 @@ def test_what_the_patches_say_stands_by_layer_and_at_each_patch(tmp_path: Path) 
     page = write(tmp_path / "said", photo | {"reading": reading()})
     assert "What the patches say" in page.text
     assert "all layers guitar, table, river" in page.text
+    assert "too few other photos" not in page.text
     assert "guitar +2.1, tax −0.5" in page.text
+    assert "guitar: above 100 % of the nouns, in other photos 44 %" in page.text
+    alone = reading()
+    for one in alone:
+        one |= {"effects_up": [], "effects_down": []}
+        for each in one["words"]:
+            del each["in_other_photos"]
+    few = write(tmp_path / "alone", photo | {"reading": alone})
+    assert "too few other photos" in few.text
     assert "layers 0 to 1 guitar, table" in page.text
     assert "was not measured" in page.text
     (data,) = page.data["photos"]

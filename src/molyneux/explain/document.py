@@ -406,11 +406,14 @@ class ReadWord:
         score: what the set adds to its logit at the patches, beyond what it does in reference
             photos, to first order.
         percentile: the share of the list's other nouns that it is above.
+        in_other_photos: the mean of that share in what is read of eight partners, those that
+            effects are compared with; absent without them.
     """
 
     word: str
     score: float
     percentile: float
+    in_other_photos: Annotated[float | None, ABSENT] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from molyneux.explain.document import Image as ExplainedImage
 from molyneux.explain.document import Word as ExplainedWord
 from molyneux.explain.folder import shared_names
 from molyneux.explain.own_minus_others import OTHERS, own_minus_others
-from molyneux.explain.read_sets import jacobian_of, partners_mean, read_change
+from molyneux.explain.read_sets import jacobian_of, partners_activations, read_change
 from molyneux.explain.seen import over_photo, under_patches
 from molyneux.explain.settings import Settings, as_settings
 from molyneux.explain.sight import measure_sight
@@ -350,7 +350,7 @@ def _reading(
         case.attribution.activation,
         case.sinks,
         sorted({word.lemma for word in words}),
-        partners_mean(case.model, case.prompt, words[0], digest, passes),
+        partners_activations(case.model, case.prompt, words[0], digest, passes),
     )
 
 
@@ -418,6 +418,10 @@ def _explain_word(case: _Case, number: int, word: Word) -> tuple[ExplainedWord, 
     ranked = {view: _rank(case, number, view, later=later) for view in VIEWS}
     listed = {view: _list_units(case, ranked[view]) for view in VIEWS}
     probability = float(attribution.probability[number])
+
+    def rows_of(ranking: Ranking, view: View) -> tuple[UnitRow, ...]:
+        return listed[view][ranking][0] if ranking in listed[view] else ()
+
     explained = ExplainedWord(
         word=word.word,
         token=word.token,
@@ -432,8 +436,10 @@ def _explain_word(case: _Case, number: int, word: Word) -> tuple[ExplainedWord, 
         trust=_trust(case.model, number, word, probability),
         rankings={
             ranking: UnitLists(
-                **{view: listed[view][ranking][0] for view in VIEWS if ranking in listed[view]},
-                **{f"others_in_{view}": _others_in(case, ranked[view], ranking) for view in VIEWS},
+                patches=rows_of(ranking, "patches"),
+                last=rows_of(ranking, "last"),
+                others_in_patches=_others_in(case, ranked["patches"], ranking),
+                others_in_last=_others_in(case, ranked["last"], ranking),
             )
             for ranking in LISTED
             if ranking in listed["patches"]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -89,7 +90,7 @@ def read_change(
     activation: Float[Tensor, "layers patches d_mlp"],
     sinks: Bool[Tensor, " patches"] | None = None,
     also: Sequence[str] = (),
-    instead: Tensor | None = None,
+    others: Sequence[Float[Tensor, "layers patches d_mlp"]] = (),
 ) -> tuple[Reading, ...] | None:
     """Return what the units that a photo changes most say, through the head and a Jacobian lens.
 
@@ -101,7 +102,8 @@ def read_change(
         activation: of every unit at the photo's patches.
         sinks: patches to leave out of sums.
         also: nouns that are told, however low they are: those of the caption.
-        instead: what partners have in the units' place (`partners_mean`); no effects if None.
+        others: what partners have in the units' place (`partners_activations`); without any there
+            are no effects, and no word has a percentile in other photos.
 
     Returns:
         None: there is no Jacobian lens, no reference table with mean activations, or all patches
@@ -119,16 +121,28 @@ def read_change(
     parts = parts_of(layers_with_path(model.n_layers))
     sets = [change_set(z, FRACTION, part) for part in (None, *(parts if parts[1:] else ()))]
     effects: Iterable[Tensor | None] = [None] * len(sets)
-    if instead is not None:
+    if others:
+        instead = torch.stack([*others]).mean(dim=0)
         effects = effects_on_words(model, until, [one.mask for one in sets], instead, words)
     kept = None if sinks is None else ~sinks
+    theirs = [change_scores(one, mean, usual.deviation, sinks) for one in others]
+    # A lens is linear: a whole photo's reading is that of the mean over its patches.
+    wholes = [one[:, slice(None) if kept is None else kept].mean(dim=1) for one in others]
     has_patches = captioner.encoder.grid.n_patches == activation.shape[1] > 1
     lenses: list[Lens] = [HeadLens(model), lens]
     found = []
     for chosen, given in zip(sets, effects, strict=True):
         writes = set_writes(model, values, mean, chosen.mask)
+        of_others = [
+            set_writes(model, one[:, None], mean, change_set(far, FRACTION, chosen.layers).mask)
+            for one, far in zip(wholes, theirs, strict=True)
+        ]
         for each in lenses:
             said = read_writes(model, each, writes, words)
+            elsewhere = None
+            if of_others:
+                beside = read_writes(model, each, torch.cat(of_others, dim=1), words).by_patch()
+                elsewhere = percentiles(beside).mean(dim=0)
             at_patches = has_patches and each is lens and chosen.layers is None
             found.append(
                 Reading(
@@ -136,7 +150,7 @@ def read_change(
                     set=chosen.name,
                     fraction_of_units=FRACTION,
                     layers="all" if chosen.layers is None else chosen.layers,
-                    words=_ranked(said, kept, also),
+                    words=_ranked(said, kept, also, elsewhere),
                     effects_up=() if given is None else _largest(words, given),
                     effects_down=() if given is None else _largest(words, -given, sign=-1),
                     at_patches=_at_patches(said) if at_patches else None,
@@ -145,21 +159,18 @@ def read_change(
     return tuple(found)
 
 
-def partners_mean(
+def partners_activations(
     captioner: SeeingModel, prompt: ImagePrompt, word: Word, digest: str, passes: Passes
-) -> Tensor | None:
-    """Return what units have at the patches of photos that do not show a word, on average.
+) -> list[Float[Tensor, "layers patches d_mlp"]]:
+    """Return what units have at the patches of photos that do not show a word.
 
-    Of every unit at each patch, over the partners that the short form of sight compares the word
-    with.
+    Of the partners that the short form of sight compares the word with; none if there are too few,
+    or they have more or fewer patches.
 
     Args:
         prompt: the photo's.
         digest: the photo's hash, which gives the order of the partners.
         passes: where partners' passes are found, or kept.
-
-    Returns:
-        None: there are too few such partners, or they have more or fewer patches.
     """
     table = captioner.reference
     panel = table.partners_without({word.word, word.lemma}) if table is not None else []
@@ -167,13 +178,13 @@ def partners_mean(
     order = in_order([partner.name for partner in panel], digest)
     patches = n_patches(prompt)
     if len(panel) < MIN_PARTNERS or any(len(partner.patches) != patches for partner in panel):
-        return None
-    total: Tensor | None = None
+        return []
+    found = []
     for place in order[:TRANSPLANTS]:
         behind = passes.clean(captioner.language_model, panel[place].instead_of(prompt))
         assert behind.activation is not None
-        total = behind.activation if total is None else total + behind.activation
-    return None if total is None else total / TRANSPLANTS
+        found.append(behind.activation)
+    return found
 
 
 def jacobian_of(captioner: SeeingModel) -> JacobianLens | None:
@@ -226,7 +237,10 @@ def _at_patches(said: SetReading) -> tuple[PatchWords, ...]:
 
 
 def _ranked(
-    said: SetReading, kept: Bool[Tensor, " patches"] | None, also: Sequence[str]
+    said: SetReading,
+    kept: Bool[Tensor, " patches"] | None,
+    also: Sequence[str],
+    elsewhere: Float[Tensor, " words"] | None,
 ) -> tuple[ReadWord, ...]:
     """Return the words of highest score, then those to be told anyway."""
     scores = said.whole(patches=kept)
@@ -234,5 +248,11 @@ def _ranked(
     order = scores.argsort(descending=True, stable=True).tolist()
     shown = [i for place, i in enumerate(order) if place < SHOWN or said.words[i] in also]
     return tuple(
-        ReadWord(word=said.words[i], score=float(scores[i]), percentile=among[i]) for i in shown
+        ReadWord(
+            word=said.words[i],
+            score=float(scores[i]),
+            percentile=among[i],
+            in_other_photos=None if elsewhere is None else float(elsewhere[i]),
+        )
+        for i in shown
     )

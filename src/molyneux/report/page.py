@@ -197,6 +197,10 @@ class _Photo:
         return said_by_layers(self.image)
 
     @property
+    def compared(self) -> bool:
+        return any(one.places or one.up or one.down for one in self.said)
+
+    @property
     def share_read(self) -> str:
         share = next(one.fraction_of_units for one in self.image.reading or ())
         return f"{100 * share:g}\u00a0%"

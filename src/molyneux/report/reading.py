@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from molyneux.explain.claims import percent
 from molyneux.explain.document import Image, Reading, WordEffect
 
 WORDS = 10
@@ -20,12 +21,14 @@ class Said:
         words: the nouns of highest score, each with whether it is one that was explained.
         up: the nouns that they give most, exactly, each with how much in nats.
         down: those that they take from.
+        places: of each word that was explained, its percentile here and in other photos.
     """
 
     layers: str
     words: tuple[tuple[str, bool], ...]
     up: tuple[tuple[str, str], ...]
     down: tuple[tuple[str, str], ...]
+    places: tuple[tuple[str, str, str], ...]
 
 
 def said_by_layers(image: Image) -> list[Said]:
@@ -37,6 +40,11 @@ def said_by_layers(image: Image) -> list[Said]:
             tuple((each.word, each.word in words) for each in one.words[:WORDS]),
             _told(one.effects_up),
             _told(one.effects_down),
+            tuple(
+                (each.word, percent(each.percentile), percent(each.in_other_photos))
+                for each in one.words
+                if each.word in words and each.in_other_photos is not None
+            ),
         )
         for one in _readings(image)
         if one.words

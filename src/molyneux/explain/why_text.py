@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 PATCHES = 3
 WHY_COLUMNS = (
     *("here", "behind photos that show it", "behind photos that do not"),
-    *("photos that show it, among themselves", "by chance"),
+    *("of those with one another", "by chance"),
 )
 _BY = {
     "contrast": "of the units that push it most beyond what they do behind other photos",
@@ -101,11 +101,13 @@ def _likelihood(why: Why) -> str:
 
 def _shared(one: SharedUnits) -> str:
     among = one.among_shown
-    expected = "" if among is None else f"; photos that show it share {_percent(among)}"
+    expected = (
+        "" if among is None else f"; those that show it share {_percent(among)} with one another"
+    )
     return (
         f"{_BY[one.ranking]} ({one.units}), {_percent(one.shown)} are among those behind photos "
         f"that show it and {_percent(one.others)} behind photos that do not (by chance in "
-        f"{_chance(one)}{expected})"
+        f"{_chance(one)} of draws{expected})"
     )
 
 
@@ -164,4 +166,4 @@ def _percent(share: Spread) -> str:
 
 
 def _chance(one: SharedUnits) -> str:
-    return f"{100 * one.chance:.1f} % of draws"
+    return f"{100 * one.chance:.1f} %"

@@ -122,7 +122,7 @@ def read_change(
     sets = [change_set(z, FRACTION, part) for part in (None, *(parts if parts[1:] else ()))]
     effects: Iterable[Tensor | None] = [None] * len(sets)
     if others:
-        instead = torch.stack([*others]).mean(dim=0)
+        instead = sum(others[1:], others[0]) / len(others)
         effects = effects_on_words(model, until, [one.mask for one in sets], instead, words)
     kept = None if sinks is None else ~sinks
     theirs = [change_scores(one, mean, usual.deviation, sinks) for one in others]

@@ -48,7 +48,7 @@ def why_table(why: Why | None) -> list[tuple[str, tuple[str, ...]]]:
     """Return a row for each comparison: its name, and what stands in the columns after it."""
     if why is None or not why.shared:
         return []
-    rows = [
+    rows: list[tuple[str, tuple[str, ...]]] = [
         (
             "log-probability, nats",
             (

@@ -10,8 +10,13 @@ from typing import Any
 
 import pytest
 
+from molyneux.models import DEFAULT_PRESET
+from molyneux.models.presets import find_preset
+from molyneux.vision.projection import load_projection
+
 ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "benchmarks" / "results"
+FIRST = MEASURED / "smollm2-effnet@1"
 VALUE = r"([+-]?\d*\.?\d+)"
 # A figure with its interval: `41.7 % [33.9, 51.6]`, `**0.7 % left** [.3, 1.3]`.
 FIGURE = re.compile(rf"{VALUE}[^\[\]|\d\n]{{0,24}}\s?\[{VALUE}, {VALUE}(?: %)?\]")
@@ -44,8 +49,9 @@ def triple(number: dict[str, Any]) -> Triple:
 def measured(node: Any) -> Iterator[Triple]:
     """Every number with an interval in a result file."""
     if isinstance(node, dict):
-        if isinstance(node.get("value"), float) and node.get("low") is not None:
-            yield triple(node)
+        value = node.get("value", node.get("rate"))
+        if isinstance(value, float) and node.get("low") is not None:
+            yield value, node["low"], node["high"]
         node = list(node.values())
     for inner in node if isinstance(node, list) else ():
         yield from measured(inner)
@@ -78,27 +84,52 @@ def unmeasured(text: str, found: list[Triple]) -> list[str]:
 
 
 def parts_of_the_page() -> tuple[str, str]:
-    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "results-1.md").read_text(encoding="utf-8")
     first, heading, second = text.partition("\n## The paper's study")
     assert heading
     return first, second
 
 
 def test_every_figure_with_an_interval_is_the_measured_one_rounded_once() -> None:
-    phenomenon = read(MEASURED / "phenomenon.json")
-    study = read(*sorted((MEASURED / "study").glob("*.json")))
+    phenomenon = read(FIRST / "phenomenon.json")
+    study = read(*sorted((FIRST / "study").glob("*.json")))
     first, second = parts_of_the_page()
     assert len(FIGURE.findall(first)) > 60
     assert len(FIGURE.findall(second)) > 40
     assert not unmeasured(first, phenomenon)
     assert not unmeasured(second, study)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert len(FIGURE.findall(readme)) > 10
-    assert not unmeasured(readme, phenomenon + study)
+
+
+def test_figures_of_the_default_preset_were_measured_with_its_projection() -> None:
+    """So none is left from a projection before it."""
+    preset = find_preset(DEFAULT_PRESET)
+    projection = load_projection(preset.projection_file()).hash()
+    assert preset.trust
+    files = [
+        preset.trust,
+        *(
+            file
+            for file in MEASURED.glob("*.json")
+            if file.name in ("captions.json", "phenomenon.json")
+        ),
+    ]
+    assert len(files) > 1
+    for file in files:
+        assert projection in file.read_text(encoding="utf-8"), file.name
+    found = read(*files)
+    for page in ("README.md", "docs/results.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert FIGURE.findall(text), page
+        assert not unmeasured(text, found), page
+
+
+def test_no_page_waits_for_a_figure() -> None:
+    pages = [ROOT / "README.md", ROOT / "THIRD_PARTY.md", *(ROOT / "docs").glob("*.md")]
+    assert [page.name for page in pages if "FILL" in page.read_text(encoding="utf-8")] == []
 
 
 def test_each_row_of_the_ablation_tables_is_its_own_set_s() -> None:
-    document = json.loads((MEASURED / "phenomenon.json").read_text(encoding="utf-8"))
+    document = json.loads((FIRST / "phenomenon.json").read_text(encoding="utf-8"))
     rows = dict(re.findall(r"^\| ([^|]+?) \| (.*) \|$", parts_of_the_page()[0], re.MULTILINE))
     for label, name in SETS.items():
         printed = FIGURE.findall(rows[label])

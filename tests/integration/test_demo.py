@@ -16,17 +16,17 @@ from molyneux.models.captioner import Captioner
 
 @pytest.fixture
 def samples(captioner: Any, monkeypatch: pytest.MonkeyPatch) -> list[Item]:
-    """Three of the sample photos; a tiny model stands for the preset's."""
+    """Three of the sample photos, then one more; a tiny model stands for the preset's."""
     monkeypatch.setattr(Captioner, "load", lambda *args, **options: captioner)
-    few = sample_items()[4:7]
+    few = sample_items()[4:8]
     monkeypatch.setattr("molyneux.data.samples.sample_items", lambda: few)
-    return few
+    return few[:3]
 
 
 def test_the_demo_shows_credits_and_marks_wrong_captions(
     samples: list[Item], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["demo", "--out", str(tmp_path / "run")]) == 0
+    assert main(["demo", "--images", "3", "--out", str(tmp_path / "run")]) == 0
     out, err = capsys.readouterr()
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     document = json.loads((tmp_path / "run" / "explain.json").read_text(encoding="utf-8"))

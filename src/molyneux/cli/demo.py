@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from molyneux.cli.model_choice import ModelChoice, takes_model
 from molyneux.cli.options import AsJson, Opens, Out, open_page
 from molyneux.cli.output import note, show_text
 
 GRID = (0, 100)
-"""Fewer than of `explain`: thirteen photos at its numbers would take two minutes and a half."""
+"""Fewer than of `explain`, and five photos of the thirteen: a first look should take a minute."""
 
 
 @takes_model("preset")
-def demo(model: ModelChoice, out: Out = None, opens: Opens = False, as_json: AsJson = False) -> int:
-    """Explain the sample photos. Writes the page; fetches what the preset needs.
+def demo(
+    model: ModelChoice,
+    images: Annotated[
+        int, typer.Option("--images", metavar="N", min=1, help="How many; there are 13.")
+    ] = 5,
+    out: Out = None,
+    opens: Opens = False,
+    as_json: AsJson = False,
+) -> int:
+    """Explain sample photos. Writes the page; fetches what the preset needs.
 
     Units are switched off 100 at a time; `molyneux explain` tries more numbers.
     """
@@ -22,7 +34,7 @@ def demo(model: ModelChoice, out: Out = None, opens: Opens = False, as_json: AsJ
     from molyneux.explain.settings import Settings
 
     captioner = model.load()
-    samples = sample_items()
+    samples = sample_items()[:images]
     for sample in samples:
         note(f"{sample.id}: {sample.credit}")
     explained, page = run_explanation(captioner, samples, Settings(grid=GRID), out, as_json)

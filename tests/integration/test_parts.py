@@ -14,11 +14,17 @@ from tiny_models import (
     tiny_photos,
     tiny_tokenizer,
 )
+from trust_rows import scale_of
 
 from molyneux.checkpoints.language_models import load_language_model
 from molyneux.errors import WeightsError
+from molyneux.explain.measure_reference import measure_reference
 from molyneux.models.captioner import Captioner
+from molyneux.models.parts import Parts
+from molyneux.models.presets import find_preset
+from molyneux.models.trust import save_trust
 from molyneux.neurons.decoding import decode_units
+from molyneux.neurons.reference import save_reference
 from molyneux.neurons.unit import Unit
 from molyneux.vision.projection import save_projection
 
@@ -190,3 +196,28 @@ def test_a_wrong_call_of_doctor_is_not_about_weights(wrong: list[str], capsys: A
     status, out, err = run(capsys, "doctor", *wrong)
     assert (status, out) == (2, "")
     assert len(err.strip().splitlines()) == 1
+
+
+def test_what_was_measured_with_another_projection_is_refused_before_weights_are_read(
+    make_captioner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: Any) -> None:
+        raise AssertionError("weights are read")
+
+    captioner = make_captioner("llama")
+    photos = [tmp_path / f"{number}.png" for number in range(4)]
+    for file, photo in zip(photos, tiny_photos(4), strict=True):
+        photo.save(file)
+    table, _ = measure_reference(captioner, photos, data="drawings", n_listed=10)
+    save_reference(tmp_path / "reference.safetensors", table)
+    save_trust(tmp_path / "trust.json", scale_of(captioner))
+    monkeypatch.setattr(Parts, "load", never)
+    own = find_preset("smollm2-effnet").projection_file()
+    for what, file in (("reference", "reference.safetensors"), ("trust", "trust.json")):
+        given: dict[str, Any] = {what: tmp_path / file}
+        for load in (
+            lambda given: Captioner.load(**given),
+            lambda given: Captioner.from_sources("a/b", "c/d", own, **given),
+        ):
+            with pytest.raises(WeightsError, match=f"the {what}.* another projection"):
+                load(given)

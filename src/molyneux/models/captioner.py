@@ -50,6 +50,24 @@ def _as_recorded(name: str, recorded: Mapping[str, Any], part: str, digest: str)
     return known if known.rpartition("/")[2].lower() == name.lower() else name
 
 
+def _reference_of(projection: Projection, file: Path | None) -> Reference | None:
+    """Return a table of a projection, so that another's is refused before weights are read."""
+    if file is None:
+        return None
+    table = load_reference(file)
+    table.require({"projection": projection.hash()})
+    return table
+
+
+def _trust_of(projection: Projection, file: Path | None) -> TrustScale | None:
+    """Return a scale of a projection, as `_reference_of` does a table."""
+    if file is None:
+        return None
+    scale = load_trust(file)
+    scale.require({"projection": projection.hash()})
+    return scale
+
+
 @dataclass(frozen=True)
 class Captioner:
     """What sees: photos in, captions out, with everything between them at hand.
@@ -124,18 +142,18 @@ class Captioner:
             if published is not None and published.shown is not None:
                 require_shown(published.shown, encoder)
             control = None
+        rule = decoding or chosen.decoding
+        # The preset's own table goes with its own projection and decoding.
+        is_own = projection is None and rule == chosen.decoding
+        table = _reference_of(joined, reference or (chosen.reference if is_own else None))
+        scale = _trust_of(joined, trust or (chosen.trust if projection is None else None))
         parts = Parts.load(
             chosen, number, note, encoder=control, seeing=encoder, device_map=place.device_map
         ).to(place)
         require_patches(joined, parts.encoder)
-        rule = decoding or chosen.decoding
         captioner = replace(cls.join(parts, joined, preset=preset), decoding=rule)
-        # The preset's own table goes with its own projection and decoding.
-        is_own = projection is None and rule == chosen.decoding
-        table = reference or (chosen.reference if is_own else None)
-        scale = trust or (chosen.trust if projection is None else None)
-        captioner = captioner if scale is None else captioner.with_trust(load_trust(scale))
-        return captioner if table is None else captioner.with_reference(load_reference(table))
+        captioner = captioner if scale is None else captioner.with_trust(scale)
+        return captioner if table is None else captioner.with_reference(table)
 
     @classmethod
     def from_sources(
@@ -177,8 +195,7 @@ class Captioner:
         joined = load_projection(projection)
         recorded = joined.provenance
         layer = _LAYER.fullmatch(str(recorded["encoder"]))
-        table = None if reference is None else load_reference(reference)
-        scale = None if trust is None else load_trust(trust)
+        table, scale = _reference_of(joined, reference), _trust_of(joined, trust)
         parts = Parts.load(
             find_preset(DEFAULT_PRESET),
             number,

@@ -69,10 +69,11 @@ class ModelChoice:
             AdapterError: the model's family is not known.
         """
         self.require_one()
+        measured = self._measured_lens()
         seeing = self._load()
         if self.lens is None:
             return seeing
-        return seeing.with_lens(self._read_lens(seeing.language_model))
+        return seeing.with_lens(measured or self._head_lens(seeing.language_model))
 
     def _load(self) -> SeeingModel:
         if self.vlm is not None:
@@ -147,21 +148,28 @@ class ModelChoice:
         if self.vlm is not None:
             seeing = self.load()
             return seeing.language_model, seeing.decoding, seeing.lens
+        measured = self._measured_lens()
         model, decoding = self.load_language()
         if self.lens is None:
             return model, decoding, None
+        lens = measured or self._head_lens(model)
         named = self.language_model is not None
         own = {} if named else {"language_model": find_preset(self.preset_name).language_model}
-        return model, decoding, as_lens(model, self._read_lens(model), own)
+        return model, decoding, as_lens(model, lens, own)
 
-    def _read_lens(self, model: LanguageModel) -> Lens:
-        """Return the lens that was asked for."""
-        from molyneux.neurons.lens import HeadLens, load_lens
+    def _measured_lens(self) -> Lens | None:
+        """Return the lens of a file, if one was asked for: read before the model, which is slow."""
+        from molyneux.neurons.lens import load_lens
 
-        assert self.lens is not None
-        if self.lens in ("none", "norm"):
-            return HeadLens(model, final_norm=self.lens == "norm")
+        if self.lens in (None, "none", "norm"):
+            return None
         return load_lens(self._shipped_lens() if self.lens == "jacobian" else Path(self.lens))
+
+    def _head_lens(self, model: LanguageModel) -> Lens:
+        """Return the lens of the model's own head that was asked for."""
+        from molyneux.neurons.lens import HeadLens
+
+        return HeadLens(model, final_norm=self.lens == "norm")
 
     def _shipped_lens(self) -> Path:
         """Return the file of the Jacobian lens that comes with the preset.
@@ -226,6 +234,10 @@ class ModelChoice:
         self._require_file("projection", "`molyneux train` writes one")
         self._require_file("reference", "`molyneux reference` writes one")
         self._require_file("trust", "`molyneux trust` writes one", "trust.json")
+        if self.trust is not None:
+            from molyneux.models.trust import load_trust
+
+            load_trust(self.trust)
         if self.lens not in (None, "none", "norm", "jacobian"):
             self._require_file("lens", "`molyneux lens build` writes one")
         if self.lens == "jacobian":

@@ -133,15 +133,64 @@ def test_trust_in_words(tiny: Any, lists: tuple[Path, Path], tmp_path: Path, cap
     assert "control, wrong captions" in said
 
 
+@pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A captioner that must not be loaded."""
+
+    def load(*_: object, **__: Any) -> None:
+        raise AssertionError("nothing is loaded for a call that is wrong")
+
+    monkeypatch.setattr(Captioner, "load", load)
+
+
 def test_a_photo_in_both_parts_is_refused(
-    tiny: Any, lists: tuple[Path, Path], tmp_path: Path, capsys: Any
+    lists: tuple[Path, Path], tmp_path: Path, capsys: Any, no_model: None
 ) -> None:
-    status, _, err = run(
-        capsys, "trust", lists[0], "--check", lists[0], "--out", tmp_path / "scale"
-    )
+    out = tmp_path / "scale"
+    status, _, err = run(capsys, "trust", lists[0], "--check", lists[0], "--out", out)
     assert status == 2
-    assert "are one photo" in err
-    assert not (tmp_path / "scale").exists()
+    assert "0.png are the same photo, in both" in err
+    assert not out.exists()
+
+
+def test_too_few_captioned_photos_are_refused(
+    lists: tuple[Path, Path], tmp_path: Path, capsys: Any, no_model: None
+) -> None:
+    scale, check = lists
+    out = tmp_path / "scale"
+    status, _, err = run(capsys, "trust", check, "--check", scale, "--out", out)
+    assert status == 2
+    assert "check.jsonl has 30 photos with captions, and a trust scale takes 50 or more" in err
+    assert not out.exists()
+
+
+def test_files_of_two_sets_may_be_called_alike(
+    lists: tuple[Path, Path], tmp_path: Path, capsys: Any, tiny: Any
+) -> None:
+    scale, check = lists
+    moved = tmp_path / "other"
+    moved.mkdir()
+    lines = [json.loads(line) for line in check.read_text().splitlines()]
+    for number, line in enumerate(lines):
+        (tmp_path / line["file"]).rename(moved / f"{number}.png")
+        line["file"] = f"other/{number}.png"
+    check.write_text("\n".join(map(json.dumps, lines)))
+    status, _, err = run(capsys, "trust", scale, "--check", check, "--out", tmp_path / "scale")
+    assert status == 0, err
+
+
+def test_a_file_that_is_no_scale_is_refused_before_the_model(
+    tmp_path: Path, capsys: Any, no_model: None
+) -> None:
+    photo = tmp_path / "0.png"
+    tiny_photos(1)[0].save(photo)
+    for file in (photo, tmp_path / "cut.json"):
+        file.touch()
+        status, _, err = run(capsys, "explain", photo, "--trust", file)
+        assert status == 1
+        (line,) = err.strip().splitlines()
+        assert f"{file.name} is not a trust scale" in line
+        assert "makes one" in line
 
 
 def test_a_photo_counts_once_and_too_few_are_refused(tiny: Any, lists: tuple[Path, Path]) -> None:

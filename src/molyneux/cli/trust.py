@@ -45,15 +45,30 @@ def trust(
     """
     import shutil
 
+    from molyneux.data.apart import require_apart
+    from molyneux.data.dataset import left_out_of
     from molyneux.data.open import open_dataset
     from molyneux.data.selection import select
+    from molyneux.errors import UsageError
     from molyneux.records import to_plain
+    from molyneux.statistics.calibration import LEAST
 
     model.require_ready()
     chosen = [
         select(open_dataset(place, kind=kind), ["captions", *(where or [])], images, seed)
         for place in (data, check)
     ]
+    for place, selection in zip((data, check), chosen, strict=True):
+        for line in left_out_of(selection.dataset):
+            note(f"left out of {place}: {line}")
+    if len(chosen[0]) < LEAST:
+        raise UsageError(
+            f"{data} has {len(chosen[0])} photos with captions, and a trust scale takes {LEAST} or "
+            "more; name others, or more --images"
+        )
+    first, second = ((item for _, item in selection.items()) for selection in chosen)
+    # Of two sets, files that are called alike may be two photos.
+    require_apart(first, second, (data, check), by_name=False)
     model.begin()
     from molyneux.explain.measure_trust import TrustPhotos, measure_trust
     from molyneux.models.trust import save_trust

@@ -23,6 +23,8 @@ def require_apart(
     photos: Iterable[Path | Item],
     others: Iterable[Path | Item],
     names: tuple[str, str] = ("the photos", "the partners"),
+    *,
+    by_name: bool = True,
 ) -> None:
     """Refuse two sets that share a photo, by the name of its file or by its bytes.
 
@@ -30,6 +32,7 @@ def require_apart(
 
     Args:
         names: what the two sets are called, for the message.
+        by_name: whether one name means one photo, as where photos are left out by their names.
 
     Raises:
         UsageError: they share one.
@@ -38,7 +41,8 @@ def require_apart(
     named: set[str] = set()
     contents: dict[str, str] = {}
     for photo in photos:
-        named.add(_file_name(photo))
+        if by_name:
+            named.add(_file_name(photo))
         if digest := _hash_or_none(photo):
             contents[digest] = _shown(photo)
     for photo in others:

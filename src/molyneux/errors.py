@@ -81,6 +81,10 @@ class UsageError(MolyneuxError):
     """A call is wrong: an argument does not make sense, or names what is not there."""
 
 
+class BegunOtherwiseError(RunError, UsageError):
+    """Work was begun with something else than the call that goes on says: a wrong call."""
+
+
 def require_docstrings() -> None:
     """Refuse an interpreter that strips docstrings, which transformers reads on import.
 

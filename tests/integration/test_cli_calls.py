@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,14 @@ import pytest
 from tiny_models import tiny_photos
 
 from molyneux.cli import main
+from molyneux.data.open import open_dataset
+from molyneux.data.selection import select
+from molyneux.errors import RunError
 from molyneux.models.captioner import Captioner
 from molyneux.models.parts import Parts
+from molyneux.store import Run
+from molyneux.studies.plan import require_begun_alike
+from molyneux.studies.settings import DEFAULT_SCORER, StudySettings
 
 WRONG: list[tuple[str, str]] = [
     ("calibrate-bertscore ./nowhere", "there is no nowhere"),
@@ -147,3 +154,21 @@ def test_every_command_is_called_wrongly() -> None:
 
     group: Any = typer.main.get_command(app)
     assert set(group.commands) <= {call.split()[0] for call, _ in WRONG}
+
+
+def test_a_folder_of_another_study_is_refused_before_anything_is_loaded(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    selection = select(open_dataset("."))
+    settings = StudySettings(seed=3, scorer=DEFAULT_SCORER)
+    record = selection.record()
+    manifest = {"settings": asdict(settings), "data": {**record, "photos": len(selection)}}
+    Run.create(Path("study"), "study", **manifest)
+    require_begun_alike(Path("study"), settings, selection)
+    before = below(place)
+    assert main(["study", ".", "--out", "study"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "settings.seed: 3 in the folder, 0 now" in line
+    assert below(place) == before
+    with pytest.raises(RunError, match=r"data\.photos: 2 in the folder, 1 now"):
+        require_begun_alike(Path("study"), settings, select(open_dataset("."), images=1))

@@ -119,12 +119,28 @@ def test_other_photos_are_not_added_to_what_was_begun(
     with monkeypatch.context() as patch:
         patch.setattr("molyneux.neurons.lens.save_lens", _interrupted)
         assert run(capsys, *build, out)[0] == 130
+    monkeypatch.setattr(Captioner, "load", _interrupted)
     status, _, err = run(capsys, *build, out, "--images", 2)
-    assert status == 1
+    assert status == 2
     line = err.strip().splitlines()[-1]
     assert "measured with another chosen_sha256" in line
     assert "to begin anew" in line
     assert not out.exists()
+    (tmp_path / "lens.unfinished").write_bytes(b"not this")
+    status, _, err = run(capsys, *build, out)
+    assert status == 1
+    assert "is no lens begun" in err.strip().splitlines()[-1]
+
+
+def test_a_file_that_is_no_lens_is_refused_before_the_model(
+    photos: list[Path], capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Captioner, "load", _interrupted)
+    monkeypatch.setattr("molyneux.models.parts.load_language", _interrupted)
+    for call in (["explain", photos[0]], ["decode", "L0.u1"]):
+        status, _, err = run(capsys, *call, "--lens", photos[1])
+        assert status == 1, call
+        assert photos[1].name in err.strip().splitlines()[-1]
 
 
 def _interrupted(*_: object) -> None:

@@ -113,7 +113,7 @@ def test_what_is_put_by_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
 def test_what_was_begun_on_another_model_is_not_gone_on_with(tmp_path: Path) -> None:
     LensBuilder(ON).save(tmp_path / "begun")
     assert LensBuilder.restore(tmp_path / "begun", ON).total is None
-    with pytest.raises(WeightsError, match=r"another projection.*remove .*begun to begin anew"):
+    with pytest.raises(UsageError, match=r"another projection.*remove .*begun to begin anew"):
         LensBuilder.restore(tmp_path / "begun", {**ON, "projection": "1" * 64})
     (tmp_path / "begun").write_bytes(b"not this")
     with pytest.raises(WeightsError, match="is no lens begun"):

@@ -75,6 +75,7 @@ def lens(
     model.begin()
     from molyneux.explain.measure_lens import (
         MIN_CONTEXTS,
+        chosen_record,
         lens_provenance,
         measure_lens,
         photo_contexts,
@@ -84,27 +85,27 @@ def lens(
     from molyneux.neurons.lens import save_lens
     from molyneux.words.sentences import PLAIN_SENTENCES
 
+    chosen, total, what, of = list(PLAIN_SENTENCES), len(PLAIN_SENTENCES), "sentence", "tokens"
+    called = "plain sentences"
+    if selection is not None:
+        chosen, total, what, of = selection.ids, len(selection), "photo", "patches"
+        called = name or Path(str(data)).name or selection.dataset.name
+    unfinished = out.with_name(out.name + UNFINISHED)
+    begun = None
+    if unfinished.is_file():
+        begun = LensBuilder.restore(unfinished, chosen_record(chosen, data=called, of=of))
     captioner = model.load()
+    provenance = lens_provenance(captioner, chosen, data=called, of=of)
     if selection is None:
         contexts = sentence_contexts(captioner, PLAIN_SENTENCES)
-        total, what = len(PLAIN_SENTENCES), "sentence"
-        provenance = lens_provenance(
-            captioner, PLAIN_SENTENCES, data="plain sentences", of="tokens"
-        )
     else:
         contexts = photo_contexts(captioner, (item for _, item in selection.items()))
-        total, what = len(selection), "photo"
-        called = name or Path(str(data)).name or selection.dataset.name
-        provenance = lens_provenance(captioner, selection.ids, data=called)
     if total < MIN_CONTEXTS:
         note(f"molyneux: {total} {what}s; {MIN_CONTEXTS} or more make a steadier lens")
-    unfinished = out.with_name(out.name + UNFINISHED)
-    begun = unfinished.is_file()
-    builder = (
-        LensBuilder.restore(unfinished, provenance) if begun else LensBuilder(dict(provenance))
-    )
+    builder = begun or LensBuilder(dict(provenance))
+    builder.require(provenance, unfinished)
     before = len(builder.measured) + len(builder.left_out)
-    if begun:
+    if begun is not None:
         note(f"molyneux: goes on after {before} of {total} {what}s")
     bar = Bar(total, what, done=before)
     said = _Forecast(total - before, what)

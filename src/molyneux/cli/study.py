@@ -92,6 +92,8 @@ def study(
     from molyneux.processes import is_first_process
     from molyneux.report import write_report
     from molyneux.studies.experiment import parse_names
+    from molyneux.studies.plan import require_begun_alike
+    from molyneux.studies.settings import DEFAULT_SCORER, StudySettings
 
     names = None if experiments is None else parse_names(experiments)
     model.require_reference()
@@ -103,10 +105,6 @@ def study(
     if is_first_process():
         for line in left_out_of(selection.dataset):
             note(f"left out of {data}: {line}")
-    model.begin()
-    from molyneux.studies.settings import DEFAULT_SCORER, StudySettings
-    from molyneux.studies.study import run_study
-
     settings = StudySettings(
         seed=seed,
         seeds=seeds,
@@ -119,6 +117,10 @@ def study(
         bertscore=bertscore,
         clip=clip,
     )
+    require_begun_alike(out, settings, selection)
+    model.begin()
+    from molyneux.studies.study import run_study
+
     done = run_study(
         model,
         selection,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from molyneux.errors import RunError
+from molyneux.errors import BegunOtherwiseError, RunError
 from molyneux.explain.document import SCHEMA, Document, Image, ModelRecord, SettingsRecord
 from molyneux.explain.tables import units_table
 from molyneux.records import from_json, from_plain, to_json, to_plain
@@ -238,12 +238,12 @@ def _require_same(folder: Path, old: Any, new: Any) -> None:
     """Refuse to go on with a run that was begun otherwise.
 
     Raises:
-        RunError: it was; the first values that differ are named.
+        BegunOtherwiseError: it was; the first values that differ are named.
     """
     differences = list(_differences(old, new))
     if differences:
         more = f" and {len(differences) - _NAMED} more" if len(differences) > _NAMED else ""
-        raise RunError(
+        raise BegunOtherwiseError(
             f"{folder} holds a run that was begun otherwise ({'; '.join(differences[:_NAMED])}"
             f"{more}); give --out another folder"
         )

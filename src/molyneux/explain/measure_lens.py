@@ -77,6 +77,12 @@ def _read(model: LanguageModel, layout: Layout, sentence: str) -> ImagePrompt:
     return lay_out(model, layout, model.embed(tokens))
 
 
+def chosen_record(chosen: Sequence[str], *, data: str, of: str = "patches") -> dict[str, Any]:
+    """Return what of `lens_provenance` is known without the model, by the same arguments."""
+    listed = hashlib.sha256("".join(f"{one}\n" for one in chosen).encode()).hexdigest()
+    return {"data": data, "chosen_sha256": listed, "of": of}
+
+
 def lens_provenance(
     captioner: SeeingModel, chosen: Sequence[str], *, data: str, of: str = "patches"
 ) -> dict[str, Any]:
@@ -87,7 +93,6 @@ def lens_provenance(
         data: what they are, for the record.
         of: whose stream is shifted: `patches`, or `tokens` of sentences.
     """
-    listed = hashlib.sha256("".join(f"{one}\n" for one in chosen).encode()).hexdigest()
     model = captioner.language_model
     return {
         **captioner.names,
@@ -95,9 +100,7 @@ def lens_provenance(
         "layout": captioner.layout.record(),
         "hashes": dict(captioner.hashes),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "data": data,
-        "chosen_sha256": listed,
-        "of": of,
+        **chosen_record(chosen, data=data, of=of),
         "read_at": READ_AT,
     }
 

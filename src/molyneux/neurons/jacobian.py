@@ -22,7 +22,7 @@ from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel, require_finite
 from molyneux.checks import whole_number
-from molyneux.errors import UsageError, WeightsError
+from molyneux.errors import BegunOtherwiseError, UsageError, WeightsError
 from molyneux.hooks import capture
 from molyneux.neurons.checks import as_model, as_prompt, require_gradients
 from molyneux.neurons.lens import JacobianLens
@@ -31,6 +31,7 @@ from molyneux.neurons.provenance import require_same
 from molyneux.store import write_at_once
 from molyneux.vision.layout import ImagePrompt
 
+_ADVICE = "remove {} to begin anew, or give --out another file"
 DIRECTIONS = 16
 """Coordinates of the final state taken back at once: more take memory, and no less time."""
 
@@ -182,11 +183,12 @@ class LensBuilder:
         """Return what `save` wrote, where it was measured on the same.
 
         Raises:
-            WeightsError: it was measured on something else, or the file is damaged.
+            BegunOtherwiseError: it was measured on something else.
+            WeightsError: the file is damaged.
         """
         from safetensors import safe_open
 
-        advice = f"remove {path} to begin anew, or give --out another file"
+        advice = _ADVICE.format(path)
         try:
             with safe_open(path, framework="pt") as file:
                 record = json.loads((file.metadata() or {})["lens"])
@@ -201,5 +203,19 @@ class LensBuilder:
             raise WeightsError(
                 f"{path} is no lens begun ({type(error).__name__}: {error}); {advice}"
             ) from error
-        require_same("what is to go on", found.provenance, provenance, advice)
+        found.require(provenance, path)
         return found
+
+    def require(self, provenance: dict[str, Any], path: Path) -> None:
+        """Refuse to go on with what was measured on something else.
+
+        Args:
+            path: the file it was put by in.
+
+        Raises:
+            BegunOtherwiseError: names what differs.
+        """
+        try:
+            require_same("what is to go on", self.provenance, provenance, _ADVICE.format(path))
+        except WeightsError as error:
+            raise BegunOtherwiseError(str(error)) from error

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from molyneux.errors import RunError
+from molyneux.errors import BegunOtherwiseError, RunError
 from molyneux.store import SCHEMA, Run, require_free, versions
 from molyneux.studies.settings import DEFAULT_SCORER
 
@@ -102,14 +102,14 @@ def require_same(
         names: what must agree, dotted.
 
     Raises:
-        RunError: names the old and the new value of everything that differs.
+        BegunOtherwiseError: names the old and the new value of everything that differs.
     """
     wanted = json.loads(json.dumps(wanted))  # so that a tuple equals the list it was stored as
     differences = [
         line for name in names for line in _differences(_at(found, name), _at(wanted, name), name)
     ]
     if differences:
-        raise RunError(
+        raise BegunOtherwiseError(
             f"{out} was begun otherwise: {'; '.join(differences)}; go on with the same settings, "
             "or give --out another folder"
         )

@@ -103,6 +103,33 @@ def plan_study(
     return plan
 
 
+def require_begun_alike(
+    folder: PathLike[str] | None, settings: StudySettings, selection: Selection
+) -> None:
+    """Refuse a folder of another study by what is known before torch and a reference table are.
+
+    `plan_study` refuses the rest: experiments, which hang on the table, and another scorer.
+
+    Raises:
+        UsageError: it holds something else, or a study with other settings or photos.
+        RunError: its manifest is damaged, or another kind of run's.
+    """
+    out = None if folder is None else path_of("out", folder)
+    if out is None:
+        return
+    if not (out / MANIFEST).exists():
+        require_beginnings(out)
+        return
+    record = {"settings": asdict(settings), "data": _listed(selection)}
+    unknown = {"grid", "experiments"}
+    if settings.threads is None:
+        unknown.add("threads")
+    if settings.scorer != DEFAULT_SCORER:
+        unknown.add("scorer")
+    names = [f"settings.{name}" for name in record["settings"] if name not in unknown]
+    require_same(out, read_manifest(out), record, [*names, "data"])
+
+
 def _settings(settings: StudySettings) -> StudySettings:
     if not isinstance(settings, StudySettings):
         raise UsageError(f"settings are StudySettings(...), not {type(settings).__name__}")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from molyneux.checks import path_of
-from molyneux.errors import RunError
+from molyneux.errors import BegunOtherwiseError
 from molyneux.processes import Process
 from molyneux.store import DEFAULT_PARENT, Run, require_free
 from molyneux.training.checkpoint import LOG
@@ -62,7 +62,7 @@ def require_same(folder: Path, settings: dict[str, Any]) -> None:
     it does not name of a recipe had today's default.
 
     Raises:
-        RunError: names those that differ.
+        BegunOtherwiseError: names those that differ.
     """
     if not (folder / SETTINGS).exists():
         return
@@ -74,7 +74,7 @@ def require_same(folder: Path, settings: dict[str, Any]) -> None:
         if before.get(key) != value and not (key.endswith(SHA256) and key not in before)
     )
     if changed:
-        raise RunError(
+        raise BegunOtherwiseError(
             f"{folder} holds a run with another {', '.join(changed)}; give another --out, or "
             "the same settings to resume it"
         )

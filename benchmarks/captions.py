@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rows import concluded, load_record, program, readable, write_json
 from source import source_record
 
 from molyneux.data.dataset import Item
 from molyneux.data.open import open_dataset
 from molyneux.data.selection import select
+from molyneux.errors import UsageError
 from molyneux.metrics.bertscore import BertScorer, load_bert_scorer
 from molyneux.metrics.cider import CiderScorer
 from molyneux.metrics.people import PEOPLE, agree, nouns_of
@@ -175,20 +177,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--again", action="store_true", help="the statistics from the rows of OUT")
     options = parser.parse_args()
-    document = json.loads(options.out.read_text()) if options.again else run(options)
-    document["summary"] = summarise(document["photos"])
-    options.out.write_text(json.dumps(document, indent=1) + "\n")
+    if options.data is None and not options.again:
+        parser.error("DATA is needed, or --again")
+    folder = options.out.absolute().parent
+    if not options.again and (options.out.is_dir() or not folder.is_dir()):
+        parser.error(f"--out {options.out} is no file in a folder that is there")
+    document = load_record(options.out) if options.again else run(options)
+    document["summary"] = concluded(options.out, lambda: summarise(document["photos"]))
+    write_json(options.out, document)
     print(json.dumps(document["summary"], indent=1))
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
+    dataset = open_dataset(options.data)
+    selection = select(dataset, options.where, options.images)
+    items = readable(item for _, item in selection.items() if item.captions)
+    if len(items) < 2:
+        raise UsageError(f"{options.data} has {len(items)} photos here; 2 or more are compared")
     captioner = Captioner.load(
         *([options.preset] if options.preset else []),
         **({"projection": options.projection} if options.projection else {}),
     )
-    dataset = open_dataset(options.data)
-    selection = select(dataset, options.where, options.images)
-    items = [item for _, item in selection.items() if item.captions]
     scorer = load_bert_scorer()
     return {
         "date": time.strftime("%Y-%m-%d"),
@@ -202,4 +211,4 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

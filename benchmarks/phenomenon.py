@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from rows import append_row, begin, concluded, load_record, load_rows, program, readable, write_json
 from scipy import stats
 from source import source_record
 
+from molyneux.data.dataset import Item
 from molyneux.explain.absent_word import choose_absent
 from molyneux.explain.curves import BY_GRADIENT, SETS, Absent, ablation_curves
 from molyneux.explain.tried import Tried
@@ -43,6 +45,7 @@ UNITS = 100
 TOP_SHARE = 0.002
 OTHER_NOUNS = 8
 ROWS = "photos.jsonl"
+SUMMARY = "summary.json"
 PROVENANCE = ("hashes", "date", "molyneux", "commit", "changed")
 
 
@@ -52,7 +55,7 @@ def note(line: str) -> None:
 
 def load_photos(coco: Path, split: str) -> list[dict[str, Any]]:
     """Return the split's captioned photos, in the order of the hashes of their names."""
-    document = json.loads((coco / "captions.json").read_text())
+    document = load_record(coco / "captions.json")
     captions: dict[int, list[str]] = {}
     for annotation in document["annotations"]:
         captions.setdefault(int(annotation["image_id"]), []).append(annotation["caption"])
@@ -314,35 +317,59 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="the statistics from the rows of OUT")
     arguments = parser.parse_args()
     if arguments.again:
-        summary = json.loads((arguments.out / "summary.json").read_text())
-        rows = [json.loads(line) for line in (arguments.out / ROWS).read_text().splitlines()]
-        kept = {key: summary[key] for key in PROVENANCE}
-        write_summary(arguments.out, {**kept, **summarise(rows)})
+        summary = load_record(arguments.out / SUMMARY)
+        rows = measured(arguments.out)
+        kept = {key: summary[key] for key in PROVENANCE if key in summary}
+        write_summary(arguments.out, {**kept, **concluded(arguments.out, lambda: summarise(rows))})
         return
+    if arguments.coco is None:
+        parser.error("DIR is needed, or --again")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    captioner = Captioner.load(note=note)
     photos = load_photos(arguments.coco, arguments.split)[: arguments.limit]
+    can_be_read = {item.id for item in readable(Item(p["file"], Path(p["file"])) for p in photos)}
+    photos = [photo for photo in photos if photo["file"] in can_be_read]
+    if len(photos) < 2:
+        sys.exit(f"{arguments.coco} has {len(photos)} photos of {arguments.split}; give 2 or more")
+    captioner = Captioner.load(note=note)
     path = arguments.out / ROWS
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    done = {row["file"] for row in rows}
+    record = {
+        "source": source_record(),
+        "hashes": captioner.hashes,
+        "split": arguments.split,
+        "ablate": arguments.ablate,
+        "exact": arguments.exact,
+    }
+    begin(arguments.out, record)
+    done = {row["file"] for row in load_rows(path)}
     started = time.monotonic()
     for number, photo in enumerate(photos):
         if Path(photo["file"]).name not in done:
-            rows.append(
-                measure_photo(captioner, photo, number < arguments.ablate, number < arguments.exact)
+            row = measure_photo(
+                captioner, photo, number < arguments.ablate, number < arguments.exact
             )
-            with path.open("a") as file:
-                file.write(json.dumps(rows[-1]) + "\n")
+            append_row(path, row)
             elapsed = time.monotonic() - started
-            note(f"{number + 1}/{len(photos)} {elapsed:.0f} s {rows[-1]['caption']}")
+            note(f"{number + 1}/{len(photos)} {elapsed:.0f} s {row['caption']}")
     provenance = {"hashes": captioner.hashes, "date": time.strftime("%Y-%m-%d"), **source_record()}
-    write_summary(arguments.out, {**provenance, **summarise(rows)})
+    write_summary(arguments.out, {**provenance, **summarise(measured(arguments.out))})
+
+
+def measured(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows of a run.
+
+    Raises:
+        SystemExit: there are fewer than two, which are compared.
+    """
+    rows = load_rows(folder / ROWS)
+    if len(rows) < 2:
+        sys.exit(f"{folder} has {len(rows)} rows; measure 2 photos or more first")
+    return rows
 
 
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    write_json(folder / SUMMARY, summary)
     print(json.dumps(summary, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

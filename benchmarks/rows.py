@@ -5,24 +5,96 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from molyneux.data.dataset import Item
+from molyneux.errors import MolyneuxError, PhotoError, UsageError
 from molyneux.statistics.bootstrap import Estimate
+from molyneux.store import write_at_once
 
 Row = dict[str, Any]
 
 
 def load_rows(file: Path) -> list[Row]:
-    """Return the rows of a file, none if it is not there; a last line cut short is taken off it."""
+    """Return the rows of a file, none if it is not there; a last line cut short is taken off it.
+
+    Raises:
+        SystemExit: another line is no row; names it.
+    """
     if not file.is_file():
         return []
-    text = file.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        file.write_text(whole, encoding="utf-8")
-    return [json.loads(line) for line in whole.splitlines()]
+    text = file.read_bytes()
+    start = text.rfind(b"\n") + 1
+    if text[start:]:
+        with file.open("r+b") as rows:  # never emptied: a full disk would keep nothing
+            if _is_row(text[start:]):
+                rows.seek(0, 2)
+                rows.write(b"\n")
+            else:
+                text = text[:start]
+                rows.truncate(start)
+    return [
+        _row(file, number, line) for number, line in enumerate(text.split(b"\n"), start=1) if line
+    ]
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _row(file: Path, number: int, line: bytes) -> Row:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        row, why = None, str(error)
+    else:
+        why = "it is no object"
+    if not isinstance(row, dict):
+        sys.exit(f"{file}, line {number} is damaged ({why}); take it out and measure again")
+    return row
+
+
+def load_record(file: Path) -> Row:
+    """Return a document of a run.
+
+    Raises:
+        SystemExit: it is not there or is damaged.
+    """
+    try:
+        found = json.loads(file.read_bytes())
+    except OSError as error:
+        sys.exit(f"{file} cannot be read ({error.strerror}); name a run that was measured")
+    except ValueError as error:
+        sys.exit(f"{file} is damaged ({error}); restore it, or measure into another folder")
+    if not isinstance(found, dict):
+        sys.exit(f"{file} is damaged (it is no object); restore it, or measure into another folder")
+    return found
+
+
+def readable(items: Iterable[Item]) -> list[Item]:
+    """Return the photos that can be read, before a model is loaded; says which are left out.
+
+    Raises:
+        PhotoError: none can.
+    """
+    found = []
+    bad = ""
+    for item in items:
+        try:
+            item.read()
+        except PhotoError as error:
+            bad = str(error)
+            print(f"left out: {bad}", file=sys.stderr, flush=True)
+        else:
+            found.append(item)
+    if not found and bad:
+        raise PhotoError(f"not one photo can be read; the last: {bad}")
+    return found
 
 
 def append_row(file: Path, row: Row) -> None:
@@ -31,7 +103,7 @@ def append_row(file: Path, row: Row) -> None:
 
 
 def write_json(file: Path, value: Any) -> None:
-    file.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    write_at_once(file, (json.dumps(value, indent=1) + "\n").encode())
 
 
 def begin(run: Path, record: Row, *, growing: str = "") -> None:
@@ -46,7 +118,7 @@ def begin(run: Path, record: Row, *, growing: str = "") -> None:
     run.mkdir(parents=True, exist_ok=True)
     file = run / "record.json"
     if file.is_file():
-        known = json.loads(file.read_text(encoding="utf-8"))
+        known = load_record(file)
         if growing:
             own = record[growing]
             more = {key: value for key, value in own.items() if key not in known[growing]}
@@ -99,13 +171,47 @@ def conclude(
     """Write and print the summary of a run's rows; `again` leaves it, and says if it differs.
 
     Raises:
-        SystemExit: with `again`, where the rows give another summary than the one that is there.
+        SystemExit: a row lacks what belongs to it; or, with `again`, the rows give another summary
+            than the one that is there.
     """
-    # As it is read back: what JSON makes of it is what is compared.
-    summary = json.loads(json.dumps(summarise(run)))
     file = run / "summary.json"
+    before = load_record(file) if again else None
+    # As it is read back: what JSON makes of it is what is compared.
+    summary = json.loads(json.dumps(concluded(run, lambda: summarise(run))))
     print(show(summary))
     if not again:
         write_json(file, summary)
-    elif json.loads(file.read_text(encoding="utf-8")) != summary:
+    elif before != summary:
         sys.exit(f"{file} is not what the rows give")
+
+
+def concluded(run: Path, summarise: Callable[[], Row]) -> Row:
+    """Return a summary of rows.
+
+    Raises:
+        SystemExit: a row lacks what belongs to it.
+    """
+    try:
+        return summarise()
+    except (KeyError, TypeError) as error:
+        raise SystemExit(
+            f"rows of {run} are damaged or another version's ({type(error).__name__}: {error}); "
+            "take them out and measure again"
+        ) from error
+
+
+def program(main: Callable[[], None]) -> None:
+    """Run a program: what its user can mend is one line, 2 the status of a wrong call."""
+    try:
+        main()
+    except MolyneuxError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except OSError as error:
+        sys.exit(
+            f"{error.filename or 'the run'} cannot be written or read ({error.strerror or error}); "
+            "free some space or give --out another place"
+        )
+    except KeyboardInterrupt:
+        print("interrupted; rows that were written are kept", file=sys.stderr)
+        sys.exit(130)

@@ -14,15 +14,24 @@ RUN/summary.json holds the statistics with 95 % bootstrap intervals over photos.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from rows import (
+    Progress,
+    append_row,
+    begin,
+    concluded,
+    load_record,
+    load_rows,
+    program,
+    readable,
+    write_json,
+)
 from source import source_record
 
 from molyneux.data.open import open_dataset
@@ -53,6 +62,7 @@ from molyneux.words.everyday import EVERYDAY_NOUNS
 from molyneux.words.nouns import find_nouns
 from molyneux.words.synonyms import names_one_of
 
+ROWS = "photos.jsonl"
 AGREED = 0.6
 """Of the human captions, how many have to hold a noun: 3 of 5."""
 KINDS = ("caption", "human", "unsaid")
@@ -137,17 +147,14 @@ def summarise(rows: list[dict[str, Any]], words: list[str]) -> dict[str, Any]:
     return summary
 
 
-def load_rows(run: Path) -> list[dict[str, Any]]:
-    file = run / "photos.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return [json.loads(line) for line in lines]
-
-
 def conclude(run: Path) -> None:
     """Write and print the summary of a run's rows."""
-    record = json.loads((run / "record.json").read_text(encoding="utf-8"))
-    summary = {**record, **summarise(load_rows(run), record["list"])}
-    (run / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    record = load_record(run / "record.json")
+    rows = load_rows(run / ROWS)
+    if not rows:
+        sys.exit(f"{run} has no row yet; measure it first")
+    summary = {**record, **concluded(run, lambda: summarise(rows, record["list"]))}
+    write_json(run / "summary.json", summary)
     for kind in KINDS:
         for reading, cell in summary.get(kind, {}).items():
             interval = f"{cell['value']:+.3f} [{cell['low']:+.3f}, {cell['high']:+.3f}]"
@@ -171,6 +178,8 @@ def main() -> None:
         return
     if options.data is None or options.out is None or not options.lens:
         parser.error("DATA, --lens and --out are needed, or --summarise RUN")
+    selection = select(open_dataset(options.data), options.where, options.images, 0)
+    photos = readable(item for _, item in selection.items() if item.captions)
     captioner = Captioner.load(projection=options.projection, reference=options.reference)
     model = captioner.language_model
     lenses: dict[str, Lens] = {"norm": HeadLens(model)}
@@ -179,8 +188,6 @@ def main() -> None:
         captioner.with_lens(lens)  # refused if it was measured on something else
         lenses[f"jacobian of {lens.provenance['of']}"] = lens
     words = list(word_list(model, EVERYDAY_NOUNS).words)
-    selection = select(open_dataset(options.data), options.where, options.images, 0)
-    options.out.mkdir(parents=True, exist_ok=True)
     record = {
         "source": source_record(),
         "projection": captioner.projection.hash(),
@@ -188,20 +195,16 @@ def main() -> None:
         "data": selection.record(),
         "list": words,
     }
-    (options.out / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    done = {row["photo"] for row in load_rows(options.out)}
-    started, before = time.monotonic(), len(done)
-    with (options.out / "photos.jsonl").open("a", encoding="utf-8") as rows:
-        for number, (_, item) in enumerate(selection.items(), start=1):
-            if item.id in done or not item.captions:
-                continue
-            rows.write(json.dumps(measure(captioner, lenses, item, words)) + "\n")
-            rows.flush()
-            done.add(item.id)
-            each = (time.monotonic() - started) / (len(done) - before)
-            print(f"{number}/{len(selection)}, {each:.1f} s a photo", file=sys.stderr, flush=True)
+    begin(options.out, record)
+    file = options.out / ROWS
+    done = {row["photo"] for row in load_rows(file)}
+    progress = Progress(len(photos), len(done))
+    for item in photos:
+        if item.id not in done:
+            append_row(file, measure(captioner, lenses, item, words))
+            progress.step(item.id)
     conclude(options.out)
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

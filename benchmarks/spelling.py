@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import re
 import sys
 from collections import Counter
@@ -42,7 +41,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from rows import Progress, Row, append_row, begin, cell, conclude, load_rows, shown
+from rows import (
+    Progress,
+    Row,
+    append_row,
+    begin,
+    cell,
+    conclude,
+    load_record,
+    load_rows,
+    program,
+    readable,
+    shown,
+)
 from source import source_record
 from torch import Tensor, nn
 
@@ -360,7 +371,7 @@ def summarise(run: Path) -> Row:
     if not rows:
         sys.exit(f"{run} has no row yet; measure it first")
     found = pooled(rows)
-    record = json.loads((run / "record.json").read_text(encoding="utf-8"))
+    record = load_record(run / "record.json")
     base = next(iter(record["conditions"]))
     chance = {row["condition"]: row["words_by_chance"] for row in rows}
     summary: Row = {"base": base, "conditions": {}}
@@ -476,7 +487,7 @@ def main() -> None:
     conditions = conditions_of(options.projection, options.noise, options.noise_seeds)
     data, *where = options.data
     selection = select(open_dataset(data), [*where, "captions"], options.images, options.seed)
-    photos = shown_photos([item for _, item in selection.items()], options.seed)
+    photos = shown_photos(readable(item for _, item in selection.items()), options.seed)
     record = {
         "source": source_record(),
         "data": {"data": Path(data).name, **selection.record()},
@@ -498,4 +509,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

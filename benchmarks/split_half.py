@@ -41,7 +41,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from rows import Progress, Row, append_row, begin, cell, conclude, load_rows, shown
+from rows import (
+    Progress,
+    Row,
+    append_row,
+    begin,
+    cell,
+    conclude,
+    load_rows,
+    program,
+    readable,
+    shown,
+)
 from safetensors.torch import load_file, save_file
 from source import source_record
 from torch import Tensor
@@ -196,7 +207,7 @@ def load_photos(given: Sequence[Sequence[str]]) -> tuple[list[Photo], list[Row]]
     for data, *where in given:
         selection = select(open_dataset(data), where)
         records.append({"data": Path(data).name, **selection.record()})
-        for _, item in selection.items():
+        for item in readable(item for _, item in selection.items()):
             agreed = agreed_nouns(item.captions)
             if agreed:
                 written = {n.lemma for caption in item.captions for n in find_nouns(caption)}
@@ -627,9 +638,9 @@ def main() -> None:
         return
     if not options.data or options.out is None:
         parser.error("--data and --out are needed, or --again RUN")
+    photos, records = load_photos(options.data)
     captioner = Captioner.load(projection=options.projection, reference=options.reference)
     model = captioner.language_model
-    photos, records = load_photos(options.data)
     names = {noun for photo in photos for noun in photo.agreed}
     first = {noun: next(iter(word_tokens(model, noun)), None) for noun in names}
     table = captioner.reference
@@ -679,4 +690,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -17,7 +17,13 @@ from tiny_vlms import tiny_vlm
 from molyneux import MolyneuxError, Settings, Unit, explain_photo, explain_photos
 from molyneux.explain.document import Word
 from molyneux.explain.sight_record import NotNamed, Sight, SightSet
-from molyneux.explain.sight_text import SIGHT_COLUMNS, sight_lines, sight_table
+from molyneux.explain.sight_text import (
+    SIGHT_COLUMNS,
+    carried,
+    sight_lines,
+    sight_short,
+    sight_table,
+)
 from molyneux.model import Model
 from molyneux.neurons.ablation import Intervention, intervened
 from molyneux.neurons.rankings import row_norms
@@ -255,7 +261,8 @@ def test_what_is_said_of_it_is_what_the_photo_adds() -> None:
     assert sight_lines(None) == []
     lines = sight_lines(sight_with())
     assert lines == [
-        "this photo adds 4.00 nats to the word, compared with 8 other photos",
+        "this photo makes the word 55 times as likely as 8 other photos do, in their geometric "
+        "mean: it adds 4.00 nats",
         "the 5\u00a0% of units that it changes most, chosen without a word, add 2.00 nats when "
         "they are put into other photos' patches (random units 0.10; to words that are not named "
         "−0.25)",
@@ -265,6 +272,18 @@ def test_what_is_said_of_it_is_what_the_photo_adds() -> None:
     (nothing,) = sight_lines(sight_with(standard_error=3.0))
     assert nothing.startswith("this photo adds nothing to this word: 4.00 nats")
     assert not any("see" in line for line in lines)
+    assert sight_short(sight_with()) == "55 times as likely as behind other photos"
+    assert sight_short(sight_with(gain=0.3, standard_error=0.1)) == (
+        "1.3 times as likely as behind other photos"
+    )
+    assert sight_short(sight_with(standard_error=3.0)) == "this photo adds nothing to it"
+    assert carried(sight_with()) == [
+        ("it adds", 4.0),
+        ("5\u00a0% of units bring", 2.0),
+        ("random units bring", 0.1),
+        ("to words not named", -0.25),
+    ]
+    assert carried(sight_with(standard_error=3.0)) == carried(None) == []
     rows = sight_table(sight_with())
     assert [name for name, _ in rows] == ["5\u00a0% changed most", "5\u00a0% random"]
     assert rows[0][1] == ("1.00", "1.00", "2.00", "−0.25", "0.50", "30.00", "a dog")

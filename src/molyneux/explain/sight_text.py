@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import exp
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ def nats(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}".replace("-", "−")
 
 
+def times(gain: float) -> str:
+    """Return how many times as likely a gain in nats makes a word, with two digits that matter."""
+    value = float(f"{exp(min(gain, 100.0)):.2g}")
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
 def sight_lines(sight: Sight | None) -> list[str]:
     """Return what this photo adds to a word and what carries it, a sentence a line.
 
@@ -41,7 +48,10 @@ def sight_lines(sight: Sight | None) -> list[str]:
             f"this photo adds nothing to this word: {nats(sight.gain)} nats more than {others}, "
             f"standard error {nats(sight.standard_error)}"
         ]
-    lines = [f"this photo adds {nats(sight.gain)} nats to the word, compared with {others}"]
+    lines = [
+        f"this photo makes the word {times(sight.gain)} times as likely as {others} do, in their "
+        f"geometric mean: it adds {nats(sight.gain)} nats"
+    ]
     change, random = sight.of("change"), sight.of("random")
     if change is not None and change.transplant is not None:
         number = sight.sets.index(change)
@@ -56,9 +66,38 @@ def sight_lines(sight: Sight | None) -> list[str]:
         )
         if change.transplant_caption is not None:
             lines.append(
-                f"with them “{sight.partner_caption}” becomes “{change.transplant_caption}”"
+                f"with them “{_no_stop(sight.partner_caption)}” becomes "
+                f"“{_no_stop(change.transplant_caption)}”"
             )
     return lines
+
+
+def sight_short(sight: Sight | None) -> str | None:
+    """Say in few words what this photo adds to a word; None where that is not known."""
+    if sight is None:
+        return None
+    if not sight.adds:
+        return "this photo adds nothing to it"
+    return f"{times(sight.gain)} times as likely as behind other photos"
+
+
+def carried(sight: Sight | None) -> list[tuple[str, float]]:
+    """Return what is compared in one look, in nats: what a set brings, and what its controls do.
+
+    Nothing where nothing is added, or nothing was put into other photos.
+    """
+    change = None if sight is None or not sight.adds else sight.of("change")
+    if sight is None or change is None or change.transplant is None:
+        return []
+    number, random = sight.sets.index(change), sight.of("random")
+    share = f"{change.fraction_of_units:.0%}".replace("%", "\u00a0%")
+    found = [
+        ("it adds", sight.gain),
+        (f"{share} of units bring", change.transplant),
+        ("random units bring", None if random is None else random.transplant),
+        ("to words not named", _mean([word.sets[number].transplant for word in sight.absent])),
+    ]
+    return [(name, value) for name, value in found if value is not None]
 
 
 def sight_table(sight: Sight | None) -> list[tuple[str, tuple[str, ...]]]:
@@ -90,6 +129,10 @@ def set_title(one: SightSet) -> str:
         return said
     first, last = one.layers[0], one.layers[-1]
     return f"{said}, L{first}" + (f" to L{last}" if last != first else "")
+
+
+def _no_stop(caption: str) -> str:
+    return caption.removesuffix(".")
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -32,7 +32,14 @@ from molyneux.explain.document import (
     read_document,
 )
 from molyneux.explain.folder import find_folder
-from molyneux.explain.sight_text import SIGHT_COLUMNS, sight_lines, sight_table
+from molyneux.explain.sight_text import (
+    SIGHT_COLUMNS,
+    carried,
+    nats,
+    sight_lines,
+    sight_short,
+    sight_table,
+)
 from molyneux.explain.text import heading, seen_otherwise
 from molyneux.explain.why_record import Why
 from molyneux.explain.why_text import WHY_COLUMNS, why_lines, why_table, why_title
@@ -327,6 +334,8 @@ def _word(word: Word) -> dict[str, Any]:
         "rewrites": rewrites,
         "why": None if word.why is None else _why(word.word, word.why),
         "sight": sight_lines(None if word.warning else word.sight),
+        "adds": [] if word.warning else _bars(carried(word.sight)),
+        "adds_short": None if word.warning else sight_short(word.sight),
         "sight_table": sight_table(word.sight),
         "sight_columns": SIGHT_COLUMNS,
         "sinks": {
@@ -338,6 +347,15 @@ def _word(word: Word) -> dict[str, Any]:
             for view in VIEWS
         },
     }
+
+
+def _bars(values: Sequence[tuple[str, float]]) -> list[tuple[str, str, str, str]]:
+    """Return each with its value, its length as a share of the largest, and its kind."""
+    largest = max((value for _, value in values), default=0.0) or 1.0
+    return [
+        (name, nats(value), f"{max(0.0, value / largest):.3f}", "own" if place < 2 else "other")
+        for place, (name, value) in enumerate(values)
+    ]
 
 
 def _why(word: str, why: Why) -> dict[str, Any]:

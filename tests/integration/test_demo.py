@@ -38,4 +38,12 @@ def test_the_demo_shows_credits_and_marks_wrong_captions(
         assert set(each["known"]) >= {"bus"} or item.id != "bus.jpg"
     wrong = [each for each in document["images"] if each.get("agrees") is False]
     assert wrong, "a random model names what is there"
-    assert out.count("not what people see here") == len(wrong)
+    assert out.count("people see something else here") == len(wrong)
+
+
+def test_more_photos_than_there_are_is_a_wrong_call(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--images", "99", "--out", str(tmp_path / "run")]) == 2
+    assert "13 sample photos" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -319,7 +319,7 @@ def test_a_caption_known_to_be_wrong_is_shown_as_wrong_and_a_credit_beside_its_p
     wrong = image("a.jpg", "a beach.", [word("beach")]) | about | {"agrees": False}
     right = image("b.jpg", "a rocket.", [word("rocket")]) | about | {"agrees": True}
     page = write(tmp_path / "wrong", wrong)
-    assert "Not what people see here: rocket, tower" in page.text
+    assert "People see something else here: rocket, tower" in page.text
     assert "A. Smith <CC BY>" in page.text
     for number, other in enumerate((right, image("c.jpg", "a beach.", [word("beach")]))):
         assert "people see here" not in write(tmp_path / str(number), other).text.lower()

@@ -28,13 +28,20 @@ def demo(
 
     Units are switched off 100 at a time; `molyneux explain` tries more numbers.
     """
+    from molyneux.data.samples import sample_items
+    from molyneux.errors import UsageError
+
+    samples = sample_items()
+    if images > len(samples):
+        raise UsageError(
+            f"there are {len(samples)} sample photos, not {images}; give --images less"
+        )
     model.begin()
     from molyneux.cli.explain import run_explanation
-    from molyneux.data.samples import sample_items
     from molyneux.explain.settings import Settings
 
     captioner = model.load()
-    samples = sample_items()[:images]
+    samples = samples[:images]
     for sample in samples:
         note(f"{sample.id}: {sample.credit}")
     explained, page = run_explanation(captioner, samples, Settings(grid=GRID), out, as_json)

@@ -105,10 +105,10 @@ class Claim:
     @property
     def caveat(self) -> str:
         """Say what an absent word's own units do, and that the claim is no evidence of sight."""
-        said = "Units picked by a word's own gradient take an absent word as well"
+        said = "Units picked by a word's own gradient take a word that is not there, too"
         if self.absent is not None:
             said = (
-                f"An absent word's own units take it as well: of “{self.absent_word}”, which "
+                f"Beside it an absent word and its own units: of “{self.absent_word}”, which "
                 f"nobody named here, its own {self.units} leave {percent(self.absent)}"
             )
         return f"{said}. What such units take is no evidence of sight."

@@ -60,7 +60,7 @@ def seen_otherwise(image: Image) -> str | None:
     """Return the line for a caption whose first noun is known to be wrong; None for any other."""
     if image.agrees is not False:
         return None
-    return f"not what people see here: {', '.join((image.known or ())[:SEEN])}"
+    return f"people see something else here: {', '.join((image.known or ())[:SEEN])}"
 
 
 def patches_say(image: Image) -> str | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rows import concluded, load_record, program, readable, write_json
+from kept_rows import concluded, load_record, program, readable, write_json
 from source import source_record
 
 from molyneux.data.dataset import Item

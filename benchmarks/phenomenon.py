@@ -19,7 +19,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from rows import append_row, begin, concluded, load_record, load_rows, program, readable, write_json
+from kept_rows import (
+    append_row,
+    begin,
+    concluded,
+    load_record,
+    load_rows,
+    program,
+    readable,
+    write_json,
+)
 from scipy import stats
 from source import source_record
 

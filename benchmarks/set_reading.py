@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from rows import (
+from kept_rows import (
     Progress,
     append_row,
     begin,

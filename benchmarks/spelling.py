@@ -41,7 +41,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from rows import (
+from kept_rows import (
     Progress,
     Row,
     append_row,

@@ -15,7 +15,7 @@ from molyneux.data.dataset import Item
 from molyneux.errors import PhotoError, UsageError
 from molyneux.models.captioner import Captioner
 
-rows = load_program("rows")
+rows = load_program("kept_rows")
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_summary_is_written_whole_or_not_at_all(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    said = SimpleNamespace(__name__="rows", main=lambda: rows.write_json(file, {"n": 2}))
+    said = SimpleNamespace(__name__="kept_rows", main=lambda: rows.write_json(file, {"n": 2}))
     assert "No space left on device" in str(call(monkeypatch, said))
     assert json.loads(file.read_text()) == {"n": 1}
     assert list(tmp_path.iterdir()) == [file]

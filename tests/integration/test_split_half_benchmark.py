@@ -248,7 +248,7 @@ def test_every_figure_can_be_had_again_from_the_rows(
 
 
 def test_a_run_goes_on_with_what_it_was_begun_with(tmp_path: Path) -> None:
-    rows = load_program("rows")
+    rows = load_program("kept_rows")
     rows.begin(tmp_path, {"seed": 0, "conditions": {"end": 1}})
     rows.begin(tmp_path, {"seed": 0, "conditions": {"noise": 2}}, growing="conditions")
     record = json.loads((tmp_path / "record.json").read_text())

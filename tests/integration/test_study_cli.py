@@ -87,7 +87,7 @@ def test_texts_are_not_compared_where_none_is_asked_for(
     assert said(capsys, *asked)[0] == 0
     loaded.clear()
     status, _, err = said(capsys, *study(photos, out, "--clip", "none", experiments="E1,E2,E6"))
-    assert status == 1
+    assert status == 2
     assert 'settings.bertscore: "none" in the folder, null now' in err
     assert loaded == []  # nor was a backbone fetched: the tests have no network
 
@@ -226,7 +226,7 @@ def test_a_resumed_study_names_each_setting_that_differs(
     loaded.clear()
     changed = ["--seed", 7, "--seeds", 2, "--per-class", 8, "--classes", "cat,dog"]
     status, _, err = said(capsys, *asked, *changed, "--where", "captions")
-    assert status == 1
+    assert status == 2
     for old_and_new in (
         "settings.seed: 0 in the folder, 7 now",
         "settings.seeds: 5 in the folder, 2 now",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,25 @@ def begin(run: Path, record: Row, *, growing: str = "") -> None:
             sys.exit(f"{run} was begun with another {differs[0]}; give another --out")
         record = known
     write_json(file, record)
+
+
+def named_files(option: str, given: Sequence[str]) -> dict[str, Path]:
+    """Return files by name, of an option that takes NAME=FILE and may be given several times.
+
+    Raises:
+        SystemExit: one is not so, is not there, or two have one name.
+    """
+    found: dict[str, Path] = {}
+    for text in given:
+        name, _, file = text.partition("=")
+        if not file:
+            sys.exit(f"{option} takes NAME=FILE, not {text!r}")
+        if name in found:
+            sys.exit(f"{option} names {name!r} twice; give each a name of its own")
+        if not Path(file).is_file():
+            sys.exit(f"{option} {name}: there is no file {file}")
+        found[name] = Path(file)
+    return found
 
 
 class Progress:

@@ -50,6 +50,7 @@ from kept_rows import (
     conclude,
     load_record,
     load_rows,
+    named_files,
     program,
     readable,
     shown,
@@ -110,12 +111,8 @@ def conditions_of(
     projections: Sequence[str], noise: str | None, noise_seeds: int
 ) -> list[Condition]:
     """Return the conditions of a command line: NAME=FILE each, and noise with one of them."""
-    plain = []
-    for text in projections:
-        name, _, file = text.partition("=")
-        if not file:
-            sys.exit(f"--projection takes NAME=FILE, not {text!r}")
-        plain.append(Condition(name, Path(file)))
+    files = named_files("--projection", projections)
+    plain = [Condition(name, file) for name, file in files.items()]
     if noise is None:
         return plain
     own = next((one for one in plain if one.name == noise), None)

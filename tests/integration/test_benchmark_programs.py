@@ -92,11 +92,11 @@ def test_again_of_what_is_no_run_is_one_line(
     for name in ("record.json", "summary.json"):
         (damaged / name).write_text("{")
     (damaged / "photos.jsonl").write_text('{"file": "0.png"}\n{"file": "1.png"}\n')
-    for name in ("phenomenon", "captions", "spelling", "split_half"):
+    for name in ("phenomenon", "captions", "spelling", "split_half", "carriers"):
         program = load_program(name)
         for run in (gone, damaged):
             place = run / "summary.json" if name == "captions" else run
-            flags = ["--again", place] if name in ("spelling", "split_half") else ["--again"]
+            flags = ["--again"] if name in ("phenomenon", "captions") else ["--again", place]
             given = flags if len(flags) == 2 else [*flags, "--out", place]
             line = str(call(monkeypatch, program, *given))
             assert str(run) in line
@@ -109,7 +109,7 @@ def test_rows_that_lack_something_are_one_line(
     for name in ("record.json", "summary.json"):
         (tmp_path / name).write_text('{"conditions": {"end": {}}}')
     (tmp_path / "photos.jsonl").write_text('{"file": "0.png", "sha256": "0"}\n' * 2)
-    for name in ("phenomenon", "spelling", "split_half"):
+    for name in ("phenomenon", "spelling", "split_half", "carriers"):
         given = ["--again", "--out"] if name == "phenomenon" else ["--again"]
         line = str(call(monkeypatch, load_program(name), *given, tmp_path))
         assert "are damaged or another version's" in line, (name, line)

@@ -82,7 +82,10 @@ def test_steps_come_from_the_file_that_the_weights_come_from(tmp_path: Path) -> 
     assert {*steps} == {name for name, _ in network.named_parameters() if "up_proj" in name}
 
 
-def test_conditions_of_a_command_line() -> None:
+def test_conditions_of_a_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.st", "b.st"):
+        Path(name).write_bytes(b"")
     found = spelling.conditions_of(["end=a.st", "100 steps=b.st"], "end", 2)
     assert [(one.name, str(one.projection), one.noise) for one in found] == [
         ("end", "a.st", None),
@@ -94,6 +97,10 @@ def test_conditions_of_a_command_line() -> None:
         spelling.conditions_of(["a.st"], None, 0)
     with pytest.raises(SystemExit, match="name of a --projection"):
         spelling.conditions_of(["end=a.st"], "start", 1)
+    with pytest.raises(SystemExit, match="no file c.st"):
+        spelling.conditions_of(["end=c.st"], None, 0)
+    with pytest.raises(SystemExit, match="twice"):
+        spelling.conditions_of(["end=a.st", "end=b.st"], None, 0)
 
 
 def items(folder: Path) -> list[Item]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 import torch
 from test_attribution import TOY, ToyConfig, ToyNetwork
-from tiny_models import count_hooks, tiny_captioner, tiny_photos, tiny_tokenizer
+from tiny_models import KINDS, count_hooks, tiny_captioner, tiny_photos, tiny_tokenizer
 from tiny_vlms import tiny_vlm
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -398,6 +399,35 @@ def test_texts_read_on_from_kept_passes_are_texts_read_anew(
     # Another photo's sets are others, and the partners are still there.
     _, passed_now = measured(texts[0], kept, Passes())
     assert passed_now == n_rows - 4
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "llava", "qwen2_vl"])
+def test_layers_below_an_edit_are_not_passed_again_and_nothing_changes(kind: str) -> None:
+    model, (own, *others) = subject(kind)
+    text = Text((9, 11), (Asked(9, 0), Asked(12, 2)))
+    z = torch.randn(model.n_layers, model.d_mlp, generator=torch.Generator().manual_seed(0))
+    values = read_photo(model, own, text).activation
+    rows = others[:3]
+    streams = Passes()
+    clean = {n: streams.clean(model, row, streams=True) for n, row in enumerate(rows)}
+    last = model.n_layers - 2
+    edits = [written(change_set(z, share, [last]), values) for share in (0.2, 0.5, 1.0)]
+    given: list[int] = []
+
+    def count(_: nn.Module, args: Any) -> None:
+        if args[0].shape[1] == rows[0].n_positions:
+            given.append(len(args[0]))
+
+    with ExitStack() as stack:
+        for layer in (last - 1, last, last + 1):
+            hook = model.layer(layer).register_forward_pre_hook(count)
+            stack.callback(hook.remove)
+        found = read_behind(model, rows, text, edits, clean=clean)
+    alone = 3 if model.layers_are_told_rows else 1
+    assert given == [alone, alone, 3]  # counted before the layer is given the rows' own streams
+    anew = read_behind(model, rows, text, edits)
+    torch.testing.assert_close(found, anew, atol=1e-4, rtol=0)
+    assert (found - read_behind(model, rows, text)).abs().max() > 1e-3
 
 
 def test_an_edit_that_would_go_on_behind_the_prompt_is_refused(toy: LanguageModel) -> None:

@@ -127,6 +127,12 @@ class LanguageModel:
         return int(self._embedding_table.shape[0])
 
     @property
+    def layers_are_told_rows(self) -> bool:
+        """Whether layers are given something for each row of a batch: ALiBi's biases."""
+        config = self.model.config.get_text_config()
+        return bool(getattr(config, "alibi", config.model_type == "bloom"))
+
+    @property
     def n_units(self) -> int:
         """Units in all layers."""
         return self.n_layers * self.d_mlp

@@ -28,7 +28,7 @@ from molyneux.neurons.sight.edits import (
     written,
 )
 from molyneux.neurons.sight.gain import Gain, gain_of
-from molyneux.neurons.sight.passes import Passes
+from molyneux.neurons.sight.passes import Passed, Passes, first_layer
 from molyneux.neurons.sight.patch_sets import PatchSet, SetName
 from molyneux.neurons.sight.reading import Text, read_after, read_behind, require_readable
 from molyneux.vision.layout import ImagePrompt
@@ -329,6 +329,7 @@ def measure_sets(
             [edit.made for edit in edits],
             keys=[edit.key for edit in edits],
             passes=passes,
+            clean=_streams(model, edits),
         )
     found, start = [], 0
     for draws in planned:
@@ -339,6 +340,13 @@ def measure_sets(
             start = stop
         found.append(_mean_effect(each))
     return found
+
+
+def _streams(model: LanguageModel, edits: Sequence[_Edit]) -> dict[int, Passed]:
+    """Return clean passes with their streams, of the rows that are edited in later layers alone."""
+    streams = Passes()
+    later = [n for n, edit in enumerate(edits) if first_layer(model, edit.made)]
+    return {n: streams.clean(model, edits[n].prompt, streams=True) for n in later}
 
 
 def values_instead(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import UsageError
-from molyneux.hooks import capture
+from molyneux.hooks import capture, edit
 from molyneux.neurons.ablation import Intervention, intervened
 from molyneux.neurons.checks import as_prompt
 from molyneux.vision.layout import ImagePrompt, joined
@@ -38,17 +39,20 @@ class Passed:
         cache: keys and values of its positions, as Hugging Face keeps them; None in models that
             keep none.
         activation: its units' at the patches; None where they were not asked for.
+        streams: the residual stream that each layer was given; likewise.
     """
 
     prompt: ImagePrompt
     logits: Float[Tensor, " vocab"]
     cache: Any
     activation: Activation | None
+    streams: Float[Tensor, "layers positions d_stream"] | None = None
 
     @property
     def n_bytes(self) -> int:
         """How much memory it takes."""
-        kept = [self.prompt.embeddings, self.logits, self.activation, *_tensors(self.cache)]
+        kept = [self.prompt.embeddings, self.logits, self.activation, self.streams]
+        kept += _tensors(self.cache)
         return sum(one.numel() * one.element_size() for one in kept if one is not None)
 
 
@@ -75,15 +79,18 @@ class Passes:
             self._room -= passed.n_bytes
             self._kept[key] = passed
 
-    def clean(self, model: LanguageModel, prompt: ImagePrompt) -> Passed:
+    def clean(self, model: LanguageModel, prompt: ImagePrompt, *, streams: bool = False) -> Passed:
         """Return the pass of a prompt as it is, with its activations: kept, or made now.
 
         It is made by itself, so that its digits do not hang on what else is read.
+
+        Args:
+            streams: with its residual stream in the place of activations.
         """
-        key = _digest(prompt)
+        key = (_digest(prompt), streams)
         found = self.find(key)
         if found is None:
-            (found,) = pass_prompts(model, [prompt], activations=True)
+            (found,) = pass_prompts(model, [prompt], activations=not streams, streams=streams)
             self.keep(key, found)
         return found
 
@@ -95,6 +102,8 @@ def pass_prompts(
     edits: Sequence[Intervention] | None = None,
     *,
     activations: bool = False,
+    streams: bool = False,
+    clean: Sequence[Passed] | None = None,
 ) -> list[Passed]:
     """Return what prompts of one shape are after one pass, all in one batch.
 
@@ -102,32 +111,63 @@ def pass_prompts(
         prompts: one photo each.
         edits: one for each, at positions of the prompts.
         activations: whether those at the patches come back.
+        streams: whether the residual stream comes back.
+        clean: of each prompt as it is, with its stream. Below the first layer that is edited
+            nothing changes, so that one row stands for all there, and each goes on from its own
+            stream (not in models whose layers are told how many rows there are).
 
     Raises:
         UsageError: a prompt is of another model or holds several photos, or an edit would go on
             behind it.
     """
     rows = [as_prompt(model, prompt).to(model.dtype) for prompt in prompts]
-    if any(edit.positions == "all" for edit in edits or ()):
+    if any(one.positions == "all" for one in edits or ()):
         raise UsageError(
             "what is read behind photos is edited at their patches, or at positions of the prompt; "
             "give positions='patches'"
         )
-    batch = joined(rows)
-    watched = range(model.n_layers) if activations else ()
-    downs = {layer: model.down_projection(layer) for layer in watched}
-    with intervened(model, edits or [], batch.patches), capture(downs) as seen:
+    first = 0
+    if clean is not None and edits is not None and not model.layers_are_told_rows:
+        first = min(first_layer(model, one) for one in edits)
+    batch = joined(rows[:1] if first else rows)
+    watched = range(model.n_layers)
+    downs = {layer: model.down_projection(layer) for layer in watched if activations}
+    layers = {layer: model.layer(layer) for layer in watched if streams}
+    with (
+        _parting(model, first, clean or []),
+        intervened(model, edits or [], batch.patches),
+        capture(downs) as seen,
+        capture(layers) as given,
+    ):
         output = model.read(batch, keep=1, use_cache=True)
     cache = getattr(output, "past_key_values", None)
     return [
         Passed(
             prompt,
             output.logits[row, -1].clone(),
-            _row_of(cache, row),
-            torch.stack([at_patches(seen[at], batch, row) for at in watched]) if watched else None,
+            _row_of(cache, row, first, None if clean is None else clean[row].cache),
+            torch.stack([at_patches(seen[at], batch, row) for at in downs]) if downs else None,
+            torch.stack([given[at][row] for at in layers]) if layers else None,
         )
         for row, prompt in enumerate(rows)
     ]
+
+
+def first_layer(model: LanguageModel, of: Intervention) -> int:
+    """Return the first layer that an edit changes; the last one of those that change nothing."""
+    touched = of.mask(model).any(dim=1).nonzero().flatten().tolist()
+    return int(touched[0]) if touched else model.n_layers - 1
+
+
+def _parting(
+    model: LanguageModel, first: int, clean: Sequence[Passed]
+) -> AbstractContextManager[None]:
+    """Give a layer the stream of each row, where the layers below it have one row."""
+    if not first:
+        return nullcontext()
+    each = [one.streams[first] for one in clean if one.streams is not None]
+    streams = torch.stack(each)
+    return edit({first: model.layer(first)}, lambda _, there: streams.to(there))
 
 
 @torch.no_grad()
@@ -172,12 +212,13 @@ def _tensors(cache: Any) -> list[Tensor | None]:
     return [] if cache is None else [t for one in cache.layers for t in (one.keys, one.values)]
 
 
-def _row_of(cache: Any, row: int) -> Any:
-    """Return a cache of one row alone."""
+def _row_of(cache: Any, row: int, first: int, clean: Any) -> Any:
+    """Return a cache of one row alone, the layers below the first one as they are in a clean."""
     if cache is None:
         return None
     found = _shallow(cache)
-    for layer in found.layers:
+    found.layers[:first] = clean.layers[:first] if first else []
+    for layer in found.layers[first:]:
         if layer.is_initialized:
             layer.keys = layer.keys[row : row + 1].clone()
             layer.values = layer.values[row : row + 1].clone()

@@ -16,7 +16,14 @@ from molyneux.hooks import capture
 from molyneux.neurons.ablation import Intervention, batches
 from molyneux.neurons.attribution import Target
 from molyneux.neurons.checks import as_model, as_prompt, as_token, as_token_ids
-from molyneux.neurons.sight.passes import Passed, Passes, at_patches, pass_prompts, read_on
+from molyneux.neurons.sight.passes import (
+    Passed,
+    Passes,
+    at_patches,
+    first_layer,
+    pass_prompts,
+    read_on,
+)
 from molyneux.vision.layout import ImagePrompt
 
 READ = 64
@@ -103,6 +110,7 @@ def read_behind(
     *,
     keys: Sequence[Hashable] | None = None,
     passes: Passes | None = None,
+    clean: Mapping[int, Passed] | None = None,
 ) -> Float[Tensor, "rows asked"]:
     """Return the log-probability (nats) of each token asked for, behind each photo.
 
@@ -114,6 +122,8 @@ def read_behind(
         edits: one for each row, at positions of the prompts; of none if None.
         keys: of each row, what it is found again by among `passes`.
         passes: rows that were passed before are read on from; others are kept there.
+        clean: of some rows, by number, the pass of the prompt as it is, with its stream: layers
+            below the first that is edited are not passed again.
 
     Raises:
         UsageError: there is no prompt, or one is of another model or holds several photos; the
@@ -134,17 +144,30 @@ def read_behind(
     if there:
         found[list(there)] = read_after(model, list(there.values()), text)
     rows = {n: prompt for n, prompt in enumerate(given) if n not in there}
-    for alike in _alike(rows):
-        made: dict[int, Passed] = {}
+    made: dict[int, Passed] = {}
+
+    def read_made() -> None:
+        found[list(made)] = read_after(model, list(made.values()), text)
+        for n, one in made.items():
+            if names[n] is not None:
+                kept.keep(names[n], one)
+        made.clear()
+
+    known = clean or {}
+    starts = {n: first_layer(model, edits[n]) if edits and n in known else 0 for n in rows}
+    for alike in _alike(rows, starts):
         for part in batches(alike, rows[alike[0]].n_positions):
-            chosen = None if edits is None else [edits[n] for n in part]
-            made |= zip(part, pass_prompts(model, [rows[n] for n in part], chosen), strict=True)
-            if part[-1] == alike[-1] or sum(one.n_bytes for one in made.values()) > PENDING:
-                found[list(made)] = read_after(model, list(made.values()), text)
-                for n, one in made.items():
-                    if names[n] is not None:
-                        kept.keep(names[n], one)
-                made = {}
+            passed = pass_prompts(
+                model,
+                [rows[n] for n in part],
+                None if edits is None else [edits[n] for n in part],
+                clean=[known[n] for n in part] if starts[alike[0]] else None,
+            )
+            made |= zip(part, passed, strict=True)
+            if sum(one.n_bytes for one in made.values()) > PENDING:
+                read_made()
+    if made:
+        read_made()
     return found
 
 
@@ -212,9 +235,16 @@ def patch_activations(
     return torch.stack([at_patches(seen[layer], prompt, 0) for layer in downs])
 
 
-def _alike(prompts: Mapping[int, ImagePrompt]) -> list[list[int]]:
-    """Return the numbers of prompts that fit into one batch, in order of their first."""
+def _alike(
+    prompts: Mapping[int, ImagePrompt], starts: Mapping[int, int] | None = None
+) -> list[list[int]]:
+    """Return the numbers of prompts that fit into one batch, in order of their first.
+
+    Args:
+        starts: of each, the layer from which on it is passed.
+    """
     sizes: dict[Hashable, list[int]] = {}
     for number, prompt in prompts.items():
-        sizes.setdefault(prompt.shape, []).append(number)
+        start = 0 if starts is None else starts[number]
+        sizes.setdefault((prompt.shape, start), []).append(number)
     return list(sizes.values())

@@ -97,7 +97,7 @@ def test_conditions_of_a_command_line(tmp_path: Path, monkeypatch: pytest.Monkey
         spelling.conditions_of(["a.st"], None, 0)
     with pytest.raises(SystemExit, match="name of a --projection"):
         spelling.conditions_of(["end=a.st"], "start", 1)
-    with pytest.raises(SystemExit, match="no file c.st"):
+    with pytest.raises(SystemExit, match=r"no file c\.st"):
         spelling.conditions_of(["end=c.st"], None, 0)
     with pytest.raises(SystemExit, match="twice"):
         spelling.conditions_of(["end=a.st", "end=b.st"], None, 0)

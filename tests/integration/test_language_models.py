@@ -30,7 +30,12 @@ from torch import Tensor
 from molyneux.adapters import LanguageModel, adapt
 from molyneux.adapters.proof.prove import prove
 from molyneux.adapters.proof.units import silencing
-from molyneux.checkpoints.language_models import load_language_model, load_tokenizer
+from molyneux.checkpoints.language_models import (
+    load_language_model,
+    load_tokenizer,
+    unit_counts,
+)
+from molyneux.cli import main
 from molyneux.errors import AdapterError, UsageError, WeightsError
 from molyneux.models.captioner import Captioner
 from molyneux.models.vlm_loading import load_vlm
@@ -587,3 +592,38 @@ def test_a_folder_with_one_gguf_file_is_that_file(tmp_path: Path) -> None:
     loaded = load_language_model(tmp_path)
     require_logits(loaded.language_model, tiny_language_model("llama"))
     assert loaded.name == path.name
+
+
+def test_units_are_counted_without_weights(kind: str, tmp_path: Path) -> None:
+    model = tiny_language_model(kind)
+    model.model.config.save_pretrained(tmp_path)
+    assert unit_counts(tmp_path) == (model.n_layers, model.d_mlp)
+
+
+@pytest.mark.parametrize("form", ["folder", "gguf", "not here"])
+def test_a_unit_that_is_not_there_is_refused_before_weights_are_read(
+    form: str, llama: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source: object = llama
+    if form == "gguf":
+        source = write_gguf(tmp_path / "tiny.gguf", tiny_model("llama"), "llama")
+    elif form == "not here":
+        source = "nobody/nothing-of-this-name"
+        assert unit_counts(str(source)) is None
+    read: list[object] = []
+
+    def reading(*given: Any, **options: Any) -> Any:
+        read.append(given)
+        raise WeightsError("weights were read")
+
+    monkeypatch.setattr("molyneux.checkpoints.language_models.read_weights", reading)
+    status = main(["decode", "L1.u7", "L3.u1", "--language-model", str(source)])
+    out, err = capsys.readouterr()
+    assert out == ""
+    if form == "not here":
+        assert (status, read) == (1, [])
+    else:
+        assert (status, read) == (2, [])
+        assert "there is no unit L3.u1: this model has layers L0 to L2" in err.splitlines()[-1]
+        assert main(["decode", "L2.u1", "--language-model", str(source)]) == 1
+        assert len(read) == 1

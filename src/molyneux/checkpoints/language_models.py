@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import torch
 
 from molyneux.adapters.adapt import adapt
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.adapters.registry import find_family
 from molyneux.checkpoints.gguf_files import read_gguf
 from molyneux.checkpoints.gguf_settings import gguf_configuration
+from molyneux.checkpoints.hub import in_hub_cache
 from molyneux.checkpoints.placement import device_places
 from molyneux.checkpoints.pretrained import (
     model_class,
@@ -21,7 +24,7 @@ from molyneux.checkpoints.pretrained import (
     read_weights,
     require_precision,
 )
-from molyneux.checkpoints.sources import find_checkpoint
+from molyneux.checkpoints.sources import find_checkpoint, is_local, local_model
 from molyneux.checkpoints.weight_files import hash_weights, joint_hash, weight_files
 from molyneux.weights.fetch import Note, silent
 
@@ -109,6 +112,37 @@ def load_tokenizer(source: str | Path, note: Note = silent) -> tuple[Any, str]:
     if gguf is None and Path(source).expanduser().is_dir():
         weight_files(folder)
     return read_tokenizer(gguf or folder), called
+
+
+def unit_counts(source: str | Path) -> tuple[int, int] | None:
+    """Return a model's layers and units per layer, from its configuration alone.
+
+    None where the configuration is not on this machine, or no network can be made of it: loading
+    says why. Nothing is fetched, and no weight is read.
+
+    Args:
+        source: as `load_language_model` takes it.
+
+    Raises:
+        WeightsError: the configuration cannot be read.
+        AdapterError: the family is not known.
+    """
+    folder, gguf = None, None
+    if is_local(source):
+        folder, gguf = local_model(source)
+    else:
+        folder = in_hub_cache(str(source), with_weights=False)
+    if folder is None:
+        return None
+    config = gguf_configuration(read_gguf(gguf)) if gguf else _known_configuration(folder)
+    made_by = model_class(config, "MODEL_FOR_CAUSAL_LM_MAPPING", "causal language model")
+    try:
+        with torch.device("meta"):
+            skeleton: Any = made_by(config)
+        counted = LanguageModel(skeleton, cast("Any", None), find_family(config.model_type, config))
+        return counted.n_layers, counted.d_mlp
+    except Exception:  # each network has checks of its own
+        return None
 
 
 def _known_configuration(folder: Path) -> Any:

@@ -41,6 +41,7 @@ def decode(
     for name in units or ():
         read_name(name)
     model.begin(sees=False)
+    model.require_units(units or ())
     from molyneux.neurons.decoding import decode_units, find_writers
     from molyneux.neurons.targets import require_tokens
     from molyneux.neurons.unit import parse_unit

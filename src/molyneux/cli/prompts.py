@@ -35,6 +35,8 @@ def prompts(
     model.require_ready()
     paths = gather_photos(photos)
     model.begin()
+    if layer is not None:
+        model.require_layer(layer)
     from molyneux.models.seeing_model import describe_model
     from molyneux.neurons.streams import nearest_tokens, patch_tokens, random_prompts
     from molyneux.store import SCHEMA

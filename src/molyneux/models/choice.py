@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,6 +157,47 @@ class ModelChoice:
         named = self.language_model is not None
         own = {} if named else {"language_model": find_preset(self.preset_name).language_model}
         return model, decoding, as_lens(model, lens, own)
+
+    def require_units(self, names: Sequence[str]) -> None:
+        """Refuse units that the language model does not have, before its weights are read.
+
+        Nothing is refused where its size is not known without them: loading is followed by the
+        same question.
+
+        Raises:
+            UsageError: a name does not read as a unit, or the model has no such unit.
+            WeightsError: its configuration cannot be read.
+            AdapterError: its family is not known.
+        """
+        from molyneux.neurons.unit import parse_unit
+
+        counts = self._unit_counts() if names else None
+        if counts is not None:
+            for name in names:
+                parse_unit(name, *counts)
+
+    def require_layer(self, layer: int) -> None:
+        """Refuse a layer that the language model does not have, as `require_units` does units.
+
+        Raises:
+            UsageError: the model has no such layer.
+            WeightsError: its configuration cannot be read.
+            AdapterError: its family is not known.
+        """
+        from molyneux.checks import whole_number
+
+        counts = self._unit_counts()
+        if counts is not None:
+            whole_number("a layer", layer, least=0, below=counts[0])
+
+    def _unit_counts(self) -> tuple[int, int] | None:
+        """Return layers and units per layer where they are known before the weights are read."""
+        from molyneux.models.parts import unit_counts
+        from molyneux.models.presets import find_preset
+
+        if self.vlm is not None:
+            return None
+        return unit_counts(find_preset(self.preset_name), self.language_model)
 
     def _measured_lens(self) -> Lens | None:
         """Return the lens of a file, if one was asked for: read before the model, which is slow."""

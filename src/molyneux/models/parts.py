@@ -163,6 +163,29 @@ def load_tokenizer(
     return read_tokenizer(prepare_smollm2(note)), preset.language_model
 
 
+def unit_counts(preset: Preset, source: str | None = None) -> tuple[int, int] | None:
+    """Return the layers and units per layer of a language model; its weights are not read.
+
+    None where they cannot be told from what is on this machine.
+
+    Args:
+        source: another one than the preset's: a folder, GGUF file or hub name.
+
+    Raises:
+        WeightsError: its configuration cannot be read.
+        AdapterError: its family is not known.
+    """
+    from molyneux.checkpoints import language_models
+    from molyneux.weights.cache import RECORD, cache_dir
+    from molyneux.weights.smollm2 import FOLDER
+
+    source = preset.language_model_source if source is None else source
+    if source is not None:
+        return language_models.unit_counts(source)
+    folder = cache_dir() / FOLDER
+    return language_models.unit_counts(folder) if (folder / RECORD).is_file() else None
+
+
 def require_encoder(preset: Preset, source: str | None) -> None:
     """Refuse a preset whose encoder nothing here can load, trained or random, before 24 GB are.
 

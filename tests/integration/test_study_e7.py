@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from benchmark_programs import load_program
 from latex_pages import check_latex
 from tiny_models import tiny_captioner
 from tiny_partners import N_PARTNERS, square_photos, with_partners
@@ -27,7 +28,14 @@ from molyneux.neurons.sight.patch_sets import change_set
 from molyneux.neurons.sight.reading import patch_activations
 from molyneux.report import write_report
 from molyneux.report.text import as_text
-from molyneux.studies.e7_sight.asked import FEW, NO_AGREED, NO_PEOPLE, NO_TABLE, NO_TOKEN
+from molyneux.studies.e7_sight.asked import (
+    FEW,
+    NO_AGREED,
+    NO_PEOPLE,
+    NO_TABLE,
+    NO_TOKEN,
+    SHOWN_THERE,
+)
 from molyneux.studies.e7_sight.claims import FALLS, HOLDS
 from molyneux.studies.e7_sight.experiment import Sight
 from molyneux.studies.e7_sight.tables import TABLES
@@ -251,6 +259,27 @@ def test_what_is_left_out_is_said(captioner: Any, photos: list[Path]) -> None:
         assert reason in said
 
 
+def test_behind_pixels_that_show_a_noun_it_is_not_asked_for(
+    captioner: Any, photos: list[Path]
+) -> None:
+    subject, table = of_photo(captioner, photos[0]), captioner.reference
+    order = in_order([partner.name for partner in table.partners], subject.sha256)
+    before = Sight().measure(subject)
+    (deranged,) = {row["word"] for row in of(before["e7_gain"], kind="deranged")}
+    for shown in ("dinghy", deranged):  # a synonym of the noun's; the one beside it
+        partners = list(table.partners)
+        partners[order[-1]] = replace(partners[order[-1]], nouns=(shown,), noun=shown)
+        seeing = captioner.with_reference(replace(table, partners=partners))
+        rows = Sight().measure(of_photo(seeing, photos[0]))
+        assert rows["e7_left_out"] == [{"kind": "permuted", "word": "boat", "why": SHOWN_THERE}]
+        for name in ("e7_gain", "e7_sets", "e7_transplants"):
+            assert {row["kind"] for row in of(rows[name], pixels="permuted")} == {
+                *("caption", "absent"),
+            }
+            # The photo's own pixels are as they were.
+            assert of(rows[name], pixels="own") == of(before[name], pixels="own")
+
+
 @pytest.mark.parametrize("vlm_kind", ["llava", "qwen2_vl"])
 def test_a_vision_language_model_is_measured(vlm_kind: str, photos: list[Path]) -> None:
     rows = Sight().measure(of_photo(named(tiny_vlm(vlm_kind), photos), photos[0]))
@@ -337,6 +366,36 @@ def test_a_whole_study_in_full_form_resumes_to_the_same_bytes(
         *("change", "random", "matched", "all", "other_values", "scrambled"),
     }
     assert {row["set"] for row in of(sets, pixels="permuted")} == {"change", "random"}
+
+
+def test_kept_rows_give_the_studys_results_and_changed_ones_do_not(
+    captioner: Any, photos: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = load_program("study_rows")
+    data = save(tmp_path / "data", photos, 2)
+    settings = StudySettings(subsets=2, threads=1)
+    run_study(captioner, data, "E7", settings=settings, out=tmp_path / "run")
+    kept = tmp_path / "kept"
+    program.keep(tmp_path / "run", kept)
+    files = sorted(str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file())
+    assert files == [
+        *("manifest.json", "model.safetensors", "parts/photos/0000000.parquet"),
+        *("results/E7.json", "results/R.json"),
+    ]
+    for name in ("E7.json", "R.json"):
+        own = (tmp_path / "run/results" / name).read_bytes()
+        assert (kept / "results" / name).read_bytes() == own
+    program.again(kept)
+    assert capsys.readouterr().out.count("what the rows give") == 2
+    rows = kept / "parts/photos/0000000.parquet"
+    table = pq.read_table(rows)
+    changed = table.to_pylist()
+    changed[0]["e7_gain"][0]["clean"] += 1
+    pq.write_table(pa.Table.from_pylist(changed, schema=table.schema), rows)
+    with pytest.raises(SystemExit, match="not what the rows give"):
+        program.again(kept)
+    with pytest.raises(SystemExit, match="there already"):
+        program.keep(tmp_path / "run", kept)
 
 
 def test_a_model_that_sees_nothing_is_not_said_to_see(photos: list[Path]) -> None:

@@ -32,6 +32,7 @@ NO_PEOPLE = f"fewer than {SEVERAL} human captions"
 NO_AGREED = f"no noun is in {AGREED:.0%} of the human captions"
 NO_TOKEN = "the tokenizer begins it with a token that is blank, or that another word begins with"
 NO_OTHER = "no partner photo has a noun of people's, with its article, that nobody wrote here"
+SHOWN_THERE = "the photo whose pixels stand there shows it, or the noun beside it"
 NO_TABLE = (
     "the reference table has no partner photos; `molyneux reference DATA --partners DATA2` "
     "makes one with them"

@@ -4,7 +4,7 @@ Not in the paper. Two kinds of words, never pooled. The caption's first noun say
 says gets there: it would pass on wrong pixels too. Nouns that most of the photo's people wrote,
 said by the model or not, say whether that is true, beside nouns of other photos, which these people
 did not write. All is measured again with another photo's image prompt in the place of this one's,
-of which people's nouns are not true.
+of those people's nouns that are not true of it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from molyneux.neurons.change import change_scores
-from molyneux.neurons.partners import in_half
+from molyneux.neurons.partners import Partner, in_half
 from molyneux.neurons.sight.forms import Form, sets_of
 from molyneux.neurons.sight.measure import BehindPhoto, Effect
 from molyneux.neurons.sight.passes import Passes
 from molyneux.neurons.sight.patch_sets import PatchSet
-from molyneux.neurons.sight.words import SightOfWords, sight_of_words
+from molyneux.neurons.sight.words import SightOfWords, WordRead, sight_of_words
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import Sentence, read_sentence, word_tokens
 from molyneux.studies.e7_sight.asked import (
+    SHOWN_THERE,
     Asked,
     LeftOut,
     Panel,
@@ -48,6 +49,7 @@ class Shown:
 
     Attributes:
         named: what people and annotations name in it.
+        stranger: whose image prompt stands in the place of the photo's; None for its own.
     """
 
     pixels: Pixels
@@ -55,6 +57,7 @@ class Shown:
     sentence: Sentence
     sinks: Bool[Tensor, " patches"]
     named: frozenset[str]
+    stranger: Partner | None = None
 
 
 def measure(subject: Subject) -> Rows:
@@ -75,6 +78,9 @@ def measure(subject: Subject) -> Rows:
             found = _Read.of(subject, shown, panel, text, words, sets)
             for name, made in found.rows().items():
                 rows[name] += made
+            rows["e7_left_out"] += [
+                LeftOut("permuted", read.asked.word, SHOWN_THERE).row() for read in found.left_out
+            ]
             if shown.pixels == OWN and words[0] is caption:
                 rows["e7_captions"] += caption_rows(
                     subject, panel, found.places, found.sight, seed=found.seed
@@ -98,7 +104,7 @@ def _permuted(subject: Subject, panel: Panel) -> Shown:
     prompt = stranger.instead_of(subject.prompt)
     sentence = read_sentence(model, prompt, word_tokens(model, stranger.caption))
     sinks = sink_patches(patch_norms(model, prompt))[0]
-    return Shown(PERMUTED, prompt, sentence, sinks, frozenset(stranger.human_nouns))
+    return Shown(PERMUTED, prompt, sentence, sinks, frozenset(stranger.human_nouns), stranger)
 
 
 class _Sets:
@@ -131,11 +137,13 @@ class _Read:
     """Words of one text, read behind what is shown and behind partners.
 
     Attributes:
+        stranger: as of what is shown.
         places: of the partners that were read, among the panel's.
         numbers: the same partners' in the reference table.
     """
 
     pixels: Pixels
+    stranger: Partner | None
     words: Sequence[Asked]
     places: Sequence[int]
     numbers: Sequence[int]
@@ -167,7 +175,7 @@ class _Read:
             own_passes=sets.passes,
         )
         numbers = [panel.numbers[place] for place in places]
-        return cls(shown.pixels, words, places, numbers, sight, sets.seed)
+        return cls(shown.pixels, shown.stranger, words, places, numbers, sight, sets.seed)
 
     def rows(self) -> Rows:
         """Return the rows of all tables but of captions."""
@@ -197,9 +205,26 @@ class _Read:
                 ]
         return found
 
+    @property
+    def left_out(self) -> list[WordRead]:
+        """People's nouns of which the other photo shows the noun or the one beside it.
+
+        Pixels that show it are not the wrong ones. They are read all the same: which words are
+        there is no matter of the edits, and so of the others' numbers.
+        """
+        found = []
+        for one, read in zip(self.words, self.sight.words, strict=True):
+            pair = [one.word.word, *(other.word for other, _ in read.beside)]
+            if one.kind == "human" and self.stranger is not None:
+                found += [read] if any(map(self.stranger.shows, pair)) else []
+        return found
+
     def _named(self) -> Iterator[tuple[dict[str, Any], int]]:
         """Yield what names each row's word, and the word's place among what was read."""
+        left_out = self.left_out
         for one, read in zip(self.words, self.sight.words, strict=True):
+            if read in left_out:
+                continue
             own = {
                 "pixels": self.pixels,
                 "kind": one.kind,

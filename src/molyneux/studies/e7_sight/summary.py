@@ -58,9 +58,9 @@ _SETS = (
 )
 _PIXELS = (
     "Permuted: the image prompt of another photo stands in the place of this photo's, and the "
-    "caption is that photo's. Of this photo's people's nouns nothing must be left; the caption's "
-    "noun stays as it is, which is why sight is not claimed from it. Common nouns are in many "
-    "photos, and so in the other one; own minus permuted is without that."
+    "caption is that photo's. Of this photo's people's nouns nothing must be left, but for those "
+    "that the other photo shows, too, which are left out there; the caption's noun stays as it "
+    "is, which is why sight is not claimed from it."
 )
 
 
@@ -319,5 +319,8 @@ def _left_out_table(study: Finished) -> ResultTable:
         "What was left out, and why",
         ("left out", "why", "how many"),
         tuple(rows),
-        ("Photos, captions' first nouns (caption) and people's nouns (human).",),
+        (
+            "Photos, captions' first nouns (caption), people's nouns (human), and those of the "
+            "latter that are not asked for behind another photo's pixels (permuted).",
+        ),
     )

@@ -68,7 +68,10 @@ names one of those that most people wrote, null where there are none.
 """
 
 LEFT_OUT = pa.schema([("kind", pa.string()), ("word", pa.string()), ("why", pa.string())])
-"""A word that is not measured a row; of kind `photo` where none of the photo's is."""
+"""A word that is not measured a row; of kind `photo` where none of the photo's is.
+
+Of kind `permuted`: a human noun that is not measured behind another photo's pixels.
+"""
 
 TABLES = {
     "e7_gain": GAIN,

@@ -112,6 +112,7 @@ _SMOLLM2_EFFNET = Preset(
     projection=_PROJECTIONS / "smollm2-effnet.safetensors",
     reference=_PROJECTIONS / "smollm2-effnet.reference.safetensors",
     trust=_PROJECTIONS / "smollm2-effnet.trust.json",
+    lens=_PROJECTIONS / "smollm2-effnet.lens.safetensors",
     layout='<|im_start|>, then 49 patches, then "A picture of"',
     begin="<|im_start|>",
     download_mb=93,

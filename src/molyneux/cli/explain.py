@@ -179,12 +179,12 @@ def show_summary(image: Image) -> None:
     """Print what matters most of one photo."""
     from molyneux.explain.claims import UNITS, claim_of, percent, probability
     from molyneux.explain.sight_text import sight_lines
-    from molyneux.explain.text import seen_otherwise
+    from molyneux.explain.text import patches_say, seen_otherwise
 
     if image.error:
         return
     show(f"{printable(image.path)}: {image.caption}")
-    for line in (seen_otherwise(image), image.note):
+    for line in (seen_otherwise(image), image.note, patches_say(image)):
         if line:
             show(f"  {line}")
     for word in image.words:

@@ -197,17 +197,36 @@ function spread(labels, gap, top, bottom) {
   }
 }
 
+// How far this photo's and the other photo's curves are apart at the number of units that is
+// claimed: two heights, and that in words; undefined where there is no room between them.
+function differenceAt(curves, panel, claimAt, y) {
+  const compared = { specific: ["specific", "other_specific"], raw: ["top", "other"] };
+  const place = curves.grid.indexOf(claimAt);
+  const [own, other] = (compared[panel] ?? []).map((key) => curves[key]?.[place]);
+  if (!known(own) || !known(other) || Math.abs(y(own) - y(other)) <= 24) return undefined;
+  const points = Math.round(100 * (other - own));
+  const signed = `${points}`.replace("-", "−");
+  const whole = `${signed} ${Math.abs(points) === 1 ? "point" : "points"} apart`;
+  return { from: y(own), to: y(other), whole, brief: `${signed} pts` };
+}
+
 function drawPanel(host, curves, panel, ceiling, claimAt, summary) {
   const width = Math.max(host.clientWidth, 280);
   const height = panel === "specific" ? 270 : 210;
   const drawn = namedCurves(curves, panel, ceiling);
-  const margin = { top: 12, right: 18 + Math.max(60, ...drawn.map(textWidth)), bottom: 40, left: 44 };
-  const inner = { right: width - margin.right, bottom: height - margin.bottom };
+  const margin = { top: 12, bottom: 40, left: 50 };
+  const inner = { bottom: height - margin.bottom };
+  const y = (left) =>
+    inner.bottom - (Math.min(left, ceiling) / ceiling) * (inner.bottom - margin.top);
+  const difference = differenceAt(curves, panel, claimAt, y);
+  // Where the axis ends at the number claimed, the names stand behind what is said of it.
+  const isLast = difference && claimAt === curves.grid.at(-1);
+  const room = isLast ? textWidth({ text: difference.brief, strong: true }) + 8 : 0;
+  margin.right = 18 + room + Math.max(60, ...drawn.map(textWidth));
+  inner.right = width - margin.right;
   const grid = curves.grid;
   const widest = Math.sqrt(Math.max(...grid, 1));
   const x = (size) => margin.left + (Math.sqrt(size) / widest) * (inner.right - margin.left);
-  const y = (left) =>
-    inner.bottom - (Math.min(left, ceiling) / ceiling) * (inner.bottom - margin.top);
   const picture = svg("svg", {
     viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": summary,
   });
@@ -262,24 +281,18 @@ function drawPanel(host, curves, panel, ceiling, claimAt, summary) {
   spread(labels, 15, margin.top, inner.bottom);
   for (const { text, tone, strong, from, y: at } of labels) {
     picture.append(svg("g", { class: tone },
-      svg("line", { class: "leader", x1: from[0] + 5, y1: from[1], x2: inner.right + 11, y2: at }),
-      svg("text", { class: `label${strong ? " strong" : ""}`, x: inner.right + 14, y: at + 4 }, text)));
+      svg("line", { class: "leader", x1: from[0] + 5, y1: from[1], x2: inner.right + 11 + room, y2: at }),
+      svg("text", { class: `label${strong ? " strong" : ""}`, x: inner.right + 14 + room, y: at + 4 }, text)));
   }
 
-  // The difference, at the number of units that is claimed
-  const compared = { specific: ["specific", "other_specific"], raw: ["top", "other"] };
-  const [ownKey, otherKey] = compared[panel] ?? [];
-  const place = grid.indexOf(claimAt);
-  const [own, other] = [curves[ownKey]?.[place], curves[otherKey]?.[place]];
-  if (known(own) && known(other)) {
-    const [from, to] = [y(own), y(other)];
-    const points = Math.round(100 * (other - own));
-    const roomy = inner.right - x(claimAt) > 110;
-    const unit = roomy ? `${Math.abs(points) === 1 ? "point" : "points"} apart` : "pts";
-    if (Math.abs(from - to) > 24) picture.append(
+  // The difference, beside its line, where it ends before the curves' names begin.
+  if (difference) {
+    const { from, to, whole, brief } = difference;
+    const [start, end] = [x(claimAt) + 9, inner.right + (isLast ? 14 + room : 0)];
+    const said = start + textWidth({ text: whole, strong: true }) < end ? whole : brief;
+    picture.append(
       svg("line", { class: "difference", x1: x(claimAt), x2: x(claimAt), y1: from, y2: to }),
-      svg("text", { class: "difference-label", x: x(claimAt) + 9, y: 0.6 * from + 0.4 * to + 4 },
-        `${points} ${unit}`.replace("-", "−")));
+      svg("text", { class: "difference-label", x: start, y: 0.6 * from + 0.4 * to + 4 }, said));
   }
   host.replaceChildren(picture);
 }

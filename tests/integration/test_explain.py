@@ -228,6 +228,20 @@ def test_another_word_is_scored_where_the_first_noun_is_predicted(
     assert asked["ablation"] is not None
 
 
+def test_the_captions_own_first_noun_is_explained_once(
+    seeing: Any, photo_files: list[Path]
+) -> None:
+    unasked = explained(seeing, photo_files[0])["words"]
+    own, *_ = unasked
+    image = explained(seeing, photo_files[0], words=(own["word"], "boat", "boat"))
+    assert [word["word"] for word in image["words"]] == [*(w["word"] for w in unasked), "boat"]
+    first, *_, asked = image["words"]
+    assert first["span"] == own["span"]
+    assert first["probability"] == pytest.approx(own["probability"], rel=1e-4)
+    assert first["note"].startswith(targets.ASKED_TOO)
+    assert targets.ASKED_TOO not in (asked["note"] or "")
+
+
 def test_another_word_without_a_noun_follows_an_article(seeing: Any, photo_files: Any) -> None:
     model = seeing.language_model
     prompt = seeing.see([photo_files[0]])

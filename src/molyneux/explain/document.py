@@ -317,7 +317,8 @@ class Word:
         logit: of that token there.
         span: `[start, end]` in `caption`; null for a word asked for.
         n_tokens: how many tokens the word is.
-        note: a line saying so if more than one, or if it is a noun after the first.
+        note: a line saying so if more than one, if it is a noun after the first, or if the
+            caption's own first noun was asked for as well.
         unrelated: the unrelated nouns used.
         rankings: the first units of each view, for each ranking: `total` by total, `raw` by score,
             `specific`, `contrast` and `change` by those; a ranking that cannot be made is not

@@ -49,7 +49,14 @@ from molyneux.neurons.scorers import Context
 from molyneux.neurons.sight.absent import AbsentWord
 from molyneux.neurons.sight.passes import ROOM, Passes
 from molyneux.neurons.sinks import patch_norms, sink_patches
-from molyneux.neurons.targets import Sentence, Word, ask_for, read_sentence, unrelated_nouns
+from molyneux.neurons.targets import (
+    Sentence,
+    Word,
+    ask_for,
+    join_asked,
+    read_sentence,
+    unrelated_nouns,
+)
 from molyneux.neurons.unit import Unit, unit_mask
 from molyneux.neurons.unit_sets import DEFAULT, LISTED, QUOTED, UNIT_SETS
 from molyneux.vision.layout import ImagePrompt
@@ -240,7 +247,7 @@ def explain_seen(
     written = read_sentence(model, prompt, captioner.write(prompt)[0])
     asked = [ask_for(model, prompt, written, word) for word in asking.words]
     sentence = written if written.words or not asked else asked[-1][0]
-    words = [*written.words, *(word for _, word in asked)]
+    words = join_asked(written.words, [word for _, word in asked])
     sinks = sink_patches(patch_norms(model, prompt))[0]
     lead = str(captioner.layout.record()["text"])
     image = ExplainedImage(

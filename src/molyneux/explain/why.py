@@ -39,7 +39,7 @@ def asks_why(word: Word, named: Collection[str]) -> bool:
     Args:
         named: the nouns that people said of the photo; none where nobody described it.
     """
-    return word.span is None or (bool(named) and not names_one_of(word.lemma, named))
+    return word.span is None or word.asked or (bool(named) and not names_one_of(word.lemma, named))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import UsageError
@@ -14,6 +14,8 @@ from molyneux.words.categories import category_of
 from molyneux.words.nouns import find_nouns
 from molyneux.words.synonyms import names_one_of
 
+ASKED_TOO = "asked for, and the caption's own: explained once"
+
 
 @dataclass(frozen=True)
 class Word:
@@ -23,7 +25,8 @@ class Word:
         word: as written, lower case.
         lemma: its singular.
         n_tokens: how many tokens it is; only the first is scored.
-        span: its characters in the caption, or None for a word that was asked for.
+        span: its characters in the caption, or None for a word that was only asked for.
+        asked: whether the caption's own word was asked for as well.
     """
 
     word: str
@@ -32,10 +35,19 @@ class Word:
     token: str
     n_tokens: int
     span: tuple[int, int] | None
+    asked: bool = False
 
     @property
     def note(self) -> str | None:
-        """Say so where the word is scored by a part of it, or by other letters: dog, Dog, DOG."""
+        """Say so where the word is scored by a part of it, or by other letters: dog, Dog, DOG.
+
+        And where the caption's own word was asked for as well.
+        """
+        said = [ASKED_TOO if self.asked else None, self._scored_by]
+        return "; ".join(line for line in said if line) or None
+
+    @property
+    def _scored_by(self) -> str | None:
         if self.n_tokens == 1:
             return None if self.token.strip() == self.word else f"scored by {self.token!r}"
         return f"scored by {self.token!r}, the first of its {self.n_tokens} tokens"
@@ -52,6 +64,22 @@ class Sentence:
     def up_to(self, model: LanguageModel, prompt: ImagePrompt, position: int) -> ImagePrompt:
         """Return the prompt continued so that it ends at `position`, which predicts a word."""
         return prompt.followed_by(model, self.token_ids[: position + 1 - prompt.n_positions])
+
+
+def join_asked(written: Sequence[Word], asked: Sequence[Word]) -> list[Word]:
+    """Return a caption's words, then those asked for, none of them twice.
+
+    A word asked for that the caption has at the same place is the caption's, marked as asked for.
+    """
+    words = list(written)
+    for one in asked:
+        places = [(word.word, word.target) for word in words]
+        if (one.word, one.target) not in places:
+            words.append(one)
+            continue
+        at = places.index((one.word, one.target))
+        words[at] = replace(words[at], asked=words[at].span is not None)
+    return words
 
 
 def read_sentence(model: LanguageModel, prompt: ImagePrompt, token_ids: list[int]) -> Sentence:

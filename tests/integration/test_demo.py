@@ -41,6 +41,17 @@ def test_the_demo_shows_credits_and_marks_wrong_captions(
     assert out.count("people see something else here") == len(wrong)
 
 
+def test_what_takes_long_is_said_unless_quiet_is_asked_for(
+    samples: list[Item], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--images", "1", "--out", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "loading torch and smollm2-effnet"
+    assert "explaining 1 photo" in said
+    assert main(["demo", "--images", "1", "--out", str(tmp_path / "other"), "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_more_photos_than_there_are_is_a_wrong_call(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,8 +36,8 @@ def explain(
         list[str] | None,
         typer.Option(
             "--word",
-            help="Also score this word where the first noun is predicted; may be given several "
-            "times.",
+            help='Also score this word where the first noun is predicted, and ask "Why did it say '
+            'X?" of it; may be given several times.',
         ),
     ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Units listed in each ranking.")] = 100,
@@ -163,6 +163,7 @@ def run_explanation(
         if not as_json:
             show_summary(image)
 
+    note(f"explaining {len(photos)} photo{'s' if len(photos) > 1 else ''}")
     try:
         explained = explain_photos(captioner, photos, settings, out, on_photo)
     except BaseException as error:

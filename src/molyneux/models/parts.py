@@ -135,6 +135,7 @@ def load_language(
     from molyneux.weights.smollm2 import load_smollm2, prepare_smollm2
 
     folder = prepare_smollm2(note)
+    note(f"loading {preset.language_model}")
     model, tokenizer = load_smollm2(folder, dtype=dtype)
     adapted = adapt(model, tokenizer)
     return adapted, preset.language_model, _weights_hash(read_record(folder))
@@ -243,6 +244,7 @@ def _encoder(
     from molyneux.weights.efficientnet import load_efficientnet_lite0, prepare_efficientnet_lite0
 
     folder = prepare_efficientnet_lite0(note)
+    note(f"loading {preset.encoder}")
     encoder = EfficientNetEncoder(load_efficientnet_lite0(folder), preset.encoder)
     return encoder, _weights_hash(read_record(folder))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -105,18 +106,20 @@ def test_figures_of_the_default_preset_were_measured_with_its_projection() -> No
     preset = find_preset(DEFAULT_PRESET)
     projection = load_projection(preset.projection_file()).hash()
     assert preset.trust
-    files = [
-        preset.trust,
-        *(
-            file
-            for file in MEASURED.glob("*.json")
-            if file.name in ("captions.json", "phenomenon.json")
-        ),
-    ]
-    assert len(files) > 1
-    for file in files:
-        assert projection in file.read_text(encoding="utf-8"), file.name
-    found = read(*files)
+    # What each is a measurement of: the file itself, or the record beside it.
+    records = [preset.trust, MEASURED / "captions.json", MEASURED / "phenomenon.json"]
+    records += [MEASURED / name / "record.json" for name in ("set-reading",)]
+    records += [MEASURED / name / "manifest.json" for name in ("sight",)]
+    for file in records:
+        assert projection in file.read_text(encoding="utf-8"), file
+    with_others = [MEASURED / name / "record.json" for name in ("carriers", "split-half")]
+    sha256 = hashlib.sha256(preset.projection_file().read_bytes()).hexdigest()
+    for file in with_others:
+        text = file.read_text(encoding="utf-8")
+        assert projection in text or sha256 in text, file
+    summaries = [*MEASURED.glob("*/summary.json"), *MEASURED.glob("sight*/results/E7.json")]
+    assert len(summaries) > 3
+    found = read(*records[:3], *summaries)
     for page in ("README.md", "docs/results.md"):
         text = (ROOT / page).read_text(encoding="utf-8")
         assert FIGURE.findall(text), page

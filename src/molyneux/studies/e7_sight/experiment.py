@@ -59,5 +59,5 @@ class Sight(Experiment):
         return headline(study)
 
     def seconds(self, settings: StudySettings, photos: int) -> float | None:
-        """Return 16 s a photo in the short form; of the full one it is not known."""
-        return 16.0 * photos if settings.sight == "short" else None
+        """Return 17 s a photo in the short form; of the full one it is not known."""
+        return 17.0 * photos if settings.sight == "short" else None

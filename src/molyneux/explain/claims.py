@@ -6,6 +6,7 @@ word's own gradient take any word. So an absent word's own units stand beside.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,8 @@ CURVES = {
 def percent(fraction: float | None) -> str:
     """Return a fraction as text, such as `29 %`; a dash for None.
 
-    One digit is kept below 10 %, so that small remainders can be told apart.
+    One digit is kept below 10 %, so that small remainders can be told apart, and just below 100 %:
+    what is nearly all is not all.
     """
     if fraction is None:
         return "–"
@@ -49,6 +51,8 @@ def percent(fraction: float | None) -> str:
     if 0 < value < 0.1:
         return "under 0.1\u00a0%"
     text = f"{value:.1f}" if 0 < value < 9.95 else f"{value:.0f}"
+    if text == "100" and value < 100:
+        text = f"{math.floor(10 * value) / 10:.1f}"
     return f"{text}\u00a0%"
 
 

@@ -112,7 +112,9 @@ def test_figures_of_the_default_preset_were_measured_with_its_projection() -> No
     records += [MEASURED / name / "manifest.json" for name in ("sight",)]
     for file in records:
         assert projection in file.read_text(encoding="utf-8"), file
-    with_others = [MEASURED / name / "record.json" for name in ("carriers", "split-half")]
+    with_others = [
+        MEASURED / name / "record.json" for name in ("carriers", "split-half", "spelling")
+    ]
     sha256 = hashlib.sha256(preset.projection_file().read_bytes()).hexdigest()
     for file in with_others:
         text = file.read_text(encoding="utf-8")

@@ -269,6 +269,14 @@ def figures_of(rows: Sequence[Row], n_partners: int) -> Row:
             continue  # nothing is gained: there is nothing to take a share of
         if np.isfinite([ratio.low, ratio.high]).all():
             found[f"{name}, of the gain"] = cell(ratio)
+        # The same of what the photo's noun has more than the other one.
+        part, whole = (np.subtract(*beside(what)) for what in (name, "gain"))
+        try:
+            ratio = crossed_ratio(part, whole)
+        except ValueError:
+            continue
+        if np.isfinite([ratio.low, ratio.high]).all():
+            found[f"{name}, own minus other, of the gain"] = cell(ratio)
     return found
 
 

@@ -66,6 +66,7 @@ ROWS = "photos.jsonl"
 AGREED = 0.6
 """Of the human captions, how many have to hold a noun: 3 of 5."""
 KINDS = ("caption", "human", "unsaid")
+FIRST = 10
 
 
 def sets_of(z: torch.Tensor) -> dict[str, PatchSet]:
@@ -129,7 +130,7 @@ def summarise(rows: list[dict[str, Any]], words: list[str]) -> dict[str, Any]:
     has = torch.tensor(
         [[names_one_of(word, {*row["nouns"], *row["said"]}) for word in words] for row in rows]
     )
-    summary: dict[str, Any] = {"photos": len(rows), "words": len(words)}
+    summary: dict[str, Any] = {"photos": len(rows), "words": len(words), f"first {FIRST}": {}}
     for reading in rows[0]["thousandths"]:
         percentile = torch.tensor([row["thousandths"][reading] for row in rows]) / 1000
         difference = own_minus_others(percentile, has).numpy()
@@ -144,7 +145,28 @@ def summarise(rows: list[dict[str, Any]], words: list[str]) -> dict[str, Any]:
                 estimate = bootstrap(per_photo)
                 cell = {k: getattr(estimate, k) for k in ("value", "low", "high", "n")}
                 summary.setdefault(kind, {})[reading] = cell
+            summary[f"first {FIRST}"].setdefault(kind, {})[reading] = among_first(
+                rows, kind, percentile.numpy(), has.numpy(), place
+            )
     return summary
+
+
+def among_first(
+    rows: list[dict[str, Any]],
+    kind: str,
+    percentile: np.ndarray,
+    has: np.ndarray,
+    place: dict[str, int],
+) -> dict[str, float]:
+    """How often a noun is among the first ten of its photo's reading, and of others' readings."""
+    first = (percentile[:, :, None] < percentile[:, None, :]).sum(axis=2) < FIRST
+    own, others = [], []
+    for number, row in enumerate(rows):
+        for noun in targets(row, kind):
+            if noun in place and not has[:, place[noun]].all():
+                own.append(first[number, place[noun]])
+                others.append(first[~has[:, place[noun]], place[noun]].mean())
+    return {"own": float(np.mean(own)), "other photos": float(np.mean(others)), "nouns": len(own)}
 
 
 def conclude(run: Path) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 import pyarrow as pa
 from kept_rows import load_record, program
 
+from molyneux.errors import RunError
 from molyneux.parquet import parquet_bytes, read_parquet
 from molyneux.store import Run, write_at_once
 from molyneux.studies.finished import read_study
@@ -65,8 +66,12 @@ def again(rows: Path) -> None:
     Raises:
         SystemExit: a result is missing, or is not what the rows give.
     """
+    load_record(rows / "manifest.json")
     with tempfile.TemporaryDirectory() as folder:
-        conclude_in(rows, Path(folder))
+        try:
+            conclude_in(rows, Path(folder))
+        except RunError:
+            sys.exit(f"{rows} is damaged: its rows cannot be read; restore it as it was committed")
         made = {file.name: json.loads(file.read_bytes()) for file in Path(folder).glob("*/*.json")}
     for name, document in sorted(made.items()):
         if load_record(rows / "results" / name) != document:

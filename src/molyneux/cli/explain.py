@@ -16,6 +16,7 @@ from molyneux.errors import printable
 
 if TYPE_CHECKING:
     from molyneux.data.dataset import Item
+    from molyneux.explain.claims import Claim
     from molyneux.explain.document import Image, View
     from molyneux.explain.run import Explained
     from molyneux.explain.settings import Settings
@@ -210,4 +211,14 @@ def show_summary(image: Image) -> None:
                     f"    100 units most specific {PLACES[curves.view]}, off at "
                     f"{curves.positions} positions, leave {percent(claim.own)} of its probability; "
                     f"those of another photo ({claim.other_noun}), {percent(claim.other)}"
+                    f"{_beside(claim)}: no evidence of sight"
                 )
+
+
+def _beside(claim: Claim) -> str:
+    """Say what an absent word's own units leave of it, where that was measured."""
+    from molyneux.explain.claims import percent
+
+    if claim.absent is None:
+        return ""
+    return f"; of “{claim.absent_word}”, not named here, its own 100, {percent(claim.absent)}"

@@ -113,7 +113,7 @@ class Claim:
         if self.absent is not None:
             said = (
                 f"Beside it an absent word and its own units: of “{self.absent_word}”, which "
-                f"nobody named here, its own {self.units} leave {percent(self.absent)}"
+                f"is not named here, its own {self.units} leave {percent(self.absent)}"
             )
         return f"{said}. What such units take is no evidence of sight."
 

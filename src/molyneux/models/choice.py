@@ -281,7 +281,9 @@ class ModelChoice:
 
             load_trust(self.trust)
         if self.lens not in (None, "none", "norm", "jacobian"):
-            self._require_file("lens", "`molyneux lens build` writes one")
+            self._require_file(
+                "lens", "give none, norm, jacobian or a file; `molyneux lens build` writes one"
+            )
         if self.lens == "jacobian":
             self._shipped_lens()
         if self.vlm is None and self.language_model is None:

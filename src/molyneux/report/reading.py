@@ -33,7 +33,8 @@ class Said:
 
 def said_by_layers(image: Image) -> list[Said]:
     """Return what is read through the Jacobian lens: of all layers first, then of parts of them."""
-    words = {word.word for word in image.words}
+    # Of a word far too improbable to be right, that it is read says nothing.
+    words = {word.word for word in image.words if not word.warning}
     return [
         Said(
             _layers(one.layers),

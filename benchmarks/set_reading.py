@@ -145,9 +145,9 @@ def summarise(rows: list[dict[str, Any]], words: list[str]) -> dict[str, Any]:
                 estimate = bootstrap(per_photo)
                 cell = {k: getattr(estimate, k) for k in ("value", "low", "high", "n")}
                 summary.setdefault(kind, {})[reading] = cell
-            summary[f"first {FIRST}"].setdefault(kind, {})[reading] = among_first(
-                rows, kind, percentile.numpy(), has.numpy(), place
-            )
+                summary[f"first {FIRST}"].setdefault(kind, {})[reading] = among_first(
+                    rows, kind, percentile.numpy(), has.numpy(), place
+                )
     return summary
 
 

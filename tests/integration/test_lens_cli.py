@@ -267,7 +267,7 @@ def test_a_lens_that_is_not_there_is_one_line_before_anything_slow(
     monkeypatch.setattr("molyneux.models.presets.find_preset", lambda name: without)
     for asked, ends, expected in (
         ("jacobian", 1, "no Jacobian lens comes with smollm2-effnet; measure one"),
-        (tmp_path / "nowhere", 2, "nowhere (--lens) is not there; `molyneux lens build` writes"),
+        (tmp_path / "nowhere", 2, "nowhere (--lens) is not there; give none, norm, jacobian or"),
     ):
         status, out, err = run(capsys, "decode", "L0.u1", "--lens", asked)
         assert (status, out) == (ends, "")

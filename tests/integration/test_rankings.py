@@ -436,7 +436,7 @@ def test_the_page_draws_the_absent_word_and_calls_nothing_sight(tmp_path: Path) 
     photo = report_run.image("house.jpg", "a house on a hill.", [report_run.word("house")])
     run = report_run.write_run(tmp_path / "run", [photo])
     page = write_photo_report(run).read_text(encoding="utf-8")
-    assert "of “piano”, which nobody named here, its own 100 leave 21\u00a0%" in page
+    assert "of “piano”, which is not named here, its own 100 leave 21\u00a0%" in page
     assert "no evidence of sight" in page
     assert "absent word, its own largest total" in page
     data = json.loads(page.partition('class="photo-data">')[2].partition("</script>")[0])

@@ -42,6 +42,18 @@ def row(noun: str, human: list[str], dog: int, cat: int) -> dict[str, Any]:
     return said | {"thousandths": {"jacobian: change": [dog, cat, 500]}}
 
 
+def test_how_often_a_noun_is_among_the_first(
+    benchmark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark, "FIRST", 1)
+    rows = [row("dog", ["cat"], 900, 800), row("dog", [], 100, 40), row("train", [], 700, 200)]
+    found = benchmark.summarise(rows, ["dog", "cat", "river"])["first 1"]
+    # A dog is the first of three in the first photo and not in the second (where a river is), and
+    # in the third, which has none. A cat is nowhere the first.
+    assert found["caption"]["jacobian: change"] == {"own": 0.5, "other photos": 1.0, "nouns": 2}
+    assert found["unsaid"]["jacobian: change"] == {"own": 0.0, "other photos": 0.0, "nouns": 1}
+
+
 def test_a_noun_gains_by_its_own_photos_alone(benchmark: Any) -> None:
     rows = [
         row("dog", ["dog", "cat"], 900, 800),

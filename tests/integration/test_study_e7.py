@@ -394,6 +394,11 @@ def test_kept_rows_give_the_studys_results_and_changed_ones_do_not(
     pq.write_table(pa.Table.from_pylist(changed, schema=table.schema), rows)
     with pytest.raises(SystemExit, match="not what the rows give"):
         program.again(kept)
+    rows.write_bytes(rows.read_bytes()[:-9])
+    with pytest.raises(SystemExit, match="kept is damaged"):
+        program.again(kept)
+    with pytest.raises(SystemExit, match=r"gone.*cannot be read"):
+        program.again(tmp_path / "gone")
     with pytest.raises(SystemExit, match="there already"):
         program.keep(tmp_path / "run", kept)
 

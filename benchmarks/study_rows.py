@@ -40,13 +40,16 @@ def keep(run: Path, out: Path) -> None:
     if out.exists():
         sys.exit(f"{out} is there already; give another --out, or remove it")
     read_study(run)  # which refuses what is no study, or damaged
-    shutil.copytree(run, out, ignore=shutil.ignore_patterns("parts", *MADE))
-    for phase in sorted(path for path in (run / "parts").iterdir() if path.is_dir()):
-        tables = [read_parquet(file) for file in sorted(phase.glob("[0-9]*.parquet"))]
-        (out / "parts" / phase.name).mkdir(parents=True)
-        whole = parquet_bytes(pa.concat_tables(tables))
-        write_at_once(out / "parts" / phase.name / "0000000.parquet", whole)
-    conclude_in(out, out)
+    with tempfile.TemporaryDirectory(dir=out.absolute().parent) as folder:
+        whole = Path(folder) / out.name  # moved there when all of it is written
+        shutil.copytree(run, whole, ignore=shutil.ignore_patterns("parts", *MADE))
+        for phase in sorted(path for path in (run / "parts").iterdir() if path.is_dir()):
+            tables = [read_parquet(file) for file in sorted(phase.glob("[0-9]*.parquet"))]
+            (whole / "parts" / phase.name).mkdir(parents=True)
+            rows = whole / "parts" / phase.name / "0000000.parquet"
+            rows.write_bytes(parquet_bytes(pa.concat_tables(tables)))
+        conclude_in(whole, whole)
+        whole.rename(out)
 
 
 def conclude_in(rows: Path, out: Path) -> None:

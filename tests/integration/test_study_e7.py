@@ -369,8 +369,15 @@ def test_a_whole_study_in_full_form_resumes_to_the_same_bytes(
 
 
 def test_kept_rows_give_the_studys_results_and_changed_ones_do_not(
-    captioner: Any, photos: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    captioner: Any,
+    photos: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
     program = load_program("study_rows")
     data = save(tmp_path / "data", photos, 2)
     settings = StudySettings(subsets=2, threads=1)
@@ -394,6 +401,12 @@ def test_kept_rows_give_the_studys_results_and_changed_ones_do_not(
     pq.write_table(pa.Table.from_pylist(changed, schema=table.schema), rows)
     with pytest.raises(SystemExit, match="not what the rows give"):
         program.again(kept)
+    before = sorted(tmp_path.iterdir())
+    with monkeypatch.context() as patched:
+        patched.setattr(program, "conclude_in", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            program.keep(tmp_path / "run", tmp_path / "half")
+    assert sorted(tmp_path.iterdir()) == before
     rows.write_bytes(rows.read_bytes()[:-9])
     with pytest.raises(SystemExit, match="kept is damaged"):
         program.again(kept)

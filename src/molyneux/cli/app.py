@@ -17,6 +17,7 @@ from molyneux.cli.decode import decode
 from molyneux.cli.demo import demo
 from molyneux.cli.doctor import doctor
 from molyneux.cli.explain import explain
+from molyneux.cli.explore import explore
 from molyneux.cli.help import Command
 from molyneux.cli.lens import lens
 from molyneux.cli.models import models
@@ -100,6 +101,7 @@ for verb in (
     demo,
     doctor,
     explain,
+    explore,
     lens,
     models,
     prompts,

@@ -50,6 +50,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "molyneux explain photo.jpg --word river --out my-run",
         "molyneux explain photo.jpg --vlm PATH --device cuda --dtype bfloat16",
     ),
+    "explore": (
+        "molyneux explore my-run --open",
+        "molyneux explore my-run other-run --port 8000",
+    ),
     "lens": (
         "molyneux lens build /data/coco --where split=train2017 --out lens.safetensors",
         "molyneux lens build --sentences --out of-sentences.safetensors",

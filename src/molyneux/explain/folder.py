@@ -65,7 +65,7 @@ class ExplainFolder:
 
     def finished(self) -> int:
         """Return how many photos, counted from the first, have their part."""
-        return next(n for n in range(len(self.names) + 1) if not self._document_of(n).is_file())
+        return next(n for n in range(len(self.names) + 1) if not self.document_of(n).is_file())
 
     def part(self, number: int) -> Image:
         """Return a finished photo.
@@ -73,8 +73,12 @@ class ExplainFolder:
         Raises:
             RunError: its part is damaged.
         """
-        path = self._document_of(number)
+        path = self.document_of(number)
         return from_json(Image, path.read_bytes(), str(path))
+
+    def fields_of(self, number: int) -> Path:
+        """Return where the heat maps of a photo lie until they are joined."""
+        return self.parts / f"{_stem(number)}.safetensors"
 
     def write(self, number: int, image: Image, fields: bytes | None, shown: bytes | None) -> None:
         """Write a photo's part; the document comes last, and says that the part is whole.
@@ -102,7 +106,7 @@ class ExplainFolder:
         """
         count = self.finished()
         self.run.write_bytes(UNITS, units_table(self.part(number) for number in range(count)))
-        files = {n: self.parts / f"{_stem(n)}.safetensors" for n in range(count)}
+        files = {n: self.fields_of(n) for n in range(count)}
         there = {n: path for n, path in files.items() if path.is_file()}
         self.run.write_bytes(FIELDS, _joined_fields(there))
         self.run.write_bytes(DOCUMENT, self._joined_document(count))
@@ -126,12 +130,13 @@ class ExplainFolder:
         ahead, _, behind = to_json(self.document).partition('"images": []')
         yield f'{ahead}"images": ['.encode()
         for number in range(count):
-            text = self._document_of(number).read_text(encoding="utf-8")
+            text = self.document_of(number).read_text(encoding="utf-8")
             # Line breaks inside texts are escaped: these are those of the layout.
             yield ("," * bool(number) + "\n  " + text.replace("\n", "\n  ")).encode()
         yield (("\n ]" if count else "]") + behind).encode()
 
-    def _document_of(self, number: int) -> Path:
+    def document_of(self, number: int) -> Path:
+        """Return where what was found of a photo lies until it is joined."""
         return self.parts / f"{_stem(number)}.json"
 
 

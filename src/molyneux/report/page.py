@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -47,9 +46,9 @@ from molyneux.neurons.unit_sets import LISTED
 from molyneux.records import to_plain
 from molyneux.report.chances import BADGE, sinks_by_chance
 from molyneux.report.files import PAGE, packaged, write_page
+from molyneux.report.quantised import as_bytes, magnitude
 from molyneux.report.reading import Said, said_at_patches, said_by_layers
 
-_QUANTA = 127
 _IN_DOCUMENT = ("model", "settings", "photos")
 
 Fields = Callable[[str], np.ndarray | None]
@@ -402,20 +401,9 @@ def sink_badge(model: ModelRecord) -> str | None:
 
 def _packed(units: np.ndarray, whole_set: np.ndarray | None) -> dict[str, Any]:
     """Return fields as signed bytes of their own largest magnitude: enough for a picture."""
-    largest = [_magnitude(field) for field in units]
-    packed: dict[str, Any] = {"units": _bytes(units, largest), "largest": largest}
+    largest = [magnitude(field) for field in units]
+    packed: dict[str, Any] = {"units": as_bytes(units, largest), "largest": largest}
     if whole_set is not None:
-        packed["setLargest"] = _magnitude(whole_set)
-        packed["set"] = _bytes(whole_set[None], [packed["setLargest"]])
+        packed["setLargest"] = magnitude(whole_set)
+        packed["set"] = as_bytes(whole_set[None], [packed["setLargest"]])
     return packed
-
-
-def _magnitude(field: np.ndarray) -> float:
-    largest = float(np.abs(np.nan_to_num(field, posinf=0, neginf=0)).max(initial=0))
-    return float(f"{largest:.4g}") if math.isfinite(largest) else 0.0
-
-
-def _bytes(fields: np.ndarray, largest: Sequence[float]) -> str:
-    scale = np.array([value or 1.0 for value in largest]).reshape(-1, 1, 1)
-    quanta = np.rint(np.nan_to_num(fields, posinf=0, neginf=0) / scale * _QUANTA)
-    return base64.b64encode(quanta.clip(-_QUANTA, _QUANTA).astype(np.int8).tobytes()).decode()

@@ -118,6 +118,16 @@ def read_part(run: Path, phase: str, index: int) -> dict[str, Any]:
     return row
 
 
+def read_some(run: Path, phase: str, index: int, schema: pa.Schema) -> dict[str, Any]:
+    """Return some columns of one photo's part.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    row: dict[str, Any] = _read(part_path(run, phase, index), schema.names).to_pylist()[0]
+    return row
+
+
 def read_parts(run: Path, phase: str, schema: pa.Schema) -> pa.Table:
     """Return a phase's parts as one table of the schema's columns, ordered by photo number.
 

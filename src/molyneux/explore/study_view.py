@@ -1,0 +1,122 @@
+"""What pages show of a study: its claims, and what was measured of each photo."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from molyneux.explore.study_run import StudyRun
+from molyneux.report.numbers import digits, shown
+from molyneux.studies.parts import PHOTO
+from molyneux.studies.results import Result
+
+SMALL = 60
+"""Rows of a table that is shown as it is; of a longer one the first are."""
+_HERE = ("measured", "all photos", "here")
+_CONTROLS = ("minus random units", "by luck", "control")
+
+
+def described(run: StudyRun) -> dict[str, Any]:
+    """Return what a list of runs shows of a study.
+
+    Raises:
+        RunError: a result is damaged.
+    """
+    model = run.manifest["model"]
+    return {
+        "model": {
+            "name": model.get("preset") or model["language_model"],
+            "language_model": model["language_model"],
+            "encoder": model["encoder"],
+            "layers": model["n_layers"],
+            "units": model["n_units"],
+            "patches": None,
+        },
+        "photos": run.total,
+        "finished": len(run.measured()),
+        "claims": [claim for result in run.results() for claim in _claims(result)],
+    }
+
+
+def card(run: StudyRun, number: int) -> dict[str, Any]:
+    """Return what a list of photos shows of one.
+
+    Raises:
+        RunError: its part is damaged.
+    """
+    row = run.glance(number)
+    return {
+        "n": number,
+        "name": row["id"],
+        "caption": row["caption"],
+        "error": row["error"],
+        "trust": None,
+        "noun": row["noun"],
+        "probability": None,
+        "agrees": None,
+        "words": row["human_nouns"] or [],
+        "says": [],
+        "photo": None,
+    }
+
+
+def photo(run: StudyRun, number: int) -> dict[str, Any]:
+    """Return what was measured of a photo; a study's folder holds no pictures.
+
+    Raises:
+        UsageError: it is not measured, or there is no such photo.
+        RunError: its part is damaged.
+    """
+    row = run.row(number)
+    return {
+        "image": None,
+        "row": {name: row.get(name) for name in PHOTO.names},
+        "tables": [
+            _table(name, rows)
+            for name, rows in row.items()
+            if name not in PHOTO.names and isinstance(rows, list) and rows
+        ],
+        "photo": None,
+    }
+
+
+def _claims(result: Result) -> list[dict[str, str]]:
+    """Return a result's claims, each beside its control; where it makes none, nothing."""
+    found = []
+    for table in result.tables:
+        # Claims with their verdicts, or the headline numbers that a replication repeats.
+        named = next((name for name in ("claim", "number") if name in table.columns), None)
+        here = next((name for name in _HERE if name in table.columns), None)
+        if named is None or here is None:
+            continue
+        control = next((name for name in _CONTROLS if name in table.columns), None)
+        for row in table.rows:
+            found.append(
+                {
+                    "experiment": str(row.get("experiment") or result.experiment),
+                    "claim": str(row[named]),
+                    "here": shown(row.get(here)),
+                    "control": f"{control}: {shown(row.get(control))}" if control else "",
+                    "paper": shown(row.get("paper")),
+                    "verdict": str(row.get("verdict") or row.get("same sign") or ""),
+                }
+            )
+    return found
+
+
+def _table(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    columns = list(rows[0])
+    return {
+        "title": name,
+        "columns": columns,
+        "rows": [[_cell(row[column]) for column in columns] for row in rows[:SMALL]],
+        "more": max(0, len(rows) - SMALL),
+    }
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return digits(value) if math.isfinite(value) else None
+    if isinstance(value, list):
+        return " ".join(str(_cell(one)) for one in value[:8]) + (" …" if len(value) > 8 else "")
+    return value

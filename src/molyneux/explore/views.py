@@ -1,0 +1,156 @@
+"""What pages read of run folders: plain data under a key, the same from a server or in an export.
+
+Every answer is JSON that holds no NaN and no path. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from molyneux.errors import UsageError
+from molyneux.explain.opened import ExplainRun
+from molyneux.explore import photo_view, study_view
+from molyneux.explore.glossary import GLOSSARY
+from molyneux.explore.runs import OpenRun
+from molyneux.explore.study_run import StudyRun
+
+PhotoAddress = Callable[[str, int], str]
+"""Where the picture of a run's photo is, seen from a page."""
+
+_KEY = re.compile(
+    r"(?P<runs>runs)|(?P<kind>gallery|search)/(?P<run>r\d{1,4})|photo/(?P<of>r\d{1,4})/(?P<n>\d{1,7})"
+    r"|unit/(?P<at>r\d{1,4})/(?P<unit>L\d{1,5}\.u\d{1,7}[+-]?)"
+)
+AT_ONCE = 0.4
+"""Seconds that one answer spends on reading photos which no answer has read before."""
+
+
+@dataclass
+class Views:
+    """The views of some runs.
+
+    Attributes:
+        runs: by id.
+        address: of photos.
+        live: what `runs` says of a model that is there to be asked; nothing in an export.
+        at_once: how long one answer may read on; None for as long as it takes.
+    """
+
+    runs: Mapping[str, OpenRun]
+    address: PhotoAddress
+    live: Mapping[str, Any] = field(default_factory=lambda: {"live": False, "limits": {}})
+    at_once: float | None = AT_ONCE
+    _cards: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
+
+    def get(self, key: str) -> dict[str, Any]:
+        """Return the data of a key.
+
+        Raises:
+            UsageError: there is no such key, run, photo or unit.
+            RunError: a file is damaged, or a photo is not finished.
+        """
+        found = _KEY.fullmatch(key)
+        if found is None:
+            raise UsageError("there is no such page")
+        if found["runs"]:
+            return self._runs()
+        run = self._run(found["run"] or found["of"] or found["at"])
+        if found["kind"] == "gallery":
+            return self._gallery(run)
+        if found["kind"] == "search":
+            raise UsageError("there is no such page")
+        if found["unit"]:
+            raise UsageError("there is no such page")
+        return self._photo(run, int(found["n"]))
+
+    def picture(self, run: str, number: int) -> Path:
+        """Return the file of a photo's picture.
+
+        Raises:
+            UsageError: there is no such run or picture.
+        """
+        found = self._run(run).run
+        path = found.photo(number) if isinstance(found, ExplainRun) else None
+        if path is None:
+            raise UsageError(f"there is no picture of photo {number}")
+        return path
+
+    def _run(self, name: str) -> OpenRun:
+        if name not in self.runs:
+            raise UsageError(f"there is no run {name}; there are {len(self.runs)}")
+        return self.runs[name]
+
+    def _runs(self) -> dict[str, Any]:
+        return {
+            "runs": [_described(each) for each in self.runs.values()],
+            **self.live,
+            "glossary": GLOSSARY,
+        }
+
+    def _gallery(self, opened: OpenRun) -> dict[str, Any]:
+        """Return the cards that were read, and as many more as can be in a moment."""
+        cards = self._cards.setdefault(opened.id, {})
+        run = opened.run
+        numbers: Sequence[int]
+        numbers = run.measured() if isinstance(run, StudyRun) else range(run.finished())
+        until = None if self.at_once is None else time.monotonic() + self.at_once
+        for number in numbers:
+            if number in cards:
+                continue
+            if isinstance(run, StudyRun):
+                cards[number] = study_view.card(run, number)
+            else:
+                card = photo_view.card(run, number)
+                shown = run.photo(number) is not None
+                card["photo"] = self.address(opened.id, number) if shown else None
+                cards[number] = card
+            if until is not None and time.monotonic() > until:
+                break
+        return {
+            "cards": [cards[number] for number in sorted(cards)],
+            "finished": len(numbers),
+            "total": run.total,
+        }
+
+    def _photo(self, opened: OpenRun, number: int) -> dict[str, Any]:
+        run = opened.run
+        if isinstance(run, StudyRun):
+            return study_view.photo(run, number)
+        found = photo_view.photo(run.model, run.settings, run.image(number), run.fields(number))
+        shown = run.photo(number) is not None
+        return found | {"photo": self.address(opened.id, number) if shown else None}
+
+
+def _described(opened: OpenRun) -> dict[str, Any]:
+    run = opened.run
+    if isinstance(run, StudyRun):
+        return {
+            "id": opened.id,
+            "name": opened.name,
+            "kind": opened.kind,
+            **study_view.described(run),
+        }
+    assert isinstance(run, ExplainRun)
+    model = run.model
+    return {
+        "id": opened.id,
+        "name": opened.name,
+        "kind": opened.kind,
+        "model": {
+            "name": model.preset
+            or " + ".join(dict.fromkeys((model.language_model, model.encoder))),
+            "language_model": model.language_model,
+            "encoder": model.encoder,
+            "layers": model.n_layers,
+            "units": model.n_units,
+            "patches": photo_view.grid_of(run),
+        },
+        "photos": run.total,
+        "finished": run.finished(),
+        "claims": [],
+    }

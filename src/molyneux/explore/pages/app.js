@@ -1,0 +1,73 @@
+import { html, render, useEffect } from "./vendor/htm-preact.js";
+import { address, useAddress } from "./address.js";
+import { Compare } from "./compare.js";
+import { exported, useData } from "./data.js";
+import { Find } from "./find.js";
+import { Gallery } from "./gallery.js";
+import { Glossary } from "./glossary.js";
+import { Live } from "./live.js";
+import { Failure, Loading } from "./parts.js";
+import { PhotoView } from "./photo.js";
+import { Theme } from "./theme.js";
+import { Transplant } from "./transplant.js";
+import { UnitView } from "./unit.js";
+
+const RELOAD = 5; // seconds, while a run is not finished
+
+function Masthead({ place, runs, run }) {
+  const link = (view, path, label) => html`<a href=${path} aria-current=${place.view === view ? "page" : null}>${label}</a>`;
+  return html`<header class="masthead">
+    <a class="brand" href="#/">molyneux</a>
+    <nav aria-label="Views">
+      ${runs.live && link("transplant", "#/transplant", "Transplant")}
+      ${runs.live && link("live", "#/live", "Live")}
+      ${runs.runs.length > 0 && link("gallery", `#/${(run ?? runs.runs[0]).id}`, "Photos")}
+      ${runs.runs.length > 0 && link("find", "#/find", "Find")}
+      ${runs.runs.some((one) => one.photos > 1 || runs.runs.length > 1) && link("compare", "#/compare", "Compare")}
+    </nav>
+    ${runs.runs.length > 1 && html`<label class="run-choice"><span class="visually-hidden">Run</span>
+      <select value=${(run ?? runs.runs[0]).id} onChange=${(event) => { location.hash = address(event.target.value); }}>
+        ${runs.runs.map((one) => html`<option key=${one.id} value=${one.id}>${one.name}</option>`)}</select></label>`}
+    <${Theme} />
+  </header>`;
+}
+
+function View({ place, runs, run }) {
+  const { view, asked } = place;
+  if (["photo", "unit", "gallery"].includes(view) && !run) return html`<${Failure}>There is no such run here. <a href="#/">Go to the start</a></${Failure}>`;
+  if (view === "photo") return html`<${PhotoView} key=${`${run.id}/${place.n}`} run=${run} n=${place.n} asked=${asked} runs=${runs} />`;
+  if (view === "unit") return html`<${UnitView} key=${place.unit} run=${run} unit=${place.unit} runs=${runs} />`;
+  if (view === "gallery") return html`<${Gallery} key=${run.id} run=${run} asked=${asked} />`;
+  if (view === "find") return html`<${Find} asked=${asked} runs=${runs} />`;
+  if (view === "compare") return html`<${Compare} asked=${asked} runs=${runs} />`;
+  if (runs.live && view === "live") return html`<${Live} asked=${asked} runs=${runs} />`;
+  if (runs.live && (view === "transplant" || view === "home")) return html`<${Transplant} asked=${asked} runs=${runs} />`;
+  if (view === "home" && runs.runs.length) return html`<${Gallery} key=${runs.runs[0].id} run=${runs.runs[0]} asked=${asked} />`;
+  if (view === "live" || view === "transplant") return html`<${Failure}>${exported ? "This needs a model: run molyneux explore." : "No model is loaded: start molyneux explore without --no-model."}</${Failure}>`;
+  return html`<${Failure}>There is nothing at this address. <a href="#/">Go to the start</a></${Failure}>`;
+}
+
+const NAMES = { home: "", gallery: "photos", photo: "photo", unit: "unit", find: "find", compare: "compare", live: "live", transplant: "transplant" };
+
+function App() {
+  const asked = useAddress();
+  const { value: runs, error } = useData("runs");
+  const growing = runs?.runs.some((run) => run.finished < run.photos);
+  const fresh = useData(growing ? "runs" : null, growing ? RELOAD : null).value ?? runs;
+  // The first thing a visitor can do where a model is loaded.
+  const place = asked.view === "home" && fresh ? { ...asked, view: fresh.live ? "transplant" : fresh.runs.length ? "gallery" : "home", run: fresh.runs[0]?.id } : asked;
+  useEffect(() => {
+    const what = place.view === "unit" ? place.unit : place.view === "photo" ? `photo ${place.n + 1}` : NAMES[place.view] ?? "";
+    document.title = what ? `${what} · molyneux` : "molyneux";
+  }, [place.view, place.unit, place.n]);
+  useEffect(() => scrollTo(0, 0), [place.view, place.run, place.n, place.unit]);
+  if (error) return html`<main><${Failure}>${error}</${Failure}></main>`;
+  if (!fresh) return html`<main><${Loading} /></main>`;
+  const run = fresh.runs.find(({ id }) => id === place.run);
+  return html`<${Glossary.Provider} value=${fresh.glossary ?? {}}>
+    <${Masthead} place=${place} runs=${fresh} run=${run} />
+    <main id="main"><${View} place=${place} runs=${fresh} run=${run} /></main>
+  </${Glossary.Provider}>`;
+}
+
+render(html`<${App} />`, document.getElementById("app"));

@@ -1,0 +1,54 @@
+import { useEffect, useState } from "./vendor/htm-preact.js";
+import { api } from "./server.js";
+
+// What a page shows lies under a key: on a server behind /api/data, in an export in a classic
+// script of its own, since a page opened from disk may fetch nothing.
+
+export const exported = Boolean(window.MOLYNEUX_EXPORT);
+
+const found = new Map();
+const arriving = new Map();
+window.MOLYNEUX_DATA = (key, value) => arriving.get(key)?.(value);
+
+function fromScript(key) {
+  return new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    arriving.set(key, resolve);
+    script.src = `data/${key}.js`;
+    script.onload = () => {
+      script.remove();
+      reject(new Error(`data/${key}.js holds something else`));
+    };
+    script.onerror = () => reject(new Error(`data/${key}.js is not in this export`));
+    document.head.append(script);
+  });
+}
+
+export function load(key) {
+  if (!found.has(key)) {
+    const promise = exported ? fromScript(key) : api(`data/${key}`);
+    promise.catch(() => found.delete(key));
+    found.set(key, promise);
+  }
+  return found.get(key);
+}
+
+export function forget(key) {
+  found.delete(key);
+}
+
+// {value, error}: both null while it is on its way. `every` seconds it is read again.
+export function useData(key, every = null) {
+  const [state, setState] = useState({ key: null, value: null, error: null });
+  useEffect(() => {
+    if (!key) return undefined;
+    let wanted = true;
+    const read = () => load(key).then(
+      (value) => wanted && setState({ key, value, error: null }),
+      (error) => wanted && setState({ key, value: null, error: error.message }));
+    read();
+    const timer = every && !exported && setInterval(() => { forget(key); read(); }, 1000 * every);
+    return () => { wanted = false; clearInterval(timer); };
+  }, [key, every]);
+  return state.key === key ? state : { value: null, error: null };
+}

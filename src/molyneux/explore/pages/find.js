@@ -1,0 +1,107 @@
+import { html, useEffect, useMemo, useState } from "./vendor/htm-preact.js";
+import { default as MiniSearch } from "./vendor/minisearch.js";
+import { photoAddress, restate, unitAddress } from "./address.js";
+import { exported, load } from "./data.js";
+import { Failure, Loading } from "./parts.js";
+import { api } from "./server.js";
+import { isSeen, known, signed } from "./text.js";
+import { Tokens } from "./tokens.js";
+
+const SHOWN = 50;
+const PAUSE = 150; // milliseconds after the last key until the server is asked
+
+function layersOf(text) {
+  const [from, to] = (text ?? "").split("-").map((one) => (one === "" ? NaN : Number(one)));
+  return [Number.isFinite(from) ? from : 0, Number.isFinite(to) ? to : Number.isFinite(from) && !(text ?? "").includes("-") ? from : Infinity];
+}
+
+const layerOf = (unit) => Number(/^L(\d+)/.exec(unit)?.[1] ?? -1);
+
+// The units and photos of the runs, indexed in the page.
+function useIndex(runs) {
+  const [index, setIndex] = useState({ value: null, error: null });
+  useEffect(() => {
+    Promise.all(runs.map((run) => load(`search/${run.id}`).then((found) => [run, found]))).then((all) => {
+      const units = new MiniSearch({ fields: ["id", "tokens", "words"], storeFields: ["run", "unit", "shown", "words"], idField: "key" });
+      const photos = new MiniSearch({ fields: ["caption", "words"], storeFields: ["run", "n", "caption"], idField: "key" });
+      for (const [run, { units: rows = [], photos: pictures = [] }] of all) {
+        units.addAll(rows.map((row) => ({ key: `${run.id}/${row.id}`, run: run.id, unit: row.id, id: row.id,
+          shown: row.tokens ?? [], tokens: (row.tokens ?? []).filter(isSeen).join(" "), words: (row.words ?? []).join(" ") })));
+        photos.addAll(pictures.map((row) => ({ key: `${run.id}/${row.n}`, run: run.id, n: row.n, caption: row.caption ?? "", words: (row.words ?? []).join(" ") })));
+      }
+      setIndex({ value: { units, photos }, error: null });
+    }, (error) => setIndex({ value: null, error: error.message }));
+  }, [runs]);
+  return index;
+}
+
+// What the atlas of the whole model finds: on a server only.
+function useAtlas(asked, on) {
+  const [state, setState] = useState({ rows: null, error: null, busy: false });
+  const { q = "", layer = "", by = "", sign = "" } = asked;
+  useEffect(() => {
+    if (!on || !q.trim()) {
+      setState({ rows: null, error: null, busy: false });
+      return undefined;
+    }
+    let wanted = true;
+    setState((now) => ({ ...now, busy: true }));
+    const timer = setTimeout(() => {
+      const query = new URLSearchParams({ q, limit: SHOWN, ...(layer && { layer }), ...(by && { by }), ...(sign && { sign }) });
+      api(`atlas/search?${query}`).then(
+        (found) => wanted && setState({ rows: found.rows ?? found.units ?? found, error: null, busy: false }),
+        (error) => wanted && setState({ rows: null, error: error.message, busy: false }));
+    }, PAUSE);
+    return () => { wanted = false; clearTimeout(timer); };
+  }, [q, layer, by, sign, on]);
+  return state;
+}
+
+function AtlasRow({ row, run, sought }) {
+  const name = row.unit ?? `L${row.layer}.u${row.index}`;
+  const tokens = row.tokens ?? row.top ?? [];
+  const effect = row.effect ?? row.nats;
+  return html`<li><a class="mono" href=${unitAddress(run, String(name).replace(/-$/, ""))}>${name}</a><${Tokens} list=${tokens} most=${8} sought=${sought} />
+    ${known(effect) && html`<span class="hint">effect ${signed(effect, 3)}${known(row.low) ? ` [${signed(row.low, 3)}, ${signed(row.high, 3)}]` : ""} nats</span>`}</li>`;
+}
+
+export function Find({ asked, runs }) {
+  const { value: index, error } = useIndex(runs.runs);
+  const atlas = useAtlas(asked, !exported && Boolean(runs.live || runs.atlas));
+  const text = (asked.q ?? "").trim();
+  const [from, to] = layersOf(asked.layer);
+  const found = useMemo(() => {
+    if (!index || !text) return null;
+    const how = { prefix: true, combineWith: "AND" };
+    const byUnit = /^L\d+(\.u\d+)?/i.test(text);
+    const units = index.units.search(text, byUnit ? { ...how, fields: ["id"] } : { ...how, boost: { tokens: 2 } })
+      .filter(({ unit }) => layerOf(unit) >= from && layerOf(unit) <= to);
+    return { units: asked.by === "layer" ? units.sort((a, b) => layerOf(a.unit) - layerOf(b.unit)) : units, photos: index.photos.search(text, how) };
+  }, [index, text, from, to, asked.by]);
+  const run = runs.runs[0]?.id;
+  return html`<div class="find">
+    <header class="view-head"><h1>Find units and photos</h1>
+      <p class="lede">By a word a unit writes, the beginning of one, a unit's name, or a photo's caption.</p></header>
+    <form class="filters" role="search" onSubmit=${(event) => event.preventDefault()}>
+      <label class="wide">Word <input type="search" value=${asked.q ?? ""} placeholder="water, wat, L12.u905" onInput=${(event) => restate({ q: event.target.value })} /></label>
+      <label>Layers <input type="text" inputmode="numeric" size="6" value=${asked.layer ?? ""} placeholder="5-12" onInput=${(event) => restate({ layer: event.target.value })} /></label>
+      <label>Sorted by <select value=${asked.by ?? ""} onChange=${(event) => restate({ by: event.target.value })}>
+        <option value="">how well it fits</option><option value="layer">layer</option>${!exported && html`<option value="effect">causal effect</option>`}</select></label>
+      ${!exported && html`<label>Sign <select value=${asked.sign ?? ""} onChange=${(event) => restate({ sign: event.target.value })}>
+        <option value="">either</option><option value="1">writes positively</option><option value="-1">writes negatively</option></select></label>`}
+    </form>
+    ${error && html`<${Failure}>${error}</${Failure}>`}
+    ${!index && !error && html`<${Loading} what="the index" />`}
+    ${text && atlas.rows && html`<section class="part first" aria-labelledby="in-atlas"><h2 id="in-atlas">In the atlas of the model <span class="hint">${atlas.rows.length} shown</span></h2>
+      ${atlas.rows.length ? html`<ol class="near">${atlas.rows.map((row, n) => html`<${AtlasRow} key=${n} row=${row} run=${run} sought=${text.toLowerCase()} />`)}</ol>` : html`<p class="hint">No unit of the model writes it among its first tokens.</p>`}</section>`}
+    ${text && atlas.error && html`<p class="hint">The atlas: ${atlas.error}</p>`}
+    ${found && html`
+      <section class="part first" aria-labelledby="in-runs"><h2 id="in-runs">Units in the runs' lists <span class="hint" role="status">${found.units.length} found</span></h2>
+        ${found.units.length ? html`<ol class="near found-units">${found.units.slice(0, SHOWN).map((row) => html`<li key=${row.id}>
+          <a class="mono" href=${unitAddress(row.run, row.unit)}>${row.unit}</a><${Tokens} list=${row.shown} most=${8} sought=${text.toLowerCase()} />
+          ${row.words && html`<span class="hint">listed for ${row.words.split(" ").slice(0, 6).join(", ")}</span>`}</li>`)}</ol>` : html`<p class="hint">No listed unit writes it.</p>`}</section>
+      <section class="part" aria-labelledby="in-photos"><h2 id="in-photos">Photos <span class="hint">${found.photos.length} found</span></h2>
+        ${found.photos.length ? html`<ol class="near">${found.photos.slice(0, SHOWN).map((row) => html`<li key=${row.id}><a href=${photoAddress(row.run, row.n)}>${row.caption}</a></li>`)}</ol>` : html`<p class="hint">No caption says it.</p>`}</section>`}
+    ${!text && index && html`<p class="hint">${index.units.documentCount.toLocaleString("en")} listed units and ${index.photos.documentCount.toLocaleString("en")} photos can be searched here.</p>`}
+  </div>`;
+}

@@ -1,0 +1,97 @@
+import { html, useEffect, useState } from "./vendor/htm-preact.js";
+import { photoAddress, restate } from "./address.js";
+import { useData } from "./data.js";
+import { Failure, Loading, Scroll } from "./parts.js";
+import { withToken } from "./server.js";
+import { count, known } from "./text.js";
+
+const AT_FIRST = 60;
+const SOON = 0.15; // seconds until more of a long run is asked for
+const RELOAD = 5; // seconds, while a study runs
+
+// A study's page opens with what it found: each claim beside its control and the paper.
+export function Verdicts({ claims }) {
+  if (!claims?.length) return null;
+  const tone = (verdict) => {
+    const text = String(verdict ?? "").toLowerCase();
+    if (/^(holds|yes|confirmed|agrees)/.test(text)) return "holds";
+    return /^(fails|falls|no\b|not |refuted|differs)/.test(text) ? "fails" : "open";
+  };
+  return html`<section class="verdicts" aria-labelledby="verdicts">
+    <h2 id="verdicts">What the study found</h2>
+    <${Scroll} label="Claims, controls and verdicts"><table class="claims-table">
+      <thead><tr><th scope="col">claim</th><th scope="col">here</th><th scope="col">control</th><th scope="col">paper</th><th scope="col">verdict</th></tr></thead>
+      <tbody>${claims.map((one, n) => html`<tr key=${n}>
+        <th scope="row">${one.claim}</th><td data-label="here">${one.here ?? "–"}</td><td data-label="control">${one.control ?? "–"}</td>
+        <td data-label="paper">${one.paper ?? "–"}</td><td data-label="verdict"><span class=${`verdict-mark ${tone(one.verdict)}`}>${one.verdict ?? "–"}</span></td>
+      </tr>`)}</tbody>
+    </table></${Scroll}>
+  </section>`;
+}
+
+function Progress({ finished = 0, total = 0 }) {
+  if (finished >= total) return null;
+  return html`<p class="progress" role="status"><progress max=${total} value=${finished} aria-label="Photos finished"></progress>
+    <span>${finished} of ${count(total, "photo", "photos")} finished</span></p>`;
+}
+
+function matches(card, asked) {
+  const text = (asked.q ?? "").trim().toLowerCase();
+  if (text) {
+    const held = [card.name, card.caption, card.error, ...(card.words ?? []), ...(card.says ?? [])];
+    if (!held.some((one) => one?.toLowerCase().includes(text))) return false;
+  }
+  if (asked.word && card.noun !== asked.word) return false;
+  if (asked.trust && !(known(card.trust?.value) && card.trust.value >= Number(asked.trust))) return false;
+  return true;
+}
+
+function Card({ run, card }) {
+  return html`<li><a class="photo-card" href=${photoAddress(run.id, card.n)}>
+    ${card.photo ? html`<img src=${withToken(card.photo)} alt="" loading="lazy" />` : html`<span class="no-photo" aria-hidden="true">×</span>`}
+    <span class="card-text">
+      <span class="card-caption">${card.error ? "not read" : html`<span class="lead">${run.lead ?? ""} </span>${card.caption}`}</span>
+      ${card.error && html`<span class="hint">${card.error}</span>`}
+      ${card.agrees === false && html`<span class="hint otherwise">people see something else</span>`}
+      ${card.trust && html`<span class="hint">${card.trust.text}</span>`}
+      ${card.says?.length > 0 && html`<span class="says"><span class="visually-hidden">Its patches say: </span>${card.says.slice(0, 5).map((word) => html`<span key=${word} class=${card.words?.includes(word) ? "say-word both" : "say-word"}>${word}</span>`)}</span>`}
+      <span class="name">${card.name}</span>
+    </span>
+  </a></li>`;
+}
+
+export function Gallery({ run, asked }) {
+  const [wait, setWait] = useState(null);
+  const { value, error } = useData(`gallery/${run.id}`, wait);
+  // A long run is read a moment at a time: at once again until all its cards are here.
+  const behind = value && value.cards.length < (value.finished ?? 0);
+  const going = value && (value.finished ?? 0) < (value.total ?? 0);
+  useEffect(() => setWait(behind ? SOON : going ? RELOAD : null), [behind, going]);
+  const [more, setMore] = useState(AT_FIRST);
+  if (error) return html`<${Failure}>${error}</${Failure}>`;
+  if (!value) return html`<${Loading} />`;
+  const nouns = [...value.cards.reduce((all, { noun }) => (noun ? all.set(noun, (all.get(noun) ?? 0) + 1) : all), new Map())]
+    .sort(([a, x], [b, y]) => y - x || a.localeCompare(b));
+  const cards = value.cards.filter((card) => matches(card, asked));
+  const hasTrust = value.cards.some(({ trust }) => known(trust?.value));
+  return html`<div>
+    <header class="view-head">
+      <h1>${run.name}</h1>
+      <p class="lede">${count(value.total ?? value.cards.length, "photo", "photos")}${behind ? `, ${value.cards.length} read so far` : ""} · ${run.model?.language_model ?? run.model?.name}${run.model?.encoder ? ` through ${run.model.encoder}` : ""}
+        ${run.model?.layers ? ` · ${run.model.layers} layers, ${count(run.model.units, "unit", "units")}` : ""}</p>
+      <${Progress} finished=${value.finished} total=${value.total} />
+    </header>
+    <${Verdicts} claims=${run.claims} />
+    <form class="filters" role="search" aria-label="Filter the photos" onSubmit=${(event) => event.preventDefault()}>
+      <label>Text <input type="search" value=${asked.q ?? ""} placeholder="caption, name, what patches say" onInput=${(event) => restate({ q: event.target.value })} /></label>
+      <label>First noun <select value=${asked.word ?? ""} onChange=${(event) => restate({ word: event.target.value })}>
+        <option value="">any</option>${nouns.map(([noun, n]) => html`<option key=${noun} value=${noun}>${noun} (${n})</option>`)}</select></label>
+      ${hasTrust && html`<label>Right at least <select value=${asked.trust ?? ""} onChange=${(event) => restate({ trust: event.target.value })}>
+        <option value="">any</option>${[0.3, 0.5, 0.7, 0.9].map((rate) => html`<option key=${rate} value=${rate}>${100 * rate} % of the time</option>`)}</select></label>`}
+      <span class="hint" role="status">${cards.length === value.cards.length ? `${cards.length} shown` : `${cards.length} of ${value.cards.length}`}</span>
+    </form>
+    ${cards.length ? html`<ol class="cards">${cards.slice(0, more).map((card) => html`<${Card} key=${card.n} run=${run} card=${card} />`)}</ol>`
+      : html`<p class="note">No photo is like that. <button type="button" class="pill" onClick=${() => restate({ q: null, word: null, trust: null })}>Show all</button></p>`}
+    ${cards.length > more && html`<button type="button" class="pill more" onClick=${() => setMore(more + 4 * AT_FIRST)}>Show more</button>`}
+  </div>`;
+}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from molyneux.adapters.language_model import LanguageModel
     from molyneux.explain.photo import Explanation
     from molyneux.explain.settings import Settings
+    from molyneux.models.captioned import Answer
     from molyneux.models.seeing_model import SeeingModel
     from molyneux.models.transplant import Transplanted
     from molyneux.neurons.ablation import Intervention, Positions, Value
@@ -181,6 +182,8 @@ class Model:
         into: Photo,
         units: str | Unit | Iterable[str | Unit] = "change",
         patches: Sequence[int] | None = None,
+        ask: Sequence[str] = (),
+        controls: bool = False,
     ) -> Transplanted:
         """Return what is written behind `into` with the values that units have at `from_photo`.
 
@@ -191,17 +194,30 @@ class Model:
                 in reference photos, whatever the word; `all` but the last layer's; or names or
                 `Unit`s.
             patches: the numbers of those to be written into, row by row from 0; all if None.
+            ask: words whose probability is wanted, before and after.
+            controls: whether random units, and a third photo's values, are tried as well.
 
         Raises:
             PhotoError: a photo cannot be read.
             UsageError: there is no such unit or patch, the photos have different numbers of
-                patches, or no reference table says what is usual.
+                patches, no reference table says what is usual, or a word begins with a blank token.
         """
         from molyneux.models.transplant import transplant
 
         if not isinstance(units, str) or units not in ("change", "all"):
             units = _listed(units)
-        return transplant(self.seeing, from_photo, into, units, patches)
+        return transplant(self.seeing, from_photo, into, units, patches, ask=ask, controls=controls)
+
+    def ask(self, photo: Photo, words: Sequence[str]) -> Answer:
+        """Return the caption of a photo, and how likely words are where its first noun stands.
+
+        Raises:
+            PhotoError: the photo cannot be read.
+            UsageError: a word is empty, or begins with a blank token.
+        """
+        from molyneux.neurons.ablation import Intervention
+
+        return _answer(self.seeing, photo, words, Intervention([]))
 
     def decode(
         self, units: str | Unit | Iterable[str | Unit], *, top: int = 10
@@ -288,6 +304,18 @@ class Changed:
         """Return the captions of several photos that are written so."""
         return _captions(self.seeing, photos, self.intervention)
 
+    def ask(self, photo: Photo, words: Sequence[str]) -> Answer:
+        """Return what is written of a photo so, and how likely words are.
+
+        They are asked for where the caption of the model as it is has its first noun, after the
+        same text.
+
+        Raises:
+            PhotoError: the photo cannot be read.
+            UsageError: a word is empty, or begins with a blank token.
+        """
+        return _answer(self.seeing, photo, words, self.intervention)
+
 
 def _captions(
     seeing: SeeingModel, given: Photos, intervention: Intervention | None = None
@@ -303,6 +331,14 @@ def _captions(
         with intervened(model, [intervention] * len(photos), prompt.patches):
             written = seeing.write(prompt)
     return [model.decode(token_ids).strip() for token_ids in written]
+
+
+def _answer(
+    seeing: SeeingModel, photo: Photo, words: Sequence[str], change: Intervention
+) -> Answer:
+    from molyneux.models.captioned import answer, caption_photo
+
+    return answer(seeing, caption_photo(seeing, photo), [change], words)[0]
 
 
 def _settings(asked: dict[str, Any]) -> Settings:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molyneux.cli.output import note, show
+from molyneux.cli.model_choice import COMPARES, TRUSTS, ModelChoice, takes_model
+from molyneux.cli.output import complain, note, show
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from molyneux.explore.runs import OpenRun
 
 
+@takes_model(*COMPARES, *TRUSTS, "lens")
 def explore(
+    model: ModelChoice,
     runs: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Run folders of `molyneux explain` and `molyneux study`.",
+            help="Run folders of `molyneux explain` and `molyneux study`, finished or not.",
             metavar="RUN",
             show_default=False,
         ),
@@ -22,39 +31,76 @@ def explore(
     port: Annotated[
         int | None,
         typer.Option(
-            "--port", min=1, max=65535, help="Where to serve; 8631, or any free one, if not given."
+            "--port",
+            min=1,
+            max=65535,
+            help="Where to serve; 8631, or any that is free, if not given.",
         ),
     ] = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live/--no-live",
+            help="Load a model to be asked: the first run's preset, or the one that is named.",
+        ),
+    ] = True,
     opens: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> int:
-    """Look into runs in a browser, on this machine alone, until Ctrl-C."""
+    """Look into runs, and ask a model, in a browser on this machine alone.
+
+    Prints the address, and serves until Ctrl-C.
+    """
+    from molyneux.errors import UsageError
     from molyneux.explore.runs import open_runs
-    from molyneux.explore.serve import HOST, listen, serve
+    from molyneux.explore.serve import listen, serve
 
     opened = open_runs(runs or [])
+    if not live and not opened:
+        raise UsageError("there is nothing to show: name a run, or leave --no-live out")
+    chosen = _chosen(model, opened) if live else None
+    if chosen is not None:
+        chosen.require_ready()
     at = listen(port)
-    from molyneux.explore.app import make_app
-    from molyneux.explore.guard import new_token
-    from molyneux.explore.views import Views
+    from molyneux.explore.explorer import address_of, explorer
 
-    token = new_token()
-    address = f"http://{HOST}:{at.getsockname()[1]}/?token={token}"
+    with explorer(opened, None if chosen is None else chosen.load) as (app, token):
+        address = address_of(at, token)
 
-    def ready() -> None:
-        show(address)
-        note("molyneux: serving on this machine alone; Ctrl-C ends it")
-        if opens:
-            _open(address)
+        def ready() -> None:
+            show(address)
+            loading = "" if chosen is None else f"; {chosen.title} is being loaded"
+            note(f"molyneux: served on this machine alone, until Ctrl-C{loading}")
+            if opens:
+                _open(address)
 
-    app = make_app(Views(opened, lambda run, number: f"/api/image/{run}/{number}"), token)
-    serve(app, at, ready)
+        serve(app, at, ready)
     return 0
+
+
+def _chosen(model: ModelChoice, opened: Mapping[str, OpenRun]) -> ModelChoice | None:
+    """Return the model to load: what was named, else the preset that the first run was made with.
+
+    None where that run's model is no preset: which files it was made of is not known.
+    """
+    named = any(
+        getattr(model, each.name) is not None
+        for each in fields(model)
+        if each.name in ("preset", "language_model", "vlm", "projection")
+    )
+    first = next(iter(opened.values()), None)
+    if named or first is None:
+        return model
+    if first.preset is None:
+        note(
+            f"molyneux: {first.name} was made with no preset, so no model is loaded to be asked; "
+            "name one, as with --vlm"
+        )
+        return None
+    return replace(model, preset=first.preset)
 
 
 def _open(address: str) -> None:
     import webbrowser
-
-    from molyneux.cli.output import complain
 
     if not webbrowser.open(address):
         complain(f"molyneux: there is no browser to open {address} in")

@@ -88,11 +88,7 @@ def explain_photos(
         )
     folder = open_folder(
         place,
-        from_plain(
-            ModelRecord,
-            describe_model(seeing) | {"words_by_chance": words_by_chance(seeing.language_model)},
-            "the model",
-        ),
+        model_record(seeing),
         asked.record(note),
         shared_names([each.name for each in given]),
         seed=asked.seed,
@@ -102,6 +98,14 @@ def explain_photos(
     if not folder.is_joined:
         _explain_rest(seeing, given, asked, folder, on_photo)
     return Explained(folder.run.folder, len(given), folder.errors())
+
+
+def model_record(seeing: SeeingModel) -> ModelRecord:
+    """Return what a document says of a model."""
+    chance = words_by_chance(seeing.language_model)
+    return from_plain(
+        ModelRecord, describe_model(seeing) | {"words_by_chance": chance}, "the model"
+    )
 
 
 def _explain_rest(

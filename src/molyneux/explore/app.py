@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from molyneux.errors import MolyneuxError, UsageError
+from molyneux.errors import MolyneuxError, PhotoError, UsageError
+from molyneux.explore.asked import FromRun, PhotoAsked, Sample, Upload, read_asked
 from molyneux.explore.guard import Guard
+from molyneux.explore.live import Live
+from molyneux.explore.uploads import MAX_BYTES, Uploads
 from molyneux.explore.views import Views
 
 PAGES = Path(__file__).with_name("pages")
@@ -25,10 +29,18 @@ _TYPES = {
     ".woff2": "font/woff2",
     ".txt": "text/plain; charset=utf-8",
 }
+_JPEG = "image/jpeg"
+_MOST_ASKED = 1_000_000
 
 
-def make_app(views: Views, token: str) -> Guard:
-    """Return the server's application, guarded."""
+def make_app(
+    views: Views, token: str, live: Live | None = None, uploads: Uploads | None = None
+) -> Guard:
+    """Return the server's application, guarded.
+
+    Args:
+        live: the model that can be asked; nothing is asked and nothing taken in without it.
+    """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.exception_handler(MolyneuxError)
@@ -47,15 +59,97 @@ def make_app(views: Views, token: str) -> Guard:
     def data(key: str) -> JSONResponse:
         return JSONResponse(views.get(key))
 
+    def picture(asked: PhotoAsked) -> Response:
+        found = None if live is None else live.picture(asked)
+        if found is not None:
+            return Response(found, media_type=_JPEG)
+        if isinstance(asked, Upload) and uploads is not None:
+            return Response(uploads.get(asked.upload).shown, media_type=_JPEG)
+        return _failed(503, "the model is still loading; ask again")
+
+    @app.get("/api/image/upload/{name}")
+    def uploaded(name: str) -> Response:
+        return picture(Upload(name))
+
+    @app.get("/api/image/sample/{name}")
+    def sample(name: str) -> Response:
+        return picture(Sample(name))
+
     @app.get("/api/image/{run}/{number}")
-    def image(run: str, number: int) -> Response:
-        return FileResponse(views.picture(run, number), media_type="image/jpeg")
+    def image(run: str, number: str) -> Response:
+        # A run's folder has it as it was seen.
+        asked = FromRun(run, _number(number))
+        return FileResponse(views.picture(asked.run, asked.n), media_type=_JPEG)
+
+    if live is not None and uploads is not None:
+        _take_questions(app, live, uploads)
 
     @app.get("/{name:path}")
     def page(name: str) -> Response:
         return _page(name or "index.html")
 
     return Guard(app, token)
+
+
+def _take_questions(app: FastAPI, live: Live, uploads: Uploads) -> None:
+    @app.post("/api/photos")
+    async def give(request: Request) -> JSONResponse:
+        content = await _read(request, MAX_BYTES)
+        if content is None:
+            return _failed(413, f"a photo has at most {MAX_BYTES // 1_000_000} MB; downscale it")
+        name = request.headers.get("x-name", "")
+        try:
+            found = await run_in_threadpool(uploads.add, content, name)
+        except PhotoError as error:
+            return _failed(413 if str(error).startswith("refused") else 422, str(error))
+        return JSONResponse(
+            {
+                "photo": found.id,
+                "name": found.name,
+                "url": f"/api/image/upload/{found.id}",
+                "width": found.width,
+                "height": found.height,
+            }
+        )
+
+    @app.post("/api/jobs")
+    async def ask(request: Request) -> JSONResponse:
+        body = await _read(request, _MOST_ASKED)
+        if body is None:
+            return _failed(413, "that is more than can be asked at once")
+        try:
+            asked = read_asked(body)
+        except UsageError as error:
+            return _failed(422, str(error))
+        return JSONResponse(await run_in_threadpool(live.ask, asked), 202)
+
+    @app.get("/api/jobs/{name}")
+    def job(name: str) -> JSONResponse:
+        return JSONResponse(live.job(name))
+
+    @app.post("/api/jobs/{name}/cancel")
+    def cancel(name: str) -> JSONResponse:
+        live.cancel(name)
+        return JSONResponse({})
+
+
+async def _read(request: Request, most: int) -> bytes | None:
+    """Return a request's body; None, and no more is read, as soon as it is longer."""
+    length = request.headers.get("content-length", "0")
+    if not length.isdigit() or int(length) > most:
+        return None
+    found = bytearray()
+    async for part in request.stream():
+        found += part
+        if len(found) > most:
+            return None
+    return bytes(found)
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 7:
+        raise UsageError("there is no such photo")
+    return int(text)
 
 
 def _page(name: str) -> Response:

@@ -64,7 +64,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 own = {name.encode(): value.encode() for name, value in HEADERS.items()}
                 rest = [pair for pair in message["headers"] if pair[0].lower() not in own]
-                message = message | {"headers": [*rest, *own.items()]}
+                message["headers"] = [*rest, *own.items()]
             await send(message)
 
         refused = self._refused(scope)
@@ -91,9 +91,8 @@ class Guard:
         if not scope["path"].startswith("/api/"):
             return None if scope["method"] in ("GET", "HEAD") else "nothing is sent here"
         given = headers.get("x-token", [])
-        if scope["method"] == "GET" and scope["path"].startswith(
-            _PICTURES
-        ):  # an <img> has no header
+        # An <img> cannot send a header.
+        if scope["method"] == "GET" and scope["path"].startswith(_PICTURES):
             asked = parse_qs(scope["query_string"].decode("latin-1"))
             given = [*given, *asked.get("token", [])]
         if len(given) != 1 or not secrets.compare_digest(given[0].encode(), self.token.encode()):

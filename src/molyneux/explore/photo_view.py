@@ -37,7 +37,7 @@ def card(run: ExplainRun, number: int) -> dict[str, Any]:
     trust = next((word.trust for word in image.words if word.trust is not None), None)
     return {
         "n": number,
-        "name": _name(image.path),
+        "name": name_of(image.path),
         "caption": image.caption,
         "error": image.error,
         "trust": None if trust is None else {"text": trust.short, "value": trust.rate},
@@ -61,7 +61,7 @@ def photo(
     at_patches = said_at_patches(image)
     return {
         "image": to_plain(image),
-        "name": _name(image.path),
+        "name": name_of(image.path),
         "lead": model.layout.get("text") if isinstance(model.layout, Mapping) else None,
         "fields": {name: _packed(field) for name, field in fields.items()},
         "grid": image.grid,
@@ -94,7 +94,8 @@ def grid_of(run: ExplainRun) -> tuple[int, int] | None:
     return None
 
 
-def _name(path: str) -> str:
+def name_of(path: str) -> str:
+    """Return the name of a photo's file, without the folders it was in."""
     return re.split(r"[/\\]", path)[-1]
 
 

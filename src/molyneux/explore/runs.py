@@ -31,6 +31,14 @@ class OpenRun:
         """Which command made it, `explain` or `study`."""
         return "study" if isinstance(self.run, StudyRun) else "explain"
 
+    @property
+    def preset(self) -> str | None:
+        """The preset that it was made with, if it was one."""
+        if isinstance(self.run, StudyRun):
+            found: str | None = self.run.manifest["model"].get("preset")
+            return found
+        return self.run.model.preset
+
 
 def open_runs(folders: Sequence[Path]) -> Mapping[str, OpenRun]:
     """Return run folders by their ids, in the order given.

@@ -43,7 +43,7 @@ class Views:
 
     runs: Mapping[str, OpenRun]
     address: PhotoAddress
-    live: Mapping[str, Any] = field(default_factory=lambda: {"live": False, "limits": {}})
+    live: Callable[[], Mapping[str, Any]] = lambda: {"live": False}
     at_once: float | None = AT_ONCE
     _cards: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
 
@@ -80,6 +80,18 @@ class Views:
             raise UsageError(f"there is no picture of photo {number}")
         return path
 
+    def name(self, run: str, number: int) -> str:
+        """Return what a run's photo is called.
+
+        Raises:
+            UsageError: there is no such run or photo.
+            RunError: it is not finished, or damaged.
+        """
+        found = self._run(run).run
+        if isinstance(found, StudyRun):
+            return str(found.row(number)["id"])
+        return photo_view.name_of(found.glance(number).path)
+
     def _run(self, name: str) -> OpenRun:
         if name not in self.runs:
             raise UsageError(f"there is no run {name}; there are {len(self.runs)}")
@@ -88,7 +100,7 @@ class Views:
     def _runs(self) -> dict[str, Any]:
         return {
             "runs": [_described(each) for each in self.runs.values()],
-            **self.live,
+            **self.live(),
             "glossary": GLOSSARY,
         }
 

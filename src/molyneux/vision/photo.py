@@ -54,7 +54,7 @@ _PHOTOMETRIC = 262
 _WIDE_MODES = ("I", "F")  # and every "I;16..."
 
 
-def read_photo(photo: Photo) -> Image.Image:
+def read_photo(photo: Photo, *, most_pixels: int | None = None) -> Image.Image:
     """Return the photo upright, in mode RGB, 8 bits a channel; a file is closed again.
 
     * 16-bit and integer greys are scaled by their range, 0..65535 to 0..255 (a 12-bit TIFF by
@@ -77,17 +77,18 @@ def read_photo(photo: Photo) -> Image.Image:
 
     Args:
         photo: a file's name, a PIL image, or one photo's pixels in an array or a tensor.
+        most_pixels: how many it may have; `MAX_PIXELS` if None.
 
     Raises:
         PhotoError: the file is missing, unreadable, no regular file, empty, no image, truncated
-            or otherwise broken, without area, or of more than `MAX_PIXELS` pixels; it is an
+            or otherwise broken, without area, or of more than `most_pixels` pixels; it is an
             address, which is not fetched; the pixels have another shape, type or range; or what
             was given is no photo at all.
     """
     if not isinstance(photo, str | os.PathLike):
         name = "the given image"
         image = photo if isinstance(photo, Image.Image) else _of_pixels(photo)
-        _check_size(name, image.size)
+        _check_size(name, image.size, most_pixels)
         with _decoding(name):
             return _to_upright_rgb(name, image)
     name = _shown(photo)
@@ -95,7 +96,7 @@ def read_photo(photo: Photo) -> Image.Image:
         with _decoding(name):
             opened = _identify(name, file)
         with opened:
-            _check_size(name, opened.size)
+            _check_size(name, opened.size, most_pixels)
             if opened.format in ("EPS", "WMF"):
                 # Decoding these would run another program on the file's contents.
                 raise PhotoError(
@@ -340,18 +341,19 @@ def _header_size(file: BinaryIO) -> tuple[int, int] | None:
     return None
 
 
-def _check_size(name: str, size: tuple[int, int]) -> None:
-    """Raise unless the photo has an area, and one of at most `MAX_PIXELS`."""
+def _check_size(name: str, size: tuple[int, int], most: int | None = None) -> None:
+    """Raise unless the photo has an area, and one of at most so many pixels."""
     width, height = size
+    most = MAX_PIXELS if most is None else most
     if width < 1 or height < 1:
         raise PhotoError(
             f"cannot read {name}: it has no area ({width} x {height} pixels); "
             "give a photo of at least 1 x 1"
         )
-    if width * height > MAX_PIXELS:
+    if width * height > most:
         raise PhotoError(
             f"refused {name}: it is {width} x {height} = {width * height:,} pixels, "
-            f"more than the {MAX_PIXELS:,} allowed; downscale it and try again"
+            f"more than the {most:,} allowed; downscale it and try again"
         )
 
 

@@ -15,7 +15,7 @@ export function Verdicts({ claims }) {
   const tone = (verdict) => {
     const text = String(verdict ?? "").toLowerCase();
     if (/^(holds|yes|confirmed|agrees)/.test(text)) return "holds";
-    return /^(fails|falls|no\b|not |refuted|differs)/.test(text) ? "fails" : "open";
+    return /^(does not|fails|falls|no\b|not |refuted|differs)/.test(text) ? "fails" : "open";
   };
   return html`<section class="verdicts" aria-labelledby="verdicts">
     <h2 id="verdicts">What the study found</h2>
@@ -46,15 +46,16 @@ function matches(card, asked) {
   return true;
 }
 
-function Card({ run, card }) {
+function Card({ run, card, pictures }) {
   return html`<li><a class="photo-card" href=${photoAddress(run.id, card.n)}>
-    ${card.photo ? html`<img src=${withToken(card.photo)} alt="" loading="lazy" />` : html`<span class="no-photo" aria-hidden="true">×</span>`}
+    ${card.photo ? html`<img src=${withToken(card.photo)} alt="" loading="lazy" />` : pictures && html`<span class="no-photo" aria-hidden="true">×</span>`}
     <span class="card-text">
       <span class="card-caption">${card.error ? "not read" : html`<span class="lead">${run.lead ?? ""} </span>${card.caption}`}</span>
       ${card.error && html`<span class="hint">${card.error}</span>`}
       ${card.agrees === false && html`<span class="hint otherwise">people see something else</span>`}
       ${card.trust && html`<span class="hint">${card.trust.text}</span>`}
       ${card.says?.length > 0 && html`<span class="says"><span class="visually-hidden">Its patches say: </span>${card.says.slice(0, 5).map((word) => html`<span key=${word} class=${card.words?.includes(word) ? "say-word both" : "say-word"}>${word}</span>`)}</span>`}
+      ${!pictures && card.words?.length > 0 && html`<span class="hint">people: ${card.words.slice(0, 6).join(", ")}</span>`}
       <span class="name">${card.name}</span>
     </span>
   </a></li>`;
@@ -73,6 +74,7 @@ export function Gallery({ run, asked }) {
   const nouns = [...value.cards.reduce((all, { noun }) => (noun ? all.set(noun, (all.get(noun) ?? 0) + 1) : all), new Map())]
     .sort(([a, x], [b, y]) => y - x || a.localeCompare(b));
   const cards = value.cards.filter((card) => matches(card, asked));
+  const pictures = value.cards.some(({ photo }) => photo); // a study may keep none
   const hasTrust = value.cards.some(({ trust }) => known(trust?.value));
   return html`<div>
     <header class="view-head">
@@ -90,7 +92,7 @@ export function Gallery({ run, asked }) {
         <option value="">any</option>${[0.3, 0.5, 0.7, 0.9].map((rate) => html`<option key=${rate} value=${rate}>${100 * rate} % of the time</option>`)}</select></label>`}
       <span class="hint" role="status">${cards.length === value.cards.length ? `${cards.length} shown` : `${cards.length} of ${value.cards.length}`}</span>
     </form>
-    ${cards.length ? html`<ol class="cards">${cards.slice(0, more).map((card) => html`<${Card} key=${card.n} run=${run} card=${card} />`)}</ol>`
+    ${cards.length ? html`<ol class=${pictures ? "cards" : "cards texts"}>${cards.slice(0, more).map((card) => html`<${Card} key=${card.n} run=${run} card=${card} pictures=${pictures} />`)}</ol>`
       : html`<p class="note">No photo is like that. <button type="button" class="pill" onClick=${() => restate({ q: null, word: null, trust: null })}>Show all</button></p>`}
     ${cards.length > more && html`<button type="button" class="pill more" onClick=${() => setMore(more + 4 * AT_FIRST)}>Show more</button>`}
   </div>`;

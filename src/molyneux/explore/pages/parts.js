@@ -41,7 +41,7 @@ export function Table({ caption, columns, rows, numeric = true }) {
       <caption>${caption}</caption>
       <thead><tr>${columns.map((name, n) => html`<th key=${n} scope="col">${name}</th>`)}</tr></thead>
       <tbody>${rows.map((row, n) => html`<tr key=${n}>
-        ${row.map((cell, place) => (place ? html`<td key=${place}>${cell}</td>` : html`<th key=${place} scope="row">${cell}</th>`))}
+        ${row.map((cell, place) => (place ? html`<td key=${place}>${cell ?? "–"}</td>` : html`<th key=${place} scope="row">${cell ?? "–"}</th>`))}
       </tr>`)}</tbody>
     </table>
   </${Scroll}>`;

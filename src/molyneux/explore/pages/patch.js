@@ -43,7 +43,7 @@ export function PatchCard({ image, said, n, sinks, onUnit, onClose }) {
       ? html`<h4>From here, by layer</h4>
         <p class="hint">${entries.length === 1 ? "One listed unit has" : `${entries.length} listed units have`} their peak here${entries.length > LAYERS_SHOWN ? `; the ${LAYERS_SHOWN} that rank highest` : ""}.</p>
         <ol class="by-layer-units">${strongest.map(({ unit, of }) => html`<li key=${unitKey(unit)}>
-          <button type="button" class="unit" onClick=${() => onUnit(unit, [...of.values()][0])}>${unitName(unit)}</button>
+          <button type="button" class="unit" onClick=${() => onUnit(unit, [...of.values()][0])}>${unitName(unit)}</button>${" "}
           <${Tokens} list=${unit.tokens} most=${3} />
           <span class="hint">for ${[...of.values()].map(({ word, ranking, rank }) => `“${word}” (${ranking} ${rank + 1})`).join(", ")}</span>
         </li>`)}</ol>`

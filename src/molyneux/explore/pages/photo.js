@@ -94,6 +94,7 @@ export function PhotoPage({ data, asked, run = null, name, live }) {
   const verdict = word && data.verdicts?.[word.word];
   const told = data.told?.[place];
   const src = data.photo;
+  const notes = data.lines?.map((line) => html`<p key=${line} class="line">${capital(line)}</p>`);
   return html`<article class="photo" aria-label=${`The photo ${name}`}>
     <div class="bench">
       <div class="sight-side">
@@ -120,13 +121,14 @@ export function PhotoPage({ data, asked, run = null, name, live }) {
       <div class="say">
         <${Caption} lead=${about?.lead ?? ""} caption=${image.caption} words=${image.words} chosen=${word?.word}
           onChoose=${(next) => restate({ word: next, unit: null })} />
-        ${data.lines?.map((line) => html`<p key=${line} class="line">${capital(line)}</p>`)}
         ${word ? html`
           ${verdict && html`<p class="verdict">${capital(verdict)}</p>`}
           ${word.warning && html`<p class="note under-floor">${word.warning}</p>`}
           <${Facts} word=${word} />
           ${word.note && html`<p class="hint">${capital(word.note)}</p>`}
+          ${notes}
           <${Adds} word=${word} bars=${told?.bars} />
+          <${Rewrites} word=${word} caption=${image.caption} lead=${about?.lead} />
 
           <section class="part first" aria-labelledby="units">
             <h2 id="units">The units behind “${word.word}”</h2>
@@ -142,11 +144,10 @@ export function PhotoPage({ data, asked, run = null, name, live }) {
               chosen=${chosen} all=${all} live=${live} onPoint=${setPointed}
               onChoose=${(next) => restate({ unit: next })} onAll=${() => restate({ all: all ? null : "1", unit: null })} />
           </section>
-          <${Rewrites} word=${word} caption=${image.caption} lead=${about?.lead} />
           <${SightBlock} word=${word} told=${told} lead=${about.lead} />
           <${WhyBlock} why=${told?.why} record=${word.why} src=${withToken(src)} grid=${image.grid} />
           <${Ablations} word=${word} told=${told} about=${about} />`
-        : html`<p class="note">There is no word here to explain.</p>`}
+        : html`<p class="note">There is no word here to explain.</p>${notes}`}
         ${said.layers?.length > 0 && html`<section class="part" aria-labelledby="said">
           <h2 id="said">What the patches say, by layer</h2>
           <p class="lede">Before any word is asked for: what the units that this photo changes most write at its patches beyond what they
@@ -164,22 +165,28 @@ export function PhotoPage({ data, asked, run = null, name, live }) {
   </article>`;
 }
 
-// A photo of a study: its row, and its small tables.
-function StudyPhoto({ data, name }) {
+const BY_THE_WAY = new Set(["caption", "index", "sha256", "error"]);
+
+function Value({ value }) {
+  if (!Array.isArray(value)) return html`<span>${String(value)}</span>`;
+  if (!value.some((one) => String(one).includes(" "))) return html`<span>${value.join(", ")}</span>`;
+  return html`<ul>${value.map((one, at) => html`<li key=${at}>${String(one)}</li>`)}</ul>`;
+}
+
+// A photo of a study: what people and the model say of it, and its small tables.
+function StudyPhoto({ data, name, lead }) {
   const { row, tables = [] } = data;
-  return html`<article class="photo">
-    <div class="bench">
-      <div class="sight-side"><${Frame} src=${data.photo} alt=${name} grid=${null} /><p class="credit">${name}</p></div>
-      <div class="say">
-        <h1 class="caption">${row?.caption ?? name}</h1>
-        <dl class="rows">${Object.entries(row ?? {}).filter(([key, value]) => key !== "caption" && known(value) && value !== "")
-          .map(([key, value]) => html`<div key=${key}><dt>${key.replace(/_/g, " ")}</dt><dd>${Array.isArray(value)
-            ? html`<ul>${value.map((one, at) => html`<li key=${at}>${String(one)}</li>`)}</ul>` : String(value)}</dd></div>`)}</dl>
-        ${tables.map((table) => html`<details key=${table.title} open=${tables.length < 3}><summary>${table.title}</summary>
-          <${Table} caption=${table.title} columns=${table.columns} rows=${table.rows.map((one) => (Array.isArray(one) ? one : table.columns.map((column) => one[column])))} /></details>`)}
-      </div>
-    </div>
-  </article>`;
+  const facts = Object.entries(row ?? {}).filter(([key, value]) => !BY_THE_WAY.has(key) && known(value) && value !== "" && value?.length !== 0);
+  const said = html`<div class="say">
+    <h1 class="caption"><span class="lead">${lead ? `${lead} ` : ""}</span>${row?.caption ?? name}</h1>
+    <dl class="rows">${facts.map(([key, value]) => html`<div key=${key}><dt>${key.replace(/_/g, " ")}</dt><dd><${Value} value=${value} /></dd></div>`)}</dl>
+    ${tables.map((table) => html`<details key=${table.title}><summary>${table.title} (${table.rows.length} rows)</summary>
+      <${Table} caption=${table.title} columns=${table.columns} rows=${table.rows.map((one) => (Array.isArray(one) ? one : table.columns.map((column) => one[column])))} /></details>`)}
+  </div>`;
+  if (!data.photo) return html`<article class="photo">${said}</article>`;
+  return html`<article class="photo"><div class="bench">
+    <div class="sight-side"><${Frame} src=${data.photo} alt=${name} grid=${null} /><p class="credit">${name}</p></div>${said}
+  </div></article>`;
 }
 
 function Neighbours({ run, n, total }) {
@@ -203,6 +210,6 @@ export function PhotoView({ run, n, asked, runs }) {
     ${error ? html`<${Failure}>${error}</${Failure}>` : !value ? html`<${Loading} />`
       : value.image?.error ? html`<h1 class="name">${name}</h1><${Failure}>This photo was not explained. ${value.image.error}</${Failure}>`
       : value.image ? html`<${PhotoPage} data=${value} asked=${asked} run=${run.id} name=${value.name ?? name} live=${live} />`
-      : html`<${StudyPhoto} data=${value} name=${name} />`}
+      : html`<${StudyPhoto} data=${value} name=${name} lead=${run.lead} />`}
   </div>`;
 }

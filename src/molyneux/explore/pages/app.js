@@ -1,4 +1,4 @@
-import { html, render, useEffect } from "./vendor/htm-preact.js";
+import { html, render, useEffect, useState } from "./vendor/htm-preact.js";
 import { address, useAddress } from "./address.js";
 import { Compare } from "./compare.js";
 import { exported, useData } from "./data.js";
@@ -12,6 +12,7 @@ import { Theme } from "./theme.js";
 import { Transplant } from "./transplant.js";
 import { UnitView } from "./unit.js";
 
+const SOON = 1; // seconds, while the model is loaded
 const RELOAD = 5; // seconds, while a run is not finished
 
 function Masthead({ place, runs, run }) {
@@ -43,7 +44,7 @@ function View({ place, runs, run }) {
   if (runs.live && view === "live") return html`<${Live} asked=${asked} runs=${runs} />`;
   if (runs.live && (view === "transplant" || view === "home")) return html`<${Transplant} asked=${asked} runs=${runs} />`;
   if (view === "home" && runs.runs.length) return html`<${Gallery} key=${runs.runs[0].id} run=${runs.runs[0]} asked=${asked} />`;
-  if (view === "live" || view === "transplant") return html`<${Failure}>${exported ? "This needs a model: run molyneux explore." : "No model is loaded: start molyneux explore without --no-model."}</${Failure}>`;
+  if (view === "live" || view === "transplant") return html`<${Failure}>${exported ? "This needs a model: run molyneux explore." : "No model is loaded: start molyneux explore without --no-live."}</${Failure}>`;
   return html`<${Failure}>There is nothing at this address. <a href="#/">Go to the start</a></${Failure}>`;
 }
 
@@ -51,9 +52,11 @@ const NAMES = { home: "", gallery: "photos", photo: "photo", unit: "unit", find:
 
 function App() {
   const asked = useAddress();
-  const { value: runs, error } = useData("runs");
-  const growing = runs?.runs.some((run) => run.finished < run.photos);
-  const fresh = useData(growing ? "runs" : null, growing ? RELOAD : null).value ?? runs;
+  const [wait, setWait] = useState(null);
+  const { value: fresh, error } = useData("runs", wait);
+  const loading = Boolean(fresh?.live && fresh.loaded === false);
+  const growing = Boolean(fresh?.runs.some((run) => run.finished < run.photos));
+  useEffect(() => setWait(loading ? SOON : growing ? RELOAD : null), [loading, growing]);
   // The first thing a visitor can do where a model is loaded.
   const place = asked.view === "home" && fresh ? { ...asked, view: fresh.live ? "transplant" : fresh.runs.length ? "gallery" : "home", run: fresh.runs[0]?.id } : asked;
   useEffect(() => {
@@ -66,7 +69,10 @@ function App() {
   const run = fresh.runs.find(({ id }) => id === place.run);
   return html`<${Glossary.Provider} value=${fresh.glossary ?? {}}>
     <${Masthead} place=${place} runs=${fresh} run=${run} />
-    <main id="main"><${View} place=${place} runs=${fresh} run=${run} /></main>
+    <main id="main">
+      ${loading && html`<p class="hint loading-model" role="status"><span class="pulse" aria-hidden="true"></span> The model is being loaded; what you ask waits for it.</p>`}
+      ${fresh.live_error && html`<${Failure}>The model is not there: ${fresh.live_error}</${Failure}>`}
+      <${View} place=${place} runs=${fresh} run=${run} /></main>
   </${Glossary.Provider}>`;
 }
 

@@ -31,7 +31,7 @@ function useIndex(runs) {
       }
       setIndex({ value: { units, photos }, error: null });
     }, (error) => setIndex({ value: null, error: error.message }));
-  }, [runs]);
+  }, [runs.map(({ id, finished }) => id + finished).join()]);
   return index;
 }
 

@@ -32,8 +32,13 @@ function told(result, spec) {
   const strip = (text) => (text ?? "").trim().replace(/\.$/, "");
   const how = spec.value === 0 ? "off" : spec.value === "mean" ? "at their mean" : `scaled by ${spec.value.scale}`;
   const number = result.units.length;
-  if (strip(result.caption) === strip(result.before)) return `With ${count(number, "unit", "units")} ${how} the caption stays as it was.`;
-  return `With ${count(number, "unit", "units")} ${how}, “${strip(result.before)}” becomes “${strip(result.caption) || "nothing"}”.`;
+  const units = `With ${count(number, "unit", "units")} ${how}`;
+  const random = result.random && strip(result.random.caption);
+  if (strip(result.caption) === strip(result.before)) return `${units} the caption stays as it was.`;
+  const beside = random === undefined || random === null ? ""
+    : random === strip(result.before) ? "; with as many random ones it stays as it was"
+    : random === strip(result.caption) ? ", and as many random ones do the same: no evidence" : `; as many random ones make it “${random}”`;
+  return `${units}, “${strip(result.before)}” becomes “${strip(result.caption) || "nothing"}”${beside}.`;
 }
 
 function NextTokens({ next }) {
@@ -52,8 +57,8 @@ export function Live({ asked, runs }) {
   const [results, setResults] = useState([]); // what was tried, the newest last
   const [explained, setExplained] = useState(null);
   const photo = asked.photo ?? choices?.[0]?.name ?? null;
-  const lead = runs.live?.lead ?? "A picture of";
-  const url = choices?.find(({ name }) => name === photo)?.url ?? photoUrl(photo, runs);
+  const lead = runs.lead ?? "A picture of";
+  const url = choices?.find(({ name }) => name === photo)?.url ?? photoUrl(photo);
   const word = asked.word || caption?.words?.[0]?.word || "";
   const set = asked.set ?? (asked.units ? "named" : "change");
   const step = Math.max(0, STEPS.findIndex((top) => top >= Number(asked.top ?? 100)));
@@ -120,8 +125,9 @@ export function Live({ asked, runs }) {
           <dl class="rewrites">
             <div class="rewrite"><dt>before</dt><dd><span class="lead">${lead} </span>${newest.result.before}</dd></div>
             <div class="rewrite strong"><dt>after<span class="hint">${count(newest.result.units.length, "unit", "units")}</span></dt><dd><${Changed} lead=${lead} caption=${newest.result.caption} before=${newest.result.before} /></dd></div>
+            ${newest.result.random && html`<div class="rewrite"><dt>as many random units<span class="hint">control, of the same layers</span></dt><dd><${Changed} lead=${lead} caption=${newest.result.random.caption} before=${newest.result.before} /></dd></div>`}
           </dl>
-          ${newest.result.probabilities?.length > 0 && html`<${ProbabilityTable} rows=${newest.result.probabilities} columns=${[["before", "before"], ["after", "after"]]} />`}
+          ${newest.result.probabilities?.length > 0 && html`<${ProbabilityTable} rows=${newest.result.probabilities} columns=${[["before", "before"], ["after", "after"], ["random", "random"]]} />`}
           <${NextTokens} next=${newest.result.next} />
           ${results.length > 1 && html`<details><summary>What was tried before</summary><ol class="tried">${[...results].slice(0, -1).reverse().map(({ result, spec }, n) => html`<li key=${n}>${told(result, spec)}</li>`)}</ol></details>`}
         </section>`}

@@ -5,7 +5,7 @@ import { Frame, placeName } from "./frame.js";
 import { Term } from "./glossary.js";
 import { JobLine } from "./job.js";
 import { Picker, photoOf, photoTitle, photoUrl, useChoices } from "./picker.js";
-import { words } from "./parts.js";
+import { Choice, words } from "./parts.js";
 import { useJob } from "./server.js";
 import { capital, known, probability, rounded, times } from "./text.js";
 
@@ -17,17 +17,33 @@ function placesOf(asked, grid) {
     .filter(([row, column]) => row >= 0 && row < grid[0] && column >= 0 && column < grid[1]).map(([row, column]) => row * grid[1] + column));
 }
 
+// How many times as likely the first photo's own words become, and in the controls.
+function gainOf(result) {
+  const said = new Set((result.from ?? "").toLowerCase().match(/\p{L}+/gu) ?? []);
+  const ratio = (row, key) => (known(row[key]) && row.before > 0 ? row[key] / row.before : null);
+  const rows = (result.probabilities ?? []).filter((row) => said.has(row.word.toLowerCase()) && known(row.after))
+    .map((row) => ({ word: row.word, after: ratio(row, "after"), random: ratio(row, "random"), third: ratio(row, "third") }));
+  return rows.find(({ after }) => after !== null) ?? null;
+}
+
+const timesAsLikely = (ratio) => (ratio >= 1 ? `${rounded(ratio)} times` : `1/${rounded(1 / ratio)}`);
+
 // What the result says, before its numbers: did the photo's own values do what controls do not?
-function verdictOf(result) {
+export function verdictOf(result) {
   const clean = (text) => (text ?? "").trim().toLowerCase().replace(/\.$/, "");
-  const before = clean(result.before);
-  const moved = clean(result.caption) !== before;
-  const random = result.random && clean(result.random.caption) !== before;
-  const third = result.third && clean(result.third.caption) === clean(result.caption);
-  if (!moved) return "The caption stays as it was: these values do not carry what the first photo shows.";
-  if (third) return "The caption changes, and a third photo's values change it in the same way: no evidence that what was carried is of the first photo.";
-  if (random && clean(result.random.caption) === clean(result.caption)) return "The caption changes, and as many random units change it in the same way: no evidence.";
-  return `With the first photo's values in its patches, “${clean(result.before)}” becomes “${clean(result.caption)}”; ${random ? "random units change it, too, but to something else" : "as many random units leave it as it was"}${result.third ? ", and a third photo's values do not make it say this" : ""}.`;
+  const [before, after, random, third] = [result.before, result.caption, result.random?.caption, result.third?.caption].map(clean);
+  const gain = gainOf(result);
+  const controls = gain && [["random units", gain.random], ["a third photo's values", gain.third]].filter(([, ratio]) => ratio !== null);
+  const likely = gain && `“${gain.word}” becomes ${timesAsLikely(gain.after)} as likely${controls.length
+    ? ` (${controls.map(([name, ratio]) => `${name}: ${timesAsLikely(ratio)}`).join(", ")})` : ""}`;
+  const carries = gain && gain.after > 1 && controls.every(([, ratio]) => gain.after > ratio);
+  if (after !== before) {
+    const same = [result.random && random === after && "as many random units", result.third && third === after && "a third photo's values"].filter(Boolean);
+    if (same.length) return `“${before}” becomes “${after}”, but ${same.join(" and ")} do the same: not evidence that it was carried from the first photo.`;
+    return `With the first photo's values in its patches, “${before}” becomes “${after}”; no control makes it say this.${likely ? ` ${capital(likely)}.` : ""}`;
+  }
+  if (!gain) return "The caption stays as it was.";
+  return `The caption stays as it was; ${likely}${carries ? ": these units carry some of it, not enough to be said" : ": no more than controls do, not evidence"}.`;
 }
 
 function Row({ name, hint, caption, before, lead, norm, strong }) {
@@ -56,19 +72,19 @@ export function Transplant({ asked, runs }) {
   const from = asked.from ?? choices?.[0]?.name ?? null;
   const into = asked.into ?? choices?.[1]?.name ?? from;
   const chosen = placesOf(asked.patches, grid);
-  const lead = runs.live?.lead ?? "A picture of";
+  const lead = runs.lead ?? "A picture of";
   const urls = Object.fromEntries((choices ?? []).map(({ name, url }) => [name, url]));
-  const urlOf = (name) => urls[name] ?? photoUrl(name, runs);
+  const urlOf = (name) => urls[name] ?? photoUrl(name);
   useEffect(() => {
-    const patches = runs.live?.grid ?? runs.runs.find((run) => run.model?.patches)?.model.patches;
+    const patches = runs.grid ?? runs.runs.find((run) => run.model?.patches)?.model.patches;
     if (patches) setGrid(patches);
   }, [runs]);
-  useEffect(() => setResult(null), [from, into, asked.patches]);
+  useEffect(() => setResult(null), [from, into, asked.patches, asked.units]);
 
   async function start() {
     const found = await job.start({
-      kind: "transplant", from: photoOf(from), into: photoOf(into), units: "change",
-      patches: chosen.size ? [...chosen].map((n) => [Math.floor(n / grid[1]), n % grid[1]]) : null, ask: words(ask),
+      kind: "transplant", from: photoOf(from), into: photoOf(into), units: asked.units === "all" ? "all" : "change",
+      patches: chosen.size ? [...chosen].sort((a, b) => a - b) : null, ask: words(ask),
     });
     if (!found) return;
     if (found.grid) setGrid(found.grid);
@@ -103,6 +119,8 @@ export function Transplant({ asked, runs }) {
         <form class="ask" onSubmit=${(event) => { event.preventDefault(); start(); }}>
           <label>Words to ask for <input type="text" value=${ask} placeholder="cat, dog" onInput=${(event) => setAsk(event.target.value)} onChange=${(event) => restate({ ask: event.target.value })} /></label>
           <button type="submit" class="go" disabled=${!from || !into || job.busy}>Transplant</button>
+          <${Choice} legend="which units" name="units" value=${asked.units === "all" ? "all" : "change"} options=${[["change", "changed most"], ["all", "all of them"]]}
+            onChange=${(units) => restate({ units: units === "all" ? units : null })} />
         </form>
         <${JobLine} job=${job} />
         ${result ? html`

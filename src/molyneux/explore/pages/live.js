@@ -131,7 +131,7 @@ export function Live({ asked, runs }) {
           <${NextTokens} next=${newest.result.next} />
           ${results.length > 1 && html`<details><summary>What was tried before</summary><ol class="tried">${[...results].slice(0, -1).reverse().map(({ result, spec }, n) => html`<li key=${n}>${told(result, spec)}</li>`)}</ol></details>`}
         </section>`}
-        <section class="part" aria-labelledby="why-so"><h2 id="why-so">Which units wrote it</h2>
+        <section class="part" aria-labelledby="why-so"><h2 id="why-so">What wrote it</h2>
           <p><button type="button" class="pill" disabled=${!photo || explaining.busy} onClick=${explain}>Explain this photo</button> <span class="hint">scores every unit for every noun: some seconds</span></p>
           <${JobLine} job=${explaining} /></section>
       </div>

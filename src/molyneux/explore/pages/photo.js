@@ -191,7 +191,7 @@ function StudyPhoto({ data, name, lead }) {
 
 function Neighbours({ run, n, total }) {
   const step = (to, text, label) => (to >= 0 && to < total
-    ? html`<a href=${photoAddress(run, to)} aria-label=${label}>${text}</a>` : html`<span class="off" aria-hidden="true">${text}</span>`);
+    ? html`<a href=${photoAddress(run, to)} aria-label=${label}>${text}</a>` : null);
   return html`<nav class="steps" aria-label="Photos of the run">
     <a href=${address(run)}>All photos</a>
     ${step(n - 1, "← before", "The photo before")} <span class="hint">${n + 1} of ${total}</span> ${step(n + 1, "next →", "The next photo")}

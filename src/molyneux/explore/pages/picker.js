@@ -71,7 +71,7 @@ export function Picker({ label, choices, onPick, children }) {
       onDragLeave=${() => setOver(false)} onDrop=${drop}>
     ${children}
     <div class="picker-bar">
-      <button type="button" class="pill" aria-expanded=${String(open)} onClick=${() => setOpen(!open)}>Choose ${label}</button>
+      <button type="button" class="pill" aria-expanded=${String(open)} aria-label=${`Choose ${label}`} onClick=${() => setOpen(!open)}>Choose</button>
       <label class="pill file">Your own<input type="file" accept="image/*" ref=${file} aria-label=${`A file for ${label}`}
         onChange=${() => { take(file.current.files[0]); file.current.value = ""; }} /></label>
       <span class="hint">${busy ? "Reading the file …" : "or drop one"}</span>

@@ -5,7 +5,7 @@ import { Frame, placeName } from "./frame.js";
 import { Term } from "./glossary.js";
 import { JobLine } from "./job.js";
 import { Picker, photoOf, photoTitle, photoUrl, useChoices } from "./picker.js";
-import { Choice, words } from "./parts.js";
+import { words } from "./parts.js";
 import { useJob } from "./server.js";
 import { capital, known, probability, rounded, times } from "./text.js";
 
@@ -79,11 +79,11 @@ export function Transplant({ asked, runs }) {
     const patches = runs.grid ?? runs.runs.find((run) => run.model?.patches)?.model.patches;
     if (patches) setGrid(patches);
   }, [runs]);
-  useEffect(() => setResult(null), [from, into, asked.patches, asked.units]);
+  useEffect(() => setResult(null), [from, into, asked.patches]);
 
   async function start() {
     const found = await job.start({
-      kind: "transplant", from: photoOf(from), into: photoOf(into), units: asked.units === "all" ? "all" : "change",
+      kind: "transplant", from: photoOf(from), into: photoOf(into), units: "change",
       patches: chosen.size ? [...chosen].sort((a, b) => a - b) : null, ask: words(ask),
     });
     if (!found) return;
@@ -119,8 +119,6 @@ export function Transplant({ asked, runs }) {
         <form class="ask" onSubmit=${(event) => { event.preventDefault(); start(); }}>
           <label>Words to ask for <input type="text" value=${ask} placeholder="cat, dog" onInput=${(event) => setAsk(event.target.value)} onChange=${(event) => restate({ ask: event.target.value })} /></label>
           <button type="submit" class="go" disabled=${!from || !into || job.busy}>Transplant</button>
-          <${Choice} legend="which units" name="units" value=${asked.units === "all" ? "all" : "change"} options=${[["change", "changed most"], ["all", "all of them"]]}
-            onChange=${(units) => restate({ units: units === "all" ? units : null })} />
         </form>
         <${JobLine} job=${job} />
         ${result ? html`

@@ -1,0 +1,320 @@
+"""What a visitor does with the explorer, done in a real browser."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from explorer_served import Served, Tabs, serve, until, until_address
+from PIL import Image
+
+VIEWS = {
+    "transplant": "#/transplant?from=r0.0&into=r0.1",
+    "gallery": "#/r0",
+    "photo": "#/r0/0?word=woman&list=specific.patches&patch=2,3",
+    "broken photo": "#/r0/3",
+    "unit": "#/r0/unit/{unit}",
+    "live": "#/live?photo=r0.0",
+    "find": "#/find?q=wom",
+    "compare": "#/compare?a=r0.0&b=r0.1",
+}
+
+
+def _a_unit(run: Path) -> dict[str, Any]:
+    """Return the first unit of the first word's list, as the run has it."""
+    document = json.loads((run / "explain.json").read_text(encoding="utf-8"))
+    unit: dict[str, Any] = document["images"][0]["words"][0]["rankings"]["total"]["patches"][0]
+    return unit
+
+
+def _name(unit: dict[str, Any]) -> str:
+    return f"L{unit['layer']}.u{unit['unit']}"
+
+
+def _photo(colour: str = "#b03020") -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (80, 60), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _give(tab: Any, photo: bytes, name: str = "mine.png") -> None:
+    file = {"name": name, "mimeType": "image/png", "buffer": photo}
+    tab.set_input_files("input[type=file] >> nth=0", file)
+
+
+def _units(tab: Any, text: str) -> None:
+    """Name the units to change, and have them changed."""
+    tab.get_by_label("Which units").select_option("named")
+    tab.get_by_label("Their names").fill(text)
+    tab.get_by_label("Their names").press("Tab")
+    tab.get_by_role("button", name="Switch off", exact=True).click()
+
+
+def test_no_view_has_a_serious_accessibility_fault(tabs: Tabs, served: Served, run: Path) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    tab = tabs.open()
+    found = {}
+    for name, view in VIEWS.items():
+        tab.emulate_media(color_scheme="light")
+        tab.goto("about:blank")
+        tab.goto(served.at(view.format(unit=_name(_a_unit(run)))))
+        tab.wait_for_selector("main h1, main h2, main .caption, main .error")
+        tab.wait_for_load_state("networkidle")
+        faults = axe.run(tab, options={"resultTypes": ["violations"]}).response["violations"]
+        # What a dark page may do worse is its colours.
+        tab.emulate_media(color_scheme="dark")
+        colours = {"runOnly": ["color-contrast"], "resultTypes": ["violations"]}
+        faults += axe.run(tab, options=colours).response["violations"]
+        found[name] = [
+            (fault["id"], fault["nodes"][0]["html"][:160])
+            for fault in faults
+            if fault["impact"] in ("serious", "critical")
+        ]
+    assert found == {name: [] for name in VIEWS}
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_no_view_is_wider_than_the_window(
+    tabs: Tabs, served: Served, run: Path, width: int
+) -> None:
+    tab = tabs.open(viewport={"width": width, "height": 860})
+    wide = {}
+    for name, view in VIEWS.items():
+        tab.goto("about:blank")
+        tab.goto(served.at(view.format(unit=_name(_a_unit(run)))))
+        tab.wait_for_selector("main h1, main h2, main .caption, main .error")
+        wide[name] = tab.evaluate("document.documentElement.scrollWidth")
+    assert wide == dict.fromkeys(VIEWS, width)
+
+
+def test_a_word_a_patch_and_a_unit_are_chosen_and_the_address_restores_them(
+    tabs: Tabs, served: Served, run: Path
+) -> None:
+    tab = tabs.open(served.at("#/r0/0"))
+    assert tab.locator(".word[aria-pressed=true]").inner_text() == "woman"
+    tab.get_by_role("button", name="guitar", exact=True).click()
+    tab.locator("label", has_text=re.compile("^specific$")).click()
+    tab.locator("label", has_text="last position").click()
+    tab.locator(".cell").nth(10).click()
+    said = tab.locator(".patch-card .at-patch li").all_inner_texts()
+    assert len(said) == 5
+    unit = tab.locator(".ranked .row").nth(2).get_attribute("data-unit")
+    tab.locator(".ranked .unit").nth(2).click()
+    tab.wait_for_selector(".of-unit")
+    assert "token" not in tab.evaluate("location.search")
+
+    other = tabs.beside(tab.context, served.at(tab.evaluate("location.hash")))
+    assert other.locator(".word[aria-pressed=true]").inner_text() == "guitar"
+    assert other.locator("input[name=ranking]:checked").get_attribute("value") == "specific"
+    assert other.locator("input[name=view]:checked").get_attribute("value") == "last"
+    assert other.locator(".cell[aria-pressed=true]").get_attribute("data-place") == "10"
+    assert other.locator(".patch-card .at-patch li").all_inner_texts() == said
+    assert other.locator(".row.pinned").get_attribute("data-unit") == unit
+    other.get_by_role("link", name=f"All about {unit}").click()
+    assert other.locator("h1").inner_text() == unit
+
+
+def test_lists_show_no_token_that_cannot_be_seen(tabs: Tabs, served: Served) -> None:
+    tab = tabs.open(served.at("#/r0/0?word=woman"))
+    tokens = tab.locator(".ranked .token").all_inner_texts()
+    assert tokens
+    assert all(token.strip("␣ \n\\n�") for token in tokens)
+    # The line break, which every unit of this run writes, is counted.
+    assert "unseen" in tab.locator(".ranked .row").first.inner_text()
+
+
+def test_a_share_above_the_plot_is_marked(tabs: Tabs, served: Served) -> None:
+    tab = tabs.open(served.at("#/r0/0?word=woman"))
+    marked = tab.locator(".chart .beyond title").all_text_contents()
+    assert any("400" in text and "above the top" in text for text in marked)
+    other = tabs.open(served.at("#/r0/1"))
+    assert other.locator(".chart").count()
+    assert not other.locator(".chart .beyond").count()
+
+
+def test_pointing_at_a_unit_paints_its_map(tabs: Tabs, served: Served) -> None:
+    tab = tabs.open(served.at("#/r0/0?word=woman"))
+    pixels = "document.querySelector('.frame canvas').toDataURL()"
+    tab.wait_for_selector(".frame canvas")
+    of_all = tab.evaluate(pixels)
+    tab.locator(".ranked .row").nth(3).hover()
+    tab.wait_for_selector(".frame .peak")
+    assert tab.evaluate(pixels) != of_all
+    # The patches can be told apart while one points at the photo.
+    tab.locator(".cell").nth(0).hover()
+    border = tab.locator(".cell").nth(20).evaluate("e => getComputedStyle(e).borderRightColor")
+    assert border not in ("transparent", "rgba(0, 0, 0, 0)")
+
+
+def test_the_gallery_is_filtered_by_text_and_by_noun(tabs: Tabs, served: Served) -> None:
+    tab = tabs.open(served.at("#/r0"))
+    assert tab.locator(".photo-card").count() == 4
+    tab.get_by_label("Text").fill("book")
+    until(lambda: tab.locator(".photo-card").count() == 1)
+    assert "table" in tab.locator(".photo-card").inner_text()
+    tab.get_by_label("Text").fill("")
+    tab.get_by_label("First noun").select_option("river")
+    until(lambda: tab.locator(".photo-card").count() == 1)
+    other = tabs.beside(tab.context, served.at(tab.evaluate("location.hash")))
+    other.wait_for_selector(".photo-card")
+    assert other.locator(".photo-card").count() == 1
+
+
+def test_units_are_found_by_the_beginning_of_a_word(tabs: Tabs, served: Served, run: Path) -> None:
+    tab = tabs.open(served.at("#/find"))
+    tab.get_by_label("Word", exact=True).fill("daugh")
+    tab.wait_for_selector(".found-units li")
+    first = tab.locator(".found-units li").first
+    assert "daughter" in first.locator("mark").first.inner_text()
+    name = _name(_a_unit(run))
+    tab.get_by_label("Word", exact=True).fill(name)
+    until(lambda: tab.locator(".found-units li a").all_inner_texts()[:1] == [name])
+    tab.get_by_label("Layers").fill("98-99")
+    until(lambda: tab.locator(".found-units").count() == 0)
+
+
+def test_a_glossary_word_says_what_it_means(tabs: Tabs, served: Served) -> None:
+    tab = tabs.open(served.at("#/r0/0"))
+    term = tab.locator("button.term", has_text="share").first
+    term.focus()
+    said = tab.locator(f"#{term.get_attribute('aria-describedby')}")
+    assert said.is_visible()
+    assert len(said.inner_text()) > 20
+    term.press("Escape")
+    assert not said.is_visible()
+
+
+def test_units_are_switched_off_in_a_photo_that_was_given(
+    tabs: Tabs, served: Served, model: Any
+) -> None:
+    tab = tabs.open(served.at("#/live"))
+    _give(tab, _photo())
+    until_address(tab, "upload")
+    tab.wait_for_selector(".say h2.caption")
+    before = tab.locator(".say h2.caption").inner_text()
+    width = model.language_model.d_mlp
+    _units(tab, ", ".join(f"L{layer}.u{u}" for layer in (0, 1) for u in range(width)))
+    tab.wait_for_selector(".rewrite.strong dd")
+    after = tab.locator(".rewrite.strong dd").inner_text()
+    assert after not in ("", before)
+    assert "becomes" in tab.locator(".part .verdict").inner_text()
+    tab.get_by_role("button", name="Undo").click()
+    until(lambda: tab.locator(".rewrite.strong").count() == 0)
+
+    # None off changes nothing: the same way says so.
+    tab.get_by_text("scaled", exact=True).click()
+    tab.get_by_label("Times").fill("1")
+    tab.get_by_label("Times").press("Tab")
+    tab.get_by_label("Their names").fill("L0.u1")
+    tab.get_by_label("Their names").press("Tab")
+    tab.get_by_role("button", name="Change", exact=True).click()
+    tab.wait_for_selector(".part .verdict")
+    assert "stays as it was" in tab.locator(".part .verdict").inner_text()
+
+
+def test_the_slider_says_how_many_units_are_off(tabs: Tabs, served: Served) -> None:
+    tab = tabs.open(served.at("#/live?photo=r0.0&set=total&word=table&top=2"))
+    tab.wait_for_selector(".say h2.caption")
+    slider = tab.get_by_role("slider")
+    assert tab.locator("output").inner_text() == "2"
+    for number in ("5", "10"):
+        slider.press("ArrowRight")
+        until_address(tab, f"top={number}")
+        tab.locator(".part .verdict", has_text=f"{number} units").wait_for()
+    other = tabs.beside(tab.context, served.at(tab.evaluate("location.hash")))
+    assert other.locator("output").inner_text() == "10"
+
+
+def test_a_photo_is_put_into_another_beside_its_controls(tabs: Tabs, served: Served) -> None:
+    tab = tabs.open(served.address)  # it is the first thing that one meets
+    tab.get_by_role("button", name="Choose the second photo").click()
+    tab.get_by_role("group", name="Photos for the second photo").get_by_role("button").nth(
+        1
+    ).click()
+    until_address(tab, "into=")
+    tab.locator(".cell").nth(5).click()
+    tab.locator(".cell").nth(6).click()
+    until_address(tab, "patches=")
+    tab.get_by_label("Words to ask for").fill("table")
+    tab.get_by_role("button", name="Transplant", exact=True).click()
+    tab.wait_for_selector(".result .rewrite")
+    named = tab.locator(".result .rewrite dt").all_inner_texts()
+    assert [text.split("\n")[0] for text in named] == [
+        "as it is",
+        "with the first photo's values",
+        "as many random units",
+        "a third photo's values",
+    ]
+    assert tab.locator(".result .verdict").inner_text()
+    assert tab.locator(".probabilities tbody th").all_inner_texts() == ["table"]
+
+
+def test_two_tabs_are_served_and_each_gets_its_own_answer(tabs: Tabs, served: Served) -> None:
+    pages = [tabs.open(served.at(f"#/live?photo=r0.{n}")) for n in (0, 1)]
+    for number, tab in enumerate(pages):
+        tab.wait_for_selector(".say h2.caption")
+        _units(tab, ", ".join(f"L0.u{u}" for u in range(number + 2)))
+    for number, tab in enumerate(pages):
+        tab.wait_for_selector(".part .verdict")
+        assert f"With {number + 2} units" in tab.locator(".part .verdict").inner_text()
+
+
+def test_what_waits_is_seen_and_can_be_cancelled(tabs: Tabs, run: Path, model: Any) -> None:
+    gate = threading.Event()
+
+    def load() -> Any:
+        gate.wait(60)
+        return model
+
+    with serve([run], load) as served:
+        try:
+            tab = tabs.open(served.at("#/transplant?from=r0.0&into=r0.1"))
+            assert "being loaded" in tab.locator(".loading-model").inner_text()
+            tab.get_by_role("button", name="Transplant", exact=True).click()
+            tab.wait_for_selector(".job.waiting")
+            tab.get_by_role("button", name="Cancel").click()
+            tab.wait_for_selector(".job.cancelled")
+        finally:
+            gate.set()
+        # And the next one is done.
+        tab.get_by_role("button", name="Transplant", exact=True).click()
+        tab.wait_for_selector(".result .rewrite")
+
+
+def test_a_file_that_is_no_photo_is_refused_in_a_line(tabs: Tabs, served: Served) -> None:
+    tab = tabs.open(served.at("#/live"))
+    _give(tab, b"no photo at all", "notes.png")
+    tab.wait_for_selector(".picker .error")
+    assert "notes.png" in tab.locator(".picker .error").inner_text()
+    tabs.wrong.clear()  # the browser reports the refusal, too
+
+
+def test_a_page_of_another_site_can_neither_read_nor_ask(tabs: Tabs, served: Served) -> None:
+    tab = tabs.open()
+    tab.context.route(
+        "http://elsewhere.test/**",
+        lambda route: route.fulfill(body="<h1>elsewhere</h1>", content_type="text/html"),
+    )
+    tab.goto("http://elsewhere.test/")
+    outcome = tab.evaluate(
+        """async ([origin, token]) => {
+          const tried = async (path, options) => {
+            try { return (await fetch(origin + path, options)).status; } catch { return "refused"; }
+          };
+          return [
+            await tried("/api/data/runs"),
+            await tried("/api/data/runs", { headers: { "X-Token": token } }),
+            await tried(`/api/data/runs?token=${token}`),
+            await tried("/api/jobs", { method: "POST", headers: { "X-Token": token }, body: "{}" }),
+          ];
+        }""",
+        [served.origin, served.token],
+    )
+    assert outcome == ["refused"] * 4
+    tabs.asked.discard("elsewhere.test")
+    tabs.wrong.clear()  # the browser reports what it refused

@@ -215,9 +215,9 @@ class Model:
             PhotoError: the photo cannot be read.
             UsageError: a word is empty, or begins with a blank token.
         """
-        from molyneux.neurons.ablation import Intervention
+        from molyneux.models.captioned import caption_photo
 
-        return _answer(self.seeing, photo, words, Intervention([]))
+        return caption_photo(self.seeing, photo).answer(self.language_model, words)
 
     def decode(
         self, units: str | Unit | Iterable[str | Unit], *, top: int = 10
@@ -314,7 +314,10 @@ class Changed:
             PhotoError: the photo cannot be read.
             UsageError: a word is empty, or begins with a blank token.
         """
-        return _answer(self.seeing, photo, words, self.intervention)
+        from molyneux.models.captioned import answer, caption_photo
+
+        captioned = caption_photo(self.seeing, photo)
+        return answer(self.seeing, captioned, [self.intervention], words)[0]
 
 
 def _captions(
@@ -331,14 +334,6 @@ def _captions(
         with intervened(model, [intervention] * len(photos), prompt.patches):
             written = seeing.write(prompt)
     return [model.decode(token_ids).strip() for token_ids in written]
-
-
-def _answer(
-    seeing: SeeingModel, photo: Photo, words: Sequence[str], change: Intervention
-) -> Answer:
-    from molyneux.models.captioned import answer, caption_photo
-
-    return answer(seeing, caption_photo(seeing, photo), [change], words)[0]
 
 
 def _settings(asked: dict[str, Any]) -> Settings:

@@ -10,12 +10,16 @@ from molyneux.neurons.attribution import VIEWS, View
 from molyneux.neurons.contrast import score_behind, stand_ins
 from molyneux.neurons.rankings import Ranked, rank_units
 from molyneux.neurons.scorers import DEFAULT_SCORER, Context
-from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import ask_for
 
 
 def rank_word(
-    seeing: SeeingModel, captioned: Captioned, word: str, digest: str
+    seeing: SeeingModel,
+    captioned: Captioned,
+    word: str,
+    digest: str,
+    *,
+    contrast: bool = True,
 ) -> Mapping[View, Ranked]:
     """Return the rankings of a word's units in each view: as `explain_photo` lists them.
 
@@ -23,6 +27,8 @@ def rank_word(
 
     Args:
         digest: the photo's SHA-256, which decides which other photos are controls.
+        contrast: whether the word is scored behind other photos as well, without which there is
+            no ranking `contrast`; that takes most of the time.
 
     Raises:
         UsageError: the word is empty, or begins with a blank token.
@@ -39,7 +45,7 @@ def rank_word(
         found = sentence.words[place]
     lemmas = {each.lemma for each in (*sentence.words, found)}
     until = sentence.up_to(model, captioned.prompt, found.target.position)
-    baseline = stand_ins(table, until, lemmas, digest)
+    baseline = stand_ins(table, until, lemmas, digest) if contrast else ()
     context = Context(
         reference=table, partners=tuple(partner.instead_of(until) for partner in baseline)
     )
@@ -48,7 +54,6 @@ def rank_word(
     if context.partners:
         behind = score_behind(DEFAULT_SCORER, model, [found.target], context)
     others = [] if table is None else table.others_than(lemmas, digest)
-    sinks = sink_patches(patch_norms(model, captioned.prompt))[0]
     return {
         view: rank_units(
             model,
@@ -58,7 +63,7 @@ def rank_word(
             reference=table,
             other=next(iter(others), None),
             behind=behind,
-            sinks=sinks,
+            sinks=captioned.sinks,
             at_first_noun=not place,
         )
         for view in VIEWS

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from molyneux.explain.document import ModelRecord
     from molyneux.models.captioned import Answer, Captioned
     from molyneux.models.seeing_model import SeeingModel
-    from molyneux.neurons.ablation import Intervention
+    from molyneux.neurons.attribution import View
     from molyneux.neurons.rankings import Ranked
     from molyneux.neurons.unit import Unit
 
@@ -55,7 +55,7 @@ class _Kept:
 
     captioned: Captioned
     digest: str
-    ranked: dict[str, Mapping[Any, Ranked]] = field(default_factory=dict)
+    ranked: dict[tuple[str, bool], Mapping[View, Ranked]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ class Live:
     def _caption(self, job: Job, asked: AskCaption) -> dict[str, Any]:
         found = self._find(asked.photo)
         kept = self._see(job, found, 0.1)
-        said = self._answers(kept, [], _nouns(kept))[0]
+        said = kept.captioned.answer(self._model.language_model, _nouns(kept))
         return {
             "caption": kept.captioned.caption,
             "words": _probabilities(_nouns(kept), {"probability": said}),
@@ -255,6 +255,7 @@ class Live:
         return shown | {"photo": found.address}
 
     def _change(self, job: Job, asked: AskChange) -> dict[str, Any]:
+        from molyneux.models.captioned import answer
         from molyneux.neurons.ablation import Intervention, Scaled
         from molyneux.neurons.checks import as_units
         from molyneux.neurons.rankings import random_units
@@ -272,11 +273,9 @@ class Live:
         beside = [unit for unit in drawn if unit is not None]
         job.go_on("writing the caption again", 0.6)
         ask = asked.ask or _nouns(kept)
-        before, after, random = self._answers(
-            kept,
-            [Intervention(each, asked.positions, value) for each in (units, beside)],
-            ask,
-        )
+        before = kept.captioned.answer(model, ask)
+        changes = [Intervention(each, asked.positions, value) for each in (units, beside)]
+        after, random = answer(self._model, kept.captioned, changes, ask)
         return {
             "caption": after.caption,
             "before": kept.captioned.caption,
@@ -347,25 +346,19 @@ class Live:
         word = (asked.word or (nouns[0] if nouns else "")).lower()
         if not word:
             raise UsageError("the caption has no noun; name a word whose units are meant")
-        if word not in kept.ranked:
+        contrast = "behind" in UNIT_SETS[asked.set].needs
+        if (word, contrast) not in kept.ranked:
             job.go_on(f"scoring units for “{word}”", 0.3)
-            kept.ranked[word] = rank_word(self._model, kept.captioned, word, kept.digest)
-        ranked = kept.ranked[word][asked.view]
+            kept.ranked[word, contrast] = rank_word(
+                self._model, kept.captioned, word, kept.digest, contrast=contrast
+            )
+        ranked = kept.ranked[word, contrast][asked.view]
         if not ranked.has(asked.set):
             raise UsageError(
                 f"the set {asked.set!r} cannot be made here: it needs a reference table, a first "
                 "noun, or the other view"
             )
         return ranked.first(asked.set, asked.top)
-
-    def _answers(
-        self, kept: _Kept, changes: Sequence[Intervention], ask: Sequence[str]
-    ) -> list[Answer]:
-        """Return what is written as it is, and with each change."""
-        from molyneux.models.captioned import answer
-        from molyneux.neurons.ablation import Intervention
-
-        return answer(self._model, kept.captioned, [Intervention([]), *changes], ask)
 
     @property
     def _grid(self) -> list[int] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from molyneux.adapters.language_model import LanguageModel, require_finite
@@ -25,13 +27,21 @@ def end_tokens(model: LanguageModel) -> set[int]:
 
 @torch.no_grad()
 def continue_greedily(
-    model: LanguageModel, prompt: ImagePrompt, max_tokens: int = MAX_TOKENS
+    model: LanguageModel,
+    prompt: ImagePrompt,
+    max_tokens: int = MAX_TOKENS,
+    *,
+    begun: Any = None,
 ) -> list[list[int]]:
     """Return, for every row of the prompt, the tokens the model writes greedily.
 
     A row ends with its first full stop, before a line break or a token that ends a text, or at
     `max_tokens`.
     Padding rows of the vocabulary are never chosen. Edits that are active act on every step.
+
+    Args:
+        begun: the output of the prompt's pass with its cache, which grows; the pass is made if
+            None.
 
     Raises:
         UsageError: the prompt is of another model, or too long, or there are no tokens to write.
@@ -45,7 +55,7 @@ def continue_greedily(
     written: list[list[int]] = [[] for _ in range(rows)]
     open_rows = set(range(rows))
     ends = end_tokens(model)
-    output = model.read(prompt, keep=1, use_cache=True)
+    output = model.read(prompt, keep=1, use_cache=True) if begun is None else begun
     for step in range(max_tokens):
         logits = output.logits[:, -1, : model.d_vocab]
         require_finite(model, logits)

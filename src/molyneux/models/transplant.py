@@ -23,7 +23,6 @@ from molyneux.neurons.sight.forms import FRACTION
 from molyneux.neurons.sight.measure import n_patches
 from molyneux.neurons.sight.patch_sets import PatchSet, all_units, change_set, random_set
 from molyneux.neurons.sight.reading import patch_activations
-from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.unit import Unit, unit_mask
 from molyneux.vision.photo import Photo, photo_name
 
@@ -127,8 +126,7 @@ def transplant(
     require_same_patches(n_patches(source.prompt), count, _name(into))
     numbers = range(count) if patches is None else several("patches", patches, "[0, 8]", least=1)
     chosen = [whole_number("a patch's number", one, least=0, below=count) for one in numbers]
-    values = patch_activations(model, source.prompt)
-    clean = patch_activations(model, there.prompt)
+    values, clean = source.activations(model), there.activations(model)
     mask = _mask(seeing, source, values, units)
     edits = [_Edit(mask, values)]
     third = None
@@ -139,18 +137,18 @@ def transplant(
         other = patch_activations(model, third.instead_of(there.prompt))
         edits.append(_Edit(mask, other))
     places = tuple(there.prompt.patches.start + patch for patch in chosen)
-    nothing = Intervention(torch.zeros_like(mask), places)
-    answers = answer(seeing, there, [nothing, *(edit.at(places) for edit in edits)], asked)
+    as_it_is = there.answer(model, asked)
+    answers = answer(seeing, there, [edit.at(places) for edit in edits], asked)
     norms = [_norm(seeing, edit, clean, chosen) for edit in edits]
-    beside = [Beside(*pair) for pair in zip(answers[2:], norms[1:], strict=True)]
+    beside = [Beside(*pair) for pair in zip(answers[1:], norms[1:], strict=True)]
     return Transplanted(
-        answers[1].caption,
+        answers[0].caption,
         there.caption,
         int(mask.sum()),
         norms[0],
         tuple(asked),
+        as_it_is,
         answers[0],
-        answers[1],
         beside[0] if controls else None,
         None
         if third is None
@@ -178,8 +176,8 @@ def _mask(
                 "units that a photo changes are known by a reference table with activations; "
                 "measure one with `molyneux reference DATA`, or give units or 'all'"
             )
-        sinks = sink_patches(patch_norms(model, source.prompt))[0]
-        z = change_scores(values, table.activation.mean, table.activation.deviation, sinks)
+        usual = table.activation
+        z = change_scores(values, usual.mean, usual.deviation, source.sinks)
         return change_set(z, FRACTION).mask
     if isinstance(units, str) and units == "all":
         return all_units(model.n_layers, model.d_mlp).mask

@@ -34,6 +34,7 @@ from molyneux.studies.e7_sight.asked import (
     NO_PEOPLE,
     NO_TABLE,
     NO_TOKEN,
+    OF_PARTNERS,
     SHOWN_THERE,
 )
 from molyneux.studies.e7_sight.claims import FALLS, HOLDS
@@ -120,7 +121,8 @@ def test_a_photos_words_are_its_captions_and_its_peoples(
     assert [row["set"] for row in rows["e7_captions"]] == [
         *("none", "change", "random", "other_values"),
     ]
-    assert rows["e7_left_out"] == []
+    # Of one photo alone: there is no study whose nouns could stand beside.
+    assert rows["e7_left_out"] == [{"kind": "deranged", "word": "boat", "why": OF_PARTNERS}]
 
 
 def test_each_word_is_compared_with_the_first_partners_that_do_not_show_it(
@@ -271,7 +273,8 @@ def test_behind_pixels_that_show_a_noun_it_is_not_asked_for(
         partners[order[-1]] = replace(partners[order[-1]], nouns=(shown,), noun=shown)
         seeing = captioner.with_reference(replace(table, partners=partners))
         rows = Sight().measure(of_photo(seeing, photos[0]))
-        assert rows["e7_left_out"] == [{"kind": "permuted", "word": "boat", "why": SHOWN_THERE}]
+        left_out = {"kind": "permuted", "word": "boat", "why": SHOWN_THERE}
+        assert of(rows["e7_left_out"], kind="permuted") == [left_out]
         for name in ("e7_gain", "e7_sets", "e7_transplants"):
             assert {row["kind"] for row in of(rows[name], pixels="permuted")} == {
                 *("caption", "absent"),
@@ -361,6 +364,11 @@ def test_a_whole_study_in_full_form_resumes_to_the_same_bytes(
     for table in find_tables(results, None):
         assert table.name in page
         check_latex(table, as_text([table], "latex"))
+    gains = pq.read_table(tmp_path / "again/tables/e7_gain.parquet").to_pylist()
+    pairs = {(row["photo"], row["beside"], row["word"]) for row in of(gains, kind="deranged")}
+    assert pairs == {(0, "boat", "cat"), (1, "cat", "boat")}  # each other's
+    left_out = pq.read_table(tmp_path / "again/tables/e7_left_out.parquet").to_pylist()
+    assert not of(left_out, kind="deranged")
     sets = pq.read_table(tmp_path / "again/tables/e7_sets.parquet").to_pylist()
     assert {row["set"] for row in of(sets, pixels="own")} == {
         *("change", "random", "matched", "all", "other_values", "scrambled"),

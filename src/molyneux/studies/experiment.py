@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from molyneux.studies.parts import Phase, Underway
     from molyneux.studies.results import Result
     from molyneux.studies.settings import StudySettings
-    from molyneux.studies.subject import Subject
+    from molyneux.studies.subject import ModelFacts, Subject
 
 Rows = dict[str, list[dict[str, Any]]]
 """Rows of several tables, by the table's name."""
@@ -127,8 +127,12 @@ class Experiment(ABC):
         """Return the tables measured on a photo, by name: each name begins with `<name>_`."""
         return {}
 
+    def begin(self, facts: ModelFacts, selection: Selection) -> None:
+        """Take what it must know of all photos before one is measured: their ids and captions."""
+        return
+
     def measure(self, subject: Subject) -> Rows:
-        """Return a photo's rows. Depends on that photo, the model and the settings alone."""
+        """Return a photo's rows. Depends on that photo, the model, the settings, and `begin`."""
         return {}
 
     def text_tables(self) -> dict[str, pa.Schema]:

@@ -166,6 +166,8 @@ def measure(
     folder, settings, selection = run.folder, plan.settings, plan.selection
     facts = ModelFacts.of(captioner, find_scorer(settings.scorer))
     experiments = [each for each in plan.experiments if each.sees_photos]
+    for experiment in experiments:
+        experiment.begin(facts, selection)
     if experiments:
         run_phase(folder, photo_phase(facts, settings, experiments), selection, process, on_photo)
         good = good_photos(folder)

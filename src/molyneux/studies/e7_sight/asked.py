@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from molyneux.neurons.partners import AGREED, SEVERAL, Partner, agreed_nouns
+from molyneux.neurons.partners import AGREED, SEVERAL, Partner
 from molyneux.neurons.sight.absent import AbsentWord
 from molyneux.neurons.sight.measure import MIN_PARTNERS, in_order
 from molyneux.neurons.sight.reading import asked_of
 from molyneux.neurons.sight.words import WordAsked, unseen_candidates
 from molyneux.neurons.targets import Sentence, word_tokens
+from molyneux.studies.e7_sight.deranged import chosen_nouns, digest, written_nouns
 from molyneux.studies.e7_sight.tables import BESIDE
 from molyneux.studies.subject import Subject
 from molyneux.vision.layout import ImagePrompt
@@ -23,15 +23,15 @@ from molyneux.words.articles import article_of
 from molyneux.words.kinds import unrelated_to
 from molyneux.words.synonyms import names_one_of
 
-HUMAN_NOUNS = 3
-"""Of a photo, the most that are read: drawn by its hash."""
-
 NO_NOUN = "the caption has no noun"
 FEW = f"fewer than {MIN_PARTNERS} partner photos do not show it"
 NO_PEOPLE = f"fewer than {SEVERAL} human captions"
 NO_AGREED = f"no noun is in {AGREED:.0%} of the human captions"
 NO_TOKEN = "the tokenizer begins it with a token that is blank, or that another word begins with"
 NO_OTHER = "no partner photo has a noun of people's, with its article, that nobody wrote here"
+OF_PARTNERS = (
+    "no noun of the study's other photos may stand beside it; one of a partner photo's people does"
+)
 SHOWN_THERE = "the photo whose pixels stand there shows it, or the noun beside it"
 NO_TABLE = (
     "the reference table has no partner photos; `molyneux reference DATA --partners DATA2` "
@@ -132,19 +132,25 @@ def caption_word(
     return Asked("caption", tuple(sentence.token_ids), None, asked)
 
 
-def human_nouns(subject: Subject, partners: Sequence[Partner]) -> list[Asked | LeftOut]:
+def human_nouns(
+    subject: Subject, partners: Sequence[Partner], deranged: Mapping[str, str]
+) -> list[Asked | LeftOut]:
     """Return nouns that most people wrote, each with one of another photo's beside it.
 
-    The other photo's is one of its own people's, drawn by this photo's hash, with the same article,
-    and related (`words.kinds`) to nothing that people wrote or annotated here.
+    Where `deranged` has none that serves, it is one of a partner photo's people: drawn by this
+    photo's id, with the same article, and related (`words.kinds`) to nothing that people wrote or
+    annotated here. That is among those left out, as `deranged`.
+
+    Args:
+        deranged: the noun beside, of another photo of the study, by noun.
     """
-    agreed = agreed_nouns(subject.item.captions)
-    if not agreed:
+    chosen = chosen_nouns(subject.item)
+    if not chosen:
         enough = len(subject.item.captions) >= SEVERAL
         return [LeftOut("human", None, NO_AGREED if enough else NO_PEOPLE)]
-    chosen = sorted(agreed, key=lambda noun: _digest(subject, noun))[:HUMAN_NOUNS]
     first = {noun: word_tokens(subject.model, noun)[:1] for noun in chosen}
-    used = {token for tokens in first.values() for token in tokens}
+    tokens_here = {token for tokens in first.values() for token in tokens}
+    used = {*tokens_here}
     others = list(_others(subject, partners))
     found: list[Asked | LeftOut] = []
     read: set[int] = set()
@@ -155,9 +161,20 @@ def human_nouns(subject: Subject, partners: Sequence[Partner]) -> list[Asked | L
             why = NO_TOKEN
         elif not bool(fits.any()):
             why = FEW
-        beside = None if why else _next(subject, others, noun, used, partners, fits)
+        if why:
+            found.append(LeftOut("human", noun, why))
+            continue
+        own = [deranged[noun]] if noun in deranged else []
+        # Two of the photo's may have the same one beside them.
+        beside = _next(subject, own, noun, {*tokens_here}, partners, fits)
         if beside is None:
-            found.append(LeftOut("human", noun, why or NO_OTHER))
+            beside = _next(subject, others, noun, used, partners, fits)
+            found.append(
+                LeftOut(
+                    "deranged" if beside else "human", noun, OF_PARTNERS if beside else NO_OTHER
+                )
+            )
+        if beside is None:
             continue
         read.add(first[noun][0])
         text = tuple(word_tokens(subject.model, article_of(noun)))
@@ -195,20 +212,16 @@ def _fits(subject: Subject, partners: Sequence[Partner], *words: str) -> Bool[Te
     return fits
 
 
-def _digest(subject: Subject, noun: str) -> bytes:
-    return hashlib.sha256(f"{subject.sha256} {noun}".encode()).digest()
-
-
 def _others(subject: Subject, partners: Sequence[Partner]) -> Iterator[str]:
     """Yield a noun of each partner's people that nothing written or annotated here is related to.
 
     Not what the model wrote: a noun that it says wrongly may be drawn as any other.
     """
-    written = subject.human_nouns | {*subject.item.categories}
+    written = written_nouns(subject.item)
     for partner in partners:
         free = unrelated_to(written, partner.agreed)
         if free:
-            yield min(free, key=lambda noun: _digest(subject, noun))
+            yield min(free, key=lambda noun: digest(f"{subject.item.id} {noun}"))
 
 
 def _next(

@@ -8,11 +8,12 @@ import pyarrow as pa
 
 from molyneux.errors import UsageError
 from molyneux.studies.e7_sight import NAME
+from molyneux.studies.e7_sight.deranged import Deranged
 from molyneux.studies.e7_sight.measure import measure
 from molyneux.studies.e7_sight.tables import TABLES
 from molyneux.studies.experiment import Experiment, Headline, Needs, Rows
 from molyneux.studies.results import Result
-from molyneux.studies.subject import Subject
+from molyneux.studies.subject import ModelFacts, Subject
 
 if TYPE_CHECKING:
     from molyneux.data.selection import Selection
@@ -26,6 +27,7 @@ class Sight(Experiment):
     name = NAME
     title = "Was it seen? What the photo adds to words, and which units carry it"
     needs = Needs(partners=True)
+    _deranged: Deranged | None = None
 
     def check(
         self, settings: StudySettings, selection: Selection, labelled: Selection | None
@@ -42,9 +44,13 @@ class Sight(Experiment):
         """Return the tables of words, of sets, of captions, and of what was left out."""
         return dict(TABLES)
 
+    def begin(self, facts: ModelFacts, selection: Selection) -> None:
+        """Take the nouns that stand beside people's from the study's own photos."""
+        self._deranged = Deranged(facts.captioner.language_model, selection)
+
     def measure(self, subject: Subject) -> Rows:
         """Return a photo's rows."""
-        return measure(subject)
+        return measure(subject, self._deranged.of(subject.item) if self._deranged else {})
 
     def summarise(self, study: Finished) -> Result:
         """Return tables over photos and partners, the claims first."""

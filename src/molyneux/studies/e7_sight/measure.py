@@ -9,7 +9,7 @@ of those people's nouns that are not true of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,14 +60,18 @@ class Shown:
     stranger: Partner | None = None
 
 
-def measure(subject: Subject) -> Rows:
-    """Return a photo's rows; where there are none of a word, why is among those left out."""
+def measure(subject: Subject, deranged: Mapping[str, str]) -> Rows:
+    """Return a photo's rows; where there are none of a word, why is among those left out.
+
+    Args:
+        deranged: the noun of another photo of the study that stands beside a noun of people's.
+    """
     rows: Rows = {name: [] for name in TABLES}
     panel = panel_of(subject)
     if isinstance(panel, str):
         rows["e7_left_out"].append(LeftOut("photo", None, panel).row())
         return rows
-    people = human_nouns(subject, panel.partners)
+    people = human_nouns(subject, panel.partners, deranged)
     for shown in (_own(subject), _permuted(subject, panel)):
         sets = _Sets(subject, shown)
         caption = caption_word(subject, shown.prompt, shown.sentence, shown.named, panel.partners)

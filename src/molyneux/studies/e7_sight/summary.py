@@ -47,7 +47,9 @@ _CAPTION = (
 _HUMAN = (
     "People's nouns: in 60 % of three or more human captions, three of a photo at most, said by "
     "the model or not, read after the prompt's text and an article. Beside each stands one of "
-    "another photo's people, with the same article, which nobody wrote here."
+    "another photo's people, with the same article, which nobody wrote here; every noun of the "
+    "study stands beside others as often as it is asked for, so that what a word gains from any "
+    "change cancels."
 )
 _SETS = (
     "Sets are of units at the patches, all layers but the last: change, those whose activation is "
@@ -321,6 +323,7 @@ def _left_out_table(study: Finished) -> ResultTable:
         tuple(rows),
         (
             "Photos, captions' first nouns (caption), people's nouns (human), and those of the "
-            "latter that are not asked for behind another photo's pixels (permuted).",
+            "latter that are not asked for behind another photo's pixels (permuted). Not left out, "
+            "but with a partner's noun beside them: deranged.",
         ),
     )

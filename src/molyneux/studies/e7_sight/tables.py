@@ -70,7 +70,8 @@ names one of those that most people wrote, null where there are none.
 LEFT_OUT = pa.schema([("kind", pa.string()), ("word", pa.string()), ("why", pa.string())])
 """A word that is not measured a row; of kind `photo` where none of the photo's is.
 
-Of kind `permuted`: a human noun that is not measured behind another photo's pixels.
+Of kind `permuted`: a human noun that is not measured behind another photo's pixels; of `deranged`:
+one whose noun beside is of a partner photo's people, and not of another photo of the study's.
 """
 
 TABLES = {

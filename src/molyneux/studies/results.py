@@ -225,7 +225,7 @@ def read_result(document: dict[str, Any]) -> Result:
         for figure in document["figures"]
     )
     verdicts = tuple(
-        Verdict(**{name: cell(value) for name, value in one.items()})
+        Verdict(**{**one, "here": cell(one["here"]), "control": cell(one["control"])})
         for one in document.get("verdicts", ())  # of an older run: none were kept
     )
     return Result(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from molyneux.studies.e6_causality.design import HEADLINE
+from molyneux.studies.results import Cell
 from molyneux.studies.verdicts import At, Claim
 
 _LEFT, _APART = "probability left, mean", "probability left"
@@ -11,7 +12,7 @@ _WHERE = {"view": "patches", "silenced": "all"}
 
 def _claim(text: str, own: str, control: str, paper: str | None = None, **units: int) -> Claim:
     """Return that less of the word is left with a set off than with a control off."""
-    row = {**_WHERE, **units}
+    row: dict[str, Cell] = {**_WHERE, **units}
     return Claim(
         text,
         At("E6.word", _LEFT, {**row, "set": own}),

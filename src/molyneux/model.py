@@ -17,7 +17,7 @@ from molyneux.models.choice import ModelChoice
 
 if TYPE_CHECKING:
     from molyneux.adapters.language_model import LanguageModel
-    from molyneux.explain.photo import Explanation
+    from molyneux.explain.explanation import Explanation
     from molyneux.explain.settings import Settings
     from molyneux.models.captioned import Answer
     from molyneux.models.seeing_model import SeeingModel

@@ -18,8 +18,9 @@ from molyneux.data.dataset import Item
 from molyneux.errors import RunError, UsageError
 from molyneux.explain import run as running
 from molyneux.explain.document import read_document
+from molyneux.explain.explanation import Explanation
 from molyneux.explain.folder import find_folder, shared_names
-from molyneux.explain.photo import Explanation, explain_photo, explain_seen
+from molyneux.explain.photo import explain_photo, explain_seen
 from molyneux.explain.run import explain_photos
 from molyneux.explain.settings import Settings
 from molyneux.report import write_report
@@ -343,3 +344,25 @@ def test_settings_are_completed_for_a_model() -> None:
     assert Settings(words="dog", grid=[0, 5], scorer="gradient-activation:site=preactivation") == (
         Settings(words=["dog"], grid=(0, 5), scorer="gradient-activation:site=preactivation")
     )
+
+
+def test_what_is_done_is_told_and_may_be_ended_there(
+    captioner: Any, files: list[Path], tmp_path: Path
+) -> None:
+    told: list[str] = []
+    settings = Settings(grid=[0, 5], top=3, words=("dog",))
+    whole = explain_photo(captioner, files[0], settings, told.append)
+    assert told[:2] == ["writing the caption", "scoring every unit"]
+    assert told[-1] == "what the patches say"
+    switched = [f"switching units of “{word.word}” off" for word in whole.words if word.curves]
+    assert [stage for stage in told if stage.startswith("switching")] == switched
+    assert switched
+
+    def stop(stage: str) -> None:
+        if stage.startswith("switching"):
+            raise KeyboardInterrupt
+
+    out = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        explain_photos(captioner, files[0], settings, out, on_stage=stop)
+    assert not out.exists()  # a run without a photo is nothing

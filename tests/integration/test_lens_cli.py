@@ -18,6 +18,7 @@ from molyneux.errors import WeightsError
 from molyneux.explain.photo import explain_photo
 from molyneux.explain.settings import Settings
 from molyneux.models.captioner import Captioner
+from molyneux.models.choice import ModelChoice
 from molyneux.models.presets import find_preset
 from molyneux.models.seeing_model import describe_model
 from molyneux.neurons.decoding import decode_units
@@ -26,6 +27,7 @@ from molyneux.neurons.lens import HeadLens, JacobianLens, load_lens, save_lens
 from molyneux.neurons.streams import patch_streams, through_lens
 from molyneux.neurons.targets import read_sentence
 from molyneux.neurons.unit import Unit
+from molyneux.vision.projection import save_projection
 from molyneux.words.sentences import PLAIN_SENTENCES
 
 
@@ -256,6 +258,24 @@ def test_a_lens_of_another_model_is_one_line(
         line = err.strip().splitlines()[-1]
         assert f"the lens was measured with another {key}" in line
         assert "`molyneux lens build`" in line
+
+
+def test_a_lens_of_another_projection_is_refused_before_weights_are_read(
+    tiny: Any, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: Any, **__: Any) -> Any:
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr(Captioner, "load", load)
+    lens = load_lens(measured)
+    other = JacobianLens({**lens.provenance, "projection": "1" * 64}, lens.jacobians)
+    save_lens(tmp_path / "other", other)
+    save_projection(tmp_path / "own.safetensors", tiny.projection)
+    choice = ModelChoice(projection=tmp_path / "own.safetensors", lens=str(tmp_path / "other"))
+    with pytest.raises(WeightsError, match="the lens was measured with another projection"):
+        choice.load()
+    with pytest.raises(AssertionError, match="weights were read"):
+        dataclasses.replace(choice, lens=str(measured)).load()
 
 
 def test_a_lens_that_is_not_there_is_one_line_before_anything_slow(

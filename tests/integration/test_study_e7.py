@@ -37,13 +37,12 @@ from molyneux.studies.e7_sight.asked import (
     OF_PARTNERS,
     SHOWN_THERE,
 )
-from molyneux.studies.e7_sight.claims import FALLS, HOLDS
 from molyneux.studies.e7_sight.experiment import Sight
 from molyneux.studies.e7_sight.tables import TABLES
 from molyneux.studies.finished import Finished, ModelTables
 from molyneux.studies.folder import find_tables, read_results
 from molyneux.studies.plan import LEAST_PARTNERS, plan_study
-from molyneux.studies.results import Number
+from molyneux.studies.results import FALLS, HOLDS, Number
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.study import run_study
 from molyneux.studies.subject import ModelFacts, Subject
@@ -369,6 +368,13 @@ def test_a_whole_study_in_full_form_resumes_to_the_same_bytes(
     assert pairs == {(0, "boat", "cat"), (1, "cat", "boat")}  # each other's
     left_out = pq.read_table(tmp_path / "again/tables/e7_left_out.parquet").to_pylist()
     assert not of(left_out, kind="deranged")
+    assert any("as often as it is asked for" in note for note in results[0].tables[1].notes)
+    alone = {
+        name: [{"photo": 0, **row} for row in Sight().measure(of_photo(captioner, photos[0]))[name]]
+        for name in TABLES
+    }
+    notes = Sight().summarise(finished(alone, 1)).tables[1].notes
+    assert not any("as often as it is asked for" in note for note in notes)
     sets = pq.read_table(tmp_path / "again/tables/e7_sets.parquet").to_pylist()
     assert {row["set"] for row in of(sets, pixels="own")} == {
         *("change", "random", "matched", "all", "other_values", "scrambled"),

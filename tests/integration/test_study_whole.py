@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import html
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,14 @@ from molyneux.report.text import as_text
 from molyneux.report.units import list_units
 from molyneux.store import Run
 from molyneux.studies import texts
-from molyneux.studies.experiment import TextScorers
+from molyneux.studies.experiment import TextScorers, load_experiments
 from molyneux.studies.folder import find_tables, read_results
-from molyneux.studies.results import Number
+from molyneux.studies.results import OPEN, Number, read_result
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.study import conclude, run_study
 
 N = 12
+MEASURED_E6 = Path(__file__).parents[2] / "benchmarks/results/smollm2-effnet@1/study/E6.json"
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,35 @@ def test_every_experiment_has_results(run: Path) -> None:
     ]  # fmt: skip
     for result in results:
         assert result.tables, result.experiment
+
+
+def test_every_claim_is_decided_by_a_cell_that_is_there(run: Path) -> None:
+    kept = read_results(run)
+    results = {result.experiment: result for result in kept}
+    names = ["E1", "E2", "E3", "E4", "E5", "E6"]
+    for experiment in load_experiments(names):
+        assert experiment.claims
+        if experiment.name == "E6":
+            # Of so small a model a hundred units leave none for the controls.
+            results["E6"] = read_result(json.loads(MEASURED_E6.read_text(encoding="utf-8")))
+        for claim in experiment.claims:
+            for place in (claim.here, claim.control, claim.decided):
+                assert place.of(results[experiment.name]) is not None, (claim.claim, place)
+    for name in (*names, "E7"):
+        (experiment,) = load_experiments([name])
+        (own,) = (result for result in kept if result.experiment == name)
+        assert own.verdicts
+        assert list(own.verdicts) == experiment.verdicts(own)
+    (table,) = find_tables(kept, "verdicts")
+    page = write_report(run).read_text(encoding="utf-8")
+    first = page.index('id="verdicts"')
+    assert first < page.index('<details class="result">')
+    assert [row["verdict"] for row in table.rows].count(OPEN) > 5  # of 12 photos
+    for row in table.rows:
+        assert str(row["claim"]) in html.unescape(page)
+    # Every table but that one is folded.
+    tables = sum(len(result.tables) for result in kept)
+    assert page.count('<details class="result">') == tables
 
 
 def test_every_number_stands_with_its_photos(run: Path) -> None:

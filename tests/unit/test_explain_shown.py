@@ -18,7 +18,8 @@ from trust_rows import UNDER, trust
 
 from molyneux.errors import UsageError
 from molyneux.explain.document import Image, UnitList, Word
-from molyneux.explain.photo import Explanation, explain_photo
+from molyneux.explain.explanation import Explanation
+from molyneux.explain.photo import explain_photo
 from molyneux.explain.settings import Settings
 from molyneux.explain.text import heading, rounded
 from molyneux.neurons.unit_sets import LISTED

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import sys
 
 import pytest
 
@@ -45,3 +47,31 @@ def test_bars_of_a_run_take_an_end_before_or_after_the_first_step(said: list[str
             bars.on_end(8)
         bars.on_step(5, 2.0)
         assert said[-1].startswith("[step 5/8, ")
+
+
+def test_stages_are_one_line_that_is_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    shown.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", shown)
+    stages = progress.Stages()
+    stages.reach("scoring every unit")
+    stages.reach("what the patches say")
+    stages.close()
+    assert "scoring every unit" in shown.getvalue()
+    assert "\n" not in shown.getvalue()
+    assert shown.getvalue().split("\r")[-1].strip() == ""
+
+
+def test_in_a_log_a_stage_is_said_after_half_a_minute(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    stages = progress.Stages()
+    for stage, seconds in (("one", 10), ("two", 40), ("three", 50), ("four", 75)):
+        now[0] = 100.0 + seconds
+        stages.reach(stage)
+    stages.close()
+    now[0] += 20
+    stages.reach("of the next photo")
+    assert capsys.readouterr().err.splitlines() == ["[0:40] two", "[1:15] four"]

@@ -12,11 +12,11 @@ import pytest
 from typechecker import unchecked
 
 from molyneux.errors import UsageError
-from molyneux.studies.e7_sight.claims import FALLS, HOLDS, OPEN, Claims, claim_table, verdict
+from molyneux.studies.e7_sight.claims import Claims, claim_table, verdict
 from molyneux.studies.e7_sight.experiment import Sight
 from molyneux.studies.e7_sight.tables import TABLES
 from molyneux.studies.finished import Finished, ModelTables
-from molyneux.studies.results import Number, Result, ResultTable, read_result
+from molyneux.studies.results import FALLS, HOLDS, OPEN, Number, Result, ResultTable, read_result
 from molyneux.studies.settings import StudySettings
 from molyneux.words.articles import article_of
 

@@ -12,6 +12,7 @@ from molyneux.cli.model_choice import COMPARES, TRUSTS, ModelChoice, takes_model
 from molyneux.cli.options import AsJson, Opens, Out, Photos, ScorerName, open_page
 from molyneux.cli.output import complain, note, show, show_json
 from molyneux.cli.photos import gather_photos
+from molyneux.cli.progress import Stages
 from molyneux.errors import printable
 
 if TYPE_CHECKING:
@@ -150,10 +151,11 @@ def run_explanation(
     from molyneux.report import write_report
 
     started = time.monotonic()
-    begun = 0
+    begun, stages = 0, Stages()
 
     def on_photo(number: int, image: Image) -> None:
         nonlocal begun
+        stages.close()
         begun += 1
         elapsed = time.monotonic() - started
         left = elapsed / begun * (len(photos) - number - 1)
@@ -166,8 +168,9 @@ def run_explanation(
 
     note(f"explaining {len(photos)} photo{'s' if len(photos) > 1 else ''}")
     try:
-        explained = explain_photos(captioner, photos, settings, out, on_photo)
+        explained = explain_photos(captioner, photos, settings, out, on_photo, stages.reach)
     except BaseException as error:
+        stages.close()
         for line in getattr(error, "__notes__", ()):
             note(f"molyneux: {line}")
         raise

@@ -63,6 +63,34 @@ class Bar:
             self._bar.close()
 
 
+class Stages:
+    """What is being done with the photo in hand: a line that is written over, or one in a log."""
+
+    def __init__(self) -> None:
+        self._line: Any = None
+        self._started = self._said = time.monotonic()
+
+    def reach(self, stage: str) -> None:
+        """Show what is done from now on; in a log, where nothing was said for half a minute."""
+        now = time.monotonic()
+        if shows_bars():
+            if self._line is None:
+                from tqdm import tqdm
+
+                self._line = tqdm(total=0, bar_format="{desc} {elapsed}", leave=False)
+            self._line.set_description_str(f"  {stage}")
+        elif now - self._said > _SECONDS_BETWEEN_LINES:
+            self._said = now
+            note(f"[{clock(now - self._started)}] {stage}")
+
+    def close(self) -> None:
+        """Take the line away, and begin anew."""
+        if self._line is not None:
+            self._line.close()
+        self._line = None
+        self._said = time.monotonic()
+
+
 class Parts:
     """How far several pieces of work are, one after another; each has its own time left."""
 

@@ -18,7 +18,7 @@ from molyneux.errors import PhotoError, RunError
 from molyneux.explain.document import Document, Image, ModelRecord, read_document
 from molyneux.explain.folder import ExplainFolder, open_folder, shared_names
 from molyneux.explain.given import Given, as_given
-from molyneux.explain.photo import comparable, explain_seen
+from molyneux.explain.photo import Stage, comparable, explain_seen
 from molyneux.explain.seen import as_jpeg
 from molyneux.explain.settings import Settings, as_settings
 from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing, describe_model
@@ -55,6 +55,7 @@ def explain_photos(
     settings: Settings | None = None,
     out: str | os.PathLike[str] | None = None,
     on_photo: Callable[[int, Image], None] = lambda number, image: None,
+    on_stage: Stage = lambda stage: None,
 ) -> Explained:
     """Explain photos into a run folder: document, table of units, heat maps, the photos as seen.
 
@@ -68,6 +69,7 @@ def explain_photos(
         out: the folder; `molyneux-runs/<time>` in the current folder if None.
         on_photo: told after each photo explained now, with its number and its part of the
             document.
+        on_stage: told what is done next with the photo in hand.
 
     Raises:
         UsageError: an argument is none, there is no photo, or no token for a word asked for.
@@ -96,7 +98,7 @@ def explain_photos(
         hashes=model.hashes,
     )
     if not folder.is_joined:
-        _explain_rest(seeing, given, asked, folder, on_photo)
+        _explain_rest(seeing, given, asked, folder, on_photo, on_stage)
     return Explained(folder.run.folder, len(given), folder.errors())
 
 
@@ -114,6 +116,7 @@ def _explain_rest(
     settings: Settings,
     folder: ExplainFolder,
     on_photo: Callable[[int, Image], None],
+    on_stage: Stage,
 ) -> None:
     """Explain the photos that have no part yet, and join all parts."""
     begun = folder.finished()
@@ -121,7 +124,9 @@ def _explain_rest(
     passes = Passes()
     try:
         for number in range(begun, len(photos)):
-            image = _explain_one(captioner, photos[number], settings, folder, number, passes)
+            image = _explain_one(
+                captioner, photos[number], settings, folder, number, passes, on_stage
+            )
             on_photo(number, image)
     except BaseException as error:
         if done := folder.finished():
@@ -143,6 +148,7 @@ def _explain_one(
     folder: ExplainFolder,
     number: int,
     passes: Passes,
+    on_stage: Stage,
 ) -> Image:
     """Write a photo's part, and return what the document says of it."""
     name = folder.names[number]
@@ -150,7 +156,7 @@ def _explain_one(
     shown: bytes | None = None
     try:
         explanation = explain_seen(
-            captioner, photo.read(), settings, photo.sha256(), photo.named, passes
+            captioner, photo.read(), settings, photo.sha256(), photo.named, passes, on_stage
         )
         image = photo.told_of(replace(explanation.image, path=name))
         fields = _as_file(explanation.fields)

@@ -202,10 +202,14 @@ class ModelChoice:
     def _measured_lens(self) -> Lens | None:
         """Return the lens of a file, if one was asked for: read before the model, which is slow."""
         from molyneux.neurons.lens import load_lens
+        from molyneux.vision.projection import load_projection
 
         if self.lens in (None, "none", "norm"):
             return None
-        return load_lens(self._shipped_lens() if self.lens == "jacobian" else Path(self.lens))
+        lens = load_lens(self._shipped_lens() if self.lens == "jacobian" else Path(self.lens))
+        if self.projection is not None:
+            lens.require_measured_on({"projection": load_projection(self.projection).hash()})
+        return lens
 
     def _head_lens(self, model: LanguageModel) -> Lens:
         """Return the lens of the model's own head that was asked for."""

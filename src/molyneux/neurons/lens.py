@@ -27,6 +27,7 @@ from molyneux.neurons.provenance import require_same
 from molyneux.store import write_at_once
 
 LensName = Literal["none", "norm", "jacobian"]
+_ADVICE = "measure one for this model with `molyneux lens build`"
 
 
 @runtime_checkable
@@ -148,14 +149,24 @@ class JacobianLens:
         Raises:
             WeightsError: names what differs.
         """
-        advice = "measure one for this model with `molyneux lens build`"
-        require_same("the lens", self.provenance, expected, advice)
+        self.require_measured_on(expected)
         wanted = (model.n_layers - 1, model.d_model, model.d_stream)
         if tuple(self.jacobians.shape) != wanted:
             raise WeightsError(
                 f"the lens has the shape {tuple(self.jacobians.shape)} and the model {wanted}: it "
-                f"was measured on another; {advice}"
+                f"was measured on another; {_ADVICE}"
             )
+
+    def require_measured_on(self, expected: dict[str, Any]) -> None:
+        """Refuse to be used with a part it was not measured on, before all of them are read.
+
+        Args:
+            expected: provenance that has to be its own, as far as it is known.
+
+        Raises:
+            WeightsError: names what differs.
+        """
+        require_same("the lens", self.provenance, expected, _ADVICE)
 
 
 def as_lens(model: LanguageModel, lens: Any, measured_on: dict[str, Any]) -> Lens:

@@ -14,12 +14,15 @@ from markupsafe import Markup
 from molyneux.report.figures import as_svg, keys
 from molyneux.report.files import PAGE, packaged, write_page
 from molyneux.report.numbers import brief, digits
-from molyneux.studies.finished import bad_photos, good_photos
+from molyneux.studies.finished import bad_photos, good_photos, written_captions
 from molyneux.studies.folder import read_results
 from molyneux.studies.manifest import read_manifest
 from molyneux.studies.results import FEW, Number
+from molyneux.studies.verdicts import verdict_table
 
 _SCRIPT = "theme.js"
+LISTED = 200
+"""Photos whose captions are on the page: the table `photos` has all."""
 
 
 def write_study_report(run: Path) -> Path:
@@ -30,7 +33,7 @@ def write_study_report(run: Path) -> Path:
     Raises:
         RunError: the folder is no finished study, is damaged, or cannot be written.
     """
-    manifest = read_manifest(run)
+    manifest, results = read_manifest(run), read_results(run)
     script, photos = packaged(_SCRIPT), len(good_photos(run))
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -44,8 +47,10 @@ def write_study_report(run: Path) -> Path:
         manifest=manifest,
         record=json.dumps(manifest, indent=1, ensure_ascii=False),
         model=manifest["model"],
-        results=[_drawn(result) for result in read_results(run)],
+        verdicts=verdict_table(results),
+        results=[_drawn(result) for result in results],
         photos=photos,
+        written=written_captions(run, LISTED),
         few=FEW if 0 < photos < FEW else None,
         bad=bad_photos(run),
     )
@@ -58,5 +63,6 @@ def _drawn(result: Any) -> dict[str, Any]:
         "title": result.title,
         "notes": result.notes,
         "tables": result.tables,
+        "verdicts": verdict_table([result]),
         "figures": [(figure, Markup(as_svg(figure)), keys(figure)) for figure in result.figures],
     }

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from molyneux.metrics.clipscore import ClipScorer
     from molyneux.studies.finished import Finished
     from molyneux.studies.parts import Phase, Underway
-    from molyneux.studies.results import Result
+    from molyneux.studies.results import Result, Verdict
     from molyneux.studies.settings import StudySettings
     from molyneux.studies.subject import ModelFacts, Subject
+    from molyneux.studies.verdicts import Claim
 
 Rows = dict[str, list[dict[str, Any]]]
 """Rows of several tables, by the table's name."""
@@ -104,6 +105,7 @@ class Experiment(ABC):
         name: short, as `--experiments` takes it, and the beginning of its tables' names.
         title: the question, as a heading.
         needs: what it cannot do without.
+        claims: what its tables are asked, in a line each (`molyneux.studies.verdicts`).
         derived: whether it measures nothing and follows from what others measured: it joins every
             study that has the tables it needs, unnamed.
     """
@@ -111,6 +113,7 @@ class Experiment(ABC):
     name: str
     title: str
     needs: Needs = Needs()
+    claims: tuple[Claim, ...] = ()
     derived: bool = False
 
     def check(
@@ -159,6 +162,10 @@ class Experiment(ABC):
 
         None: there is nothing to conclude, and the study has no such result.
         """
+
+    def verdicts(self, result: Result) -> list[Verdict]:
+        """Return what a result of its own says to each of its claims."""
+        return [claim.verdict(result) for claim in self.claims]
 
     def headline(self, study: Finished) -> Headline:
         """Return the numbers that a replication repeats on subsets of the photos.

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MODEL = "model.safetensors"
 _OUTCOME = pa.schema([PHOTO.field(name) for name in ("index", "id", "error")])
+_WRITTEN = pa.schema([PHOTO.field(name) for name in ("id", "error", "caption", "captions")])
 
 
 Columns = dict[str, np.ndarray]
@@ -239,6 +240,12 @@ def good_photos(folder: Path) -> list[int]:
     """Return the numbers of the photos that could be measured, ascending."""
     rows = read_parts(folder, MEASURED, _OUTCOME).to_pylist()
     return [row["index"] for row in rows if row["error"] is None]
+
+
+def written_captions(folder: Path, n: int) -> list[dict[str, Any]]:
+    """Return `id`, `caption` and people's `captions` of the first photos that were measured."""
+    rows = read_parts(folder, MEASURED, _WRITTEN).to_pylist()
+    return [row for row in rows if row["error"] is None][:n]
 
 
 def bad_photos(folder: Path) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ from molyneux.studies.finished import bad_photos, good_photos
 from molyneux.studies.manifest import read_manifest
 from molyneux.studies.parts import TABLES
 from molyneux.studies.results import Result, ResultTable, read_result
+from molyneux.studies.verdicts import verdict_table
 
 RESULTS = "results"
 
@@ -185,16 +186,18 @@ def read_results(run: Path) -> list[Result]:
 
 
 def find_tables(results: Sequence[Result], name: str | None) -> list[ResultTable]:
-    """Return all tables, those of an experiment, or the one of a name.
+    """Return all tables, those of an experiment, or the one of a name: `verdicts` of all claims.
 
     Raises:
         UsageError: there is none of that name.
     """
-    tables = {table.name: (result, table) for result in results for table in result.tables}
+    verdicts = verdict_table(results)
+    tables = {} if verdicts is None else {verdicts.name: ("", verdicts)}
+    tables |= {t.name: (result.experiment, t) for result in results for t in result.tables}
     found = [
         table
-        for key, (result, table) in tables.items()
-        if name is None or name.lower() in (key.lower(), result.experiment.lower())
+        for key, (experiment, table) in tables.items()
+        if name is None or name.lower() in (key.lower(), experiment.lower())
     ]
     if not found:
         near = difflib.get_close_matches(str(name), tables, n=1, cutoff=0.3)

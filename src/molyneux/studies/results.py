@@ -19,6 +19,7 @@ FEW_NOTE = (
     "narrow; take it for a hint, measure more."
 )
 NONE = "no photo has one"
+HOLDS, FALLS, OPEN = "holds", "does not hold", "open"
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,25 @@ class ResultTable:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What was found of a claim.
+
+    Attributes:
+        claim: a sentence that can be true or false.
+        here: what was measured.
+        control: the same of what must not show it.
+        paper: what the paper has for it; None if nothing.
+        verdict: `HOLDS`, `FALLS` or `OPEN`.
+    """
+
+    claim: str
+    here: Cell
+    control: Cell
+    paper: str | None
+    verdict: str
+
+
+@dataclass(frozen=True)
 class Series:
     """One line, or one set of bars, of a figure; the interval is optional."""
 
@@ -157,13 +177,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class Result:
-    """An experiment's tables and figures."""
+    """An experiment's tables and figures, and what they say to its claims."""
 
     experiment: str
     title: str
     tables: tuple[ResultTable, ...]
     figures: tuple[Figure, ...] = ()
     notes: tuple[str, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return the result as it is written to `results/<experiment>.json`."""
@@ -203,8 +224,17 @@ def read_result(document: dict[str, Any]) -> Result:
         )
         for figure in document["figures"]
     )
+    verdicts = tuple(
+        Verdict(**{**one, "here": cell(one["here"]), "control": cell(one["control"])})
+        for one in document.get("verdicts", ())  # of an older run: none were kept
+    )
     return Result(
-        document["experiment"], document["title"], tables, figures, tuple(document["notes"])
+        document["experiment"],
+        document["title"],
+        tables,
+        figures,
+        tuple(document["notes"]),
+        verdicts,
     )
 
 

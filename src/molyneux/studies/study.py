@@ -221,7 +221,8 @@ def conclude(run: Run) -> list[Result]:
             continue
         if all(map(study.has, experiment.needs.tables)):
             result = experiment.summarise(study)
-            results += [] if result is None else [result]
+            if result is not None:
+                results.append(replace(result, verdicts=tuple(experiment.verdicts(result))))
     write_kept(run, study)
     results.sort(key=lambda result: result.experiment)
     for result in results:

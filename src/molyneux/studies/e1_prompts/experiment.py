@@ -10,6 +10,7 @@ import torch
 from molyneux.neurons.decoding import text_of
 from molyneux.neurons.streams import nearest_tokens, random_prompts
 from molyneux.studies.e1_prompts import NAME
+from molyneux.studies.e1_prompts.claims import CLAIMS
 from molyneux.studies.e1_prompts.depth import SCHEMA as DEPTH
 from molyneux.studies.e1_prompts.depth import measure_depth
 from molyneux.studies.e1_prompts.measure import (
@@ -40,6 +41,7 @@ class Prompts(Experiment):
 
     name = NAME
     title = "Do image prompts already say it?"
+    claims = CLAIMS
     needs = Needs(captions=True)
 
     def tables(self) -> dict[str, pa.Schema]:

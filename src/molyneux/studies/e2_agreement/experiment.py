@@ -11,6 +11,7 @@ from molyneux.neurons.attribution import VIEWS
 from molyneux.neurons.decoding import read_units
 from molyneux.neurons.unit_sets import RANKINGS
 from molyneux.studies.e2_agreement import NAME
+from molyneux.studies.e2_agreement.claims import CLAIMS
 from molyneux.studies.e2_agreement.design import FIRST, MATCHED, SCORED
 from molyneux.studies.e2_agreement.measure import (
     CONTROLS,
@@ -50,6 +51,7 @@ class Agreement(Experiment):
 
     name = NAME
     title = "Do the units say it?"
+    claims = CLAIMS
     needs = Needs(captions=True)
 
     def tables(self) -> dict[str, pa.Schema]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from molyneux.neurons.attribution import VIEWS
 from molyneux.neurons.unit_sets import UNIT_SETS
 from molyneux.studies.e3_layers import NAME
+from molyneux.studies.e3_layers.claims import CLAIMS
 from molyneux.studies.e3_layers.measure import LAYERS, LISTS
 from molyneux.studies.e3_layers.summary import summarise
 from molyneux.studies.experiment import Experiment, Rows
@@ -23,6 +24,7 @@ class Layers(Experiment):
 
     name = NAME
     title = "Where are they? Layers of the units that the word comes from"
+    claims = CLAIMS
 
     def tables(self) -> dict[str, pa.Schema]:
         """Return the table of each photo's lists of units."""

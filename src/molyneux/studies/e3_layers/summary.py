@@ -131,6 +131,9 @@ def _where(study: Finished, found: dict[tuple[str, str], Lists]) -> ResultTable:
                 "units per photo": over_photos(lists.size),
                 "share in the band": over_photos(lists.share_in(inside)),
                 "band / all layers": Number(len(inside) / n_layers),
+                "minus an even spread": over_photos(
+                    lists.share_in(inside) - len(inside) / n_layers
+                ),
                 "mean layer / n_layers": over_photos(lists.depth(layers) / n_layers),
                 "share in the first fifth": over_photos(
                     lists.share_in([layer for layer in range(n_layers) if 5 * layer < n_layers])

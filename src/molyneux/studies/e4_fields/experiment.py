@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from molyneux.neurons.receptive_fields import NO_GRID
 from molyneux.studies.e4_fields import NAME
+from molyneux.studies.e4_fields.claims import CLAIMS
 from molyneux.studies.e4_fields.measure import (
     FIELDS,
     TARGETS,
@@ -29,6 +30,7 @@ class Fields(Experiment):
 
     name = NAME
     title = "What do they look at? Receptive fields against segmentations"
+    claims = CLAIMS
     needs = Needs(masks=True)
 
     def tables(self) -> dict[str, pa.Schema]:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from molyneux.data.dataset import Item, Streamed
 from molyneux.studies.e5_selectivity import NAME
+from molyneux.studies.e5_selectivity.claims import CLAIMS
 from molyneux.studies.e5_selectivity.classes import ClassSplit, choose_classes
 from molyneux.studies.e5_selectivity.confirmation import CONFIRM_TABLES, confirm
 from molyneux.studies.e5_selectivity.discovery import (
@@ -55,6 +56,7 @@ class Selectivity(Experiment):
 
     name = NAME
     title = "Are they selective? Units of a class on photos of all classes"
+    claims = CLAIMS
     needs = Needs(labelled=True)
 
     def check(

@@ -11,6 +11,7 @@ from molyneux.neurons.ablation import Intervention, ablation_grid, intervened_lo
 from molyneux.neurons.unit import Unit
 from molyneux.studies.e6_causality import NAME
 from molyneux.studies.e6_causality.captions import ablated_captions, captioned_sets, score_captions
+from molyneux.studies.e6_causality.claims import CLAIMS
 from molyneux.studies.e6_causality.design import HEADLINE, Silenced, design
 from molyneux.studies.e6_causality.measure import (
     BERTSCORE,
@@ -42,6 +43,7 @@ class Causality(Experiment):
 
     name = NAME
     title = "Do they cause it? Words and captions with units switched off"
+    claims = CLAIMS
 
     def tables(self) -> dict[str, pa.Schema]:
         """Return the tables of silenced sets, of ablated captions and of single units."""

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from molyneux.studies.results import FEW, Cell, Number, ResultTable
+from molyneux.studies.results import (
+    FALLS,
+    FEW,
+    HOLDS,
+    OPEN,
+    Cell,
+    Number,
+    Result,
+    ResultTable,
+    Verdict,
+)
 
-HOLDS, FALLS, OPEN = "holds", "does not hold", "open"
+CLAIMS = "E7.claims"
 NOISE = 0.01
 """Nats that are taken for nothing: sums in another order, of numbers of low precision."""
 
@@ -138,7 +148,7 @@ def claim_table(claims: Claims, left_out: str = "") -> ResultTable:
         "Differences in nats, intervals over photos and partners.",
     )
     return ResultTable(
-        "E7.claims",
+        CLAIMS,
         "What may be said of sight",
         (
             *("claim", "measured", "minus random units", "permuted pixels", "minus permuted"),
@@ -147,3 +157,19 @@ def claim_table(claims: Claims, left_out: str = "") -> ResultTable:
         tuple(rows),
         (*notes, left_out) if left_out else notes,
     )
+
+
+def verdicts(result: Result) -> list[Verdict]:
+    """Return the claims of a result; their control is what is measured behind wrong pixels."""
+    return [
+        Verdict(
+            str(row["claim"]),
+            row.get("measured"),
+            row.get("permuted pixels"),
+            None,
+            str(row["verdict"]),
+        )
+        for table in result.tables
+        if table.name == CLAIMS
+        for row in table.rows
+    ]

@@ -8,11 +8,12 @@ import pyarrow as pa
 
 from molyneux.errors import UsageError
 from molyneux.studies.e7_sight import NAME
+from molyneux.studies.e7_sight.claims import verdicts
 from molyneux.studies.e7_sight.deranged import Deranged
 from molyneux.studies.e7_sight.measure import measure
 from molyneux.studies.e7_sight.tables import TABLES
 from molyneux.studies.experiment import Experiment, Headline, Needs, Rows
-from molyneux.studies.results import Result
+from molyneux.studies.results import Result, Verdict
 from molyneux.studies.subject import ModelFacts, Subject
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ class Sight(Experiment):
         from molyneux.studies.e7_sight.summary import summarise
 
         return summarise(self, study)
+
+    def verdicts(self, result: Result) -> list[Verdict]:
+        """Return its claims, whose rules are stricter than one interval's."""
+        return verdicts(result)
 
     def headline(self, study: Finished) -> Headline:
         """Return what sight is claimed from, a number for each photo."""

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
 from jaxtyping import Float
 
 from molyneux.studies.e7_sight.captions import CLEAN, WRITTEN
@@ -24,7 +25,7 @@ from molyneux.studies.e7_sight.sights import (
     Sights,
     Units,
 )
-from molyneux.studies.e7_sight.tables import OWN, PERMUTED
+from molyneux.studies.e7_sight.tables import BESIDE, OWN, PERMUTED
 from molyneux.studies.finished import Finished, per_photo
 from molyneux.studies.results import Cell, Number, Result, ResultTable, over_photos
 from molyneux.studies.results import difference as photo_difference
@@ -47,9 +48,11 @@ _CAPTION = (
 _HUMAN = (
     "People's nouns: in 60 % of three or more human captions, three of a photo at most, said by "
     "the model or not, read after the prompt's text and an article. Beside each stands one of "
-    "another photo's people, with the same article, which nobody wrote here; every noun of the "
-    "study stands beside others as often as it is asked for, so that what a word gains from any "
-    "change cancels."
+    "another photo's people, with the same article, which nobody wrote here."
+)
+_BALANCED = (
+    " Every noun stands beside others as often as it is asked for, so that what a word gains from "
+    "any change cancels."
 )
 _SETS = (
     "Sets are of units at the patches, all layers but the last: change, those whose activation is "
@@ -138,8 +141,25 @@ def _gain_table(sights: Sights) -> ResultTable:
         "What the photo adds to words",
         ("words", "gain", "gain, words beside", "difference", "paper"),
         tuple(rows),
-        (_PARTNERS, _HUMAN, _CAPTION),
+        (_PARTNERS, _human_note(sights), _CAPTION),
     )
+
+
+def _human_note(sights: Sights) -> str:
+    """Return what people's nouns are, and whether each is as often asked for as it is beside."""
+    of_own = sights.gains.table.filter(pc.equal(sights.gains.table["pixels"], OWN))
+    words = {
+        kind: Counter(
+            row["word"]
+            for row in of_own.filter(pc.equal(of_own["kind"], kind))
+            .group_by(["photo", "word", "beside"])
+            .aggregate([])
+            .to_pylist()
+        )
+        for kind in ("human", BESIDE["human"])
+    }
+    balanced = words["human"] == words[BESIDE["human"]]
+    return _HUMAN + _BALANCED if balanced else _HUMAN
 
 
 def _set_table(sights: Sights) -> ResultTable:
@@ -184,7 +204,7 @@ def _set_table(sights: Sights) -> ResultTable:
         "What units chosen without a word carry of it",
         columns,
         tuple(rows),
-        (_PARTNERS, _SETS, _HUMAN, _CAPTION),
+        (_PARTNERS, _SETS, _human_note(sights), _CAPTION),
     )
 
 

@@ -7,7 +7,7 @@ Python file is handed to Arrow and nothing is read by its threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,24 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
         raise pa.ArrowKeyError(f"no column {', '.join(missing)}")
     table = file.read(columns=columns, use_threads=False)
     return table if columns is None else table.select(columns)
+
+
+def read_batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield some columns of a Parquet file, a part at a time.
+
+    Raises:
+        OSError: the file cannot be read.
+        pyarrow.ArrowException: it is no Parquet file, or has no such column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
+    missing = [name for name in columns if name not in file.schema_arrow.names]
+    if missing:
+        raise pa.ArrowKeyError(f"no column {', '.join(missing)}")
+    for batch in file.iter_batches(columns=columns, use_threads=False):
+        yield batch.select(columns)
 
 
 def import_pandas() -> Any:

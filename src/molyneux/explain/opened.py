@@ -93,6 +93,11 @@ class ExplainRun:
         """How many photos the run is of."""
         return len(self._going.names) if self._going else len(self._joined())
 
+    @property
+    def is_going(self) -> bool:
+        """Whether its photos are not all joined."""
+        return self._still_going() is not None
+
     def finished(self) -> int:
         """Return how many photos, counted from the first, can be read by now."""
         going = self._still_going()

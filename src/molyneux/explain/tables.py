@@ -55,14 +55,15 @@ def _tables(images: Iterable[Image], schema: pa.Schema) -> Iterator[pa.Table]:
 
     gathered: list[pa.Table] = []
     for number, image in enumerate(images):
-        gathered.append(pa.Table.from_pylist(list(_rows(number, image)), schema=schema))
+        gathered.append(pa.Table.from_pylist(list(unit_rows(number, image)), schema=schema))
         if sum(table.num_rows for table in gathered) >= _ROWS:
             yield pa.concat_tables(gathered)
             gathered = []
     yield pa.concat_tables([schema.empty_table(), *gathered])
 
 
-def _rows(number: int, image: Image) -> Iterator[dict[str, Any]]:
+def unit_rows(number: int, image: Image) -> Iterator[dict[str, Any]]:
+    """Yield a row for every listed unit of every word, view and ranking of a photo."""
     for word in image.words:
         for ranking, view in LISTS:
             for rank, unit in enumerate(word.ranked(view=view, ranking=ranking)):

@@ -18,6 +18,10 @@ GLOSSARY = {
     "change": "How far a unit's mean activation over the patches is from what it is at reference "
     "photos, in standard deviations, whatever the word.",
     "share": "A unit's total over the sum of all units' |total|.",
+    "score": "What a unit adds to a word, to first order: its gradient × activation, largest over "
+    "the patches or where the word is written.",
+    "mediated": "What a word loses when units of this photo are put to other photos' mean, patch "
+    "by patch.",
     "sign": "Whether a unit is active positively or negatively where it counts: it then writes its "
     "output row, or the opposite.",
     "sink": "A unit near the top for at least half of the reference photos, or a patch of huge "

@@ -97,13 +97,25 @@ class Live:
     @property
     def state(self) -> dict[str, Any]:
         """What pages are told of the model: whether it is loaded, or why it cannot be."""
+        if self._failed is not None:
+            return {"live": False, "live_error": self._failed}
+        seeing = self._seeing
+        known: dict[str, Any] = {"lead": None, "grid": None, "model": None}
+        if seeing is not None:
+            known = {
+                "lead": seeing.layout.record().get("text"),
+                "grid": self._grid,
+                "model": seeing.preset or " + ".join(dict.fromkeys(seeing.names.values())),
+            }
         return {
-            "live": self._failed is None,
-            "loaded": self._seeing is not None,
-            "live_error": self._failed,
-            "samples": [
-                {"name": name, "photo": f"/api/image/sample/{name}"} for name in self._samples
-            ],
+            "live": {
+                "loaded": seeing is not None,
+                **known,
+                "samples": [
+                    {"name": name, "url": f"/api/image/sample/{name}"} for name in self._samples
+                ],
+                "rankings": [row.name for row in dict.fromkeys(UNIT_SETS.values()) if row.own],
+            }
         }
 
     def close(self) -> None:
@@ -244,7 +256,7 @@ class Live:
         found = self._find(asked.photo)
         job.go_on(f"explaining {found.name}", 0.1)
         settings = Settings(words=asked.words, grid=GRID)
-        explanation = explain_photo(self._model, found.path, settings)
+        explanation = explain_photo(self._model, found.path, settings, on_stage=job.go_on)
         assert self._record is not None
         shown = photo_view.photo(
             self._record,

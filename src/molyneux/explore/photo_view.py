@@ -62,7 +62,6 @@ def photo(
     return {
         "image": to_plain(image),
         "name": name_of(image.path),
-        "lead": model.layout.get("text") if isinstance(model.layout, Mapping) else None,
         "fields": {name: _packed(field) for name, field in fields.items()},
         "grid": image.grid,
         "said": {
@@ -78,10 +77,21 @@ def photo(
             for ranking, view in LISTS
             if any(word.ranked(view=view, ranking=ranking) for word in image.words)
         },
+        **about(model, settings),
+    }
+
+
+def about(model: ModelRecord, settings: SettingsRecord) -> dict[str, Any]:
+    """Return what holds of all photos of a run: what scores are, and what has to be said."""
+    return {
+        "lead": model.layout.get("text") if isinstance(model.layout, Mapping) else None,
         "score": score_words(settings),
         "sinks": sink_badge(model),
         "words_by_chance": model.words_by_chance,
         "limits": model.limits,
+        "reference": None if model.reference is None else model.reference.get("photos"),
+        "top": settings.top,
+        "positions": settings.positions,
     }
 
 

@@ -14,10 +14,11 @@ from typing import Any
 
 from molyneux.errors import UsageError
 from molyneux.explain.opened import ExplainRun
-from molyneux.explore import photo_view, study_view
+from molyneux.explore import photo_view, study_view, unit_view
 from molyneux.explore.glossary import GLOSSARY
 from molyneux.explore.runs import OpenRun
 from molyneux.explore.study_run import StudyRun
+from molyneux.explore.unit_lists import UnitLists
 
 PhotoAddress = Callable[[str, int], str]
 """Where the picture of a run's photo is, seen from a page."""
@@ -46,6 +47,7 @@ class Views:
     live: Callable[[], Mapping[str, Any]] = lambda: {"live": False}
     at_once: float | None = AT_ONCE
     _cards: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
+    _lists: dict[str, UnitLists] = field(default_factory=dict)
 
     def get(self, key: str) -> dict[str, Any]:
         """Return the data of a key.
@@ -63,9 +65,9 @@ class Views:
         if found["kind"] == "gallery":
             return self._gallery(run)
         if found["kind"] == "search":
-            raise UsageError("there is no such page")
+            return self._search(run)
         if found["unit"]:
-            raise UsageError("there is no such page")
+            return self._unit(run, found["unit"])
         return self._photo(run, int(found["n"]))
 
     def picture(self, run: str, number: int) -> Path:
@@ -129,6 +131,29 @@ class Views:
             "total": run.total,
         }
 
+    def _search(self, opened: OpenRun) -> dict[str, Any]:
+        """Return what is searched in a page: the listed units, and the photos read so far."""
+        return {
+            "units": self._lists_of(opened).searched(),
+            "photos": [
+                {"n": card["n"], "caption": card["caption"], "words": card["words"]}
+                for card in self._gallery(opened)["cards"]
+                if card["caption"]
+            ],
+        }
+
+    def _unit(self, opened: OpenRun, name: str) -> dict[str, Any]:
+        run = opened.run
+
+        def address(number: int) -> str | None:
+            shown = isinstance(run, ExplainRun) and run.photo(number) is not None
+            return self.address(opened.id, number) if shown else None
+
+        return unit_view.unit(run, self._lists_of(opened), name, address)
+
+    def _lists_of(self, opened: OpenRun) -> UnitLists:
+        return self._lists.setdefault(opened.id, UnitLists(opened.run))
+
     def _photo(self, opened: OpenRun, number: int) -> dict[str, Any]:
         run = opened.run
         if isinstance(run, StudyRun):
@@ -165,4 +190,5 @@ def _described(opened: OpenRun) -> dict[str, Any]:
         "photos": run.total,
         "finished": run.finished(),
         "claims": [],
+        **photo_view.about(model, run.settings),
     }

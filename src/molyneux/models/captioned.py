@@ -189,7 +189,8 @@ def _read_on(
         )
     logits = output.logits[:, -1].float()
     require_finite(model, logits[:, : model.d_vocab])
-    return logits.softmax(dim=-1)[:, : model.d_vocab].cpu()
+    probabilities: Tensor = logits.softmax(dim=-1)[:, : model.d_vocab].cpu()
+    return probabilities
 
 
 def _answer(

@@ -94,6 +94,11 @@ export function PhotoPage({ data, asked, run = null, name, live }) {
   const verdict = word && data.verdicts?.[word.word];
   const told = data.told?.[place];
   const src = data.photo;
+  // On a phone the photo is out of sight beside its units: the open one brings its own.
+  const mapOf = (at) => {
+    const own = fieldOf(data.fields, field, at);
+    return own && html`<${Frame} src=${src} alt="" grid=${image.grid} values=${own} peak=${units[at].peak_patch} mapped=${unitName(units[at])} />`;
+  };
   const notes = data.lines?.map((line) => html`<p key=${line} class="line">${capital(line)}</p>`);
   return html`<article class="photo" aria-label=${`The photo ${name}`}>
     <div class="bench">
@@ -141,7 +146,7 @@ export function PhotoPage({ data, asked, run = null, name, live }) {
             </div>
             <p class="lede explains">${meaning(ranking, view, about, word.rankings[ranking]?.[`others_in_${view}`])}</p>
             <${UnitList} units=${units} ranking=${ranking} view=${view} about=${about} run=${run} grid=${image.grid} word=${word.word}
-              chosen=${chosen} all=${all} live=${live} onPoint=${setPointed}
+              chosen=${chosen} all=${all} live=${live} map=${mapOf} onPoint=${setPointed}
               onChoose=${(next) => restate({ unit: next })} onAll=${() => restate({ all: all ? null : "1", unit: null })} />
           </section>
           <${SightBlock} word=${word} told=${told} lead=${about.lead} />

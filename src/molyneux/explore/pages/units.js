@@ -34,10 +34,11 @@ function Badges({ unit, about }) {
 }
 
 // Everything that the run holds of one unit of one word.
-function Detail({ unit, about, run, grid, word, list, live }) {
+function Detail({ unit, about, run, grid, word, list, live, map }) {
   const fact = (name, term, value) => html`<div><dt><${Term} name=${term}>${name}</${Term}></dt><dd>${value}</dd></div>`;
   const chance = known(about?.words_by_chance) ? `; ten random tokens: in ${percent(about.words_by_chance)} of draws` : "";
   return html`<tr class="of-unit"><td colspan="5">
+    ${map && html`<div class="detail-map" aria-hidden="true">${map}</div>`}
     <dl>
       ${fact("writes", "", html`<${Tokens} list=${unit.tokens} />`)}
       ${fact("suppresses", "", html`<${Tokens} list=${unit.suppressed} />`)}
@@ -59,7 +60,7 @@ function Detail({ unit, about, run, grid, word, list, live }) {
 }
 
 // A list of units, ordered. `chosen` and `pointed` are places in it.
-export function UnitList({ units, ranking, view, about, run, grid, word, chosen, all, onChoose, onPoint, onAll, live, wrote }) {
+export function UnitList({ units, ranking, view, about, run, grid, word, chosen, all, onChoose, onPoint, onAll, live, map }) {
   const field = orderedBy(ranking);
   if (!units.length) return html`<p class="note">The run lists no units here.</p>`;
   const shown = all ? units : units.slice(0, FIRST_ROWS);
@@ -76,15 +77,14 @@ export function UnitList({ units, ranking, view, about, run, grid, word, chosen,
             onMouseEnter=${() => onPoint(place)}
             onClick=${(event) => !event.target.closest("a, button") && onChoose(open ? null : unitKey(unit))}>
           <td class="rank">${place + 1}</td>
-          <td class="writes"><${Tokens} list=${unit.tokens} most=${6} /> <${Badges} unit=${unit} about=${about} />
-            ${wrote?.(unit)}</td>
+          <td class="writes"><${Tokens} list=${unit.tokens} most=${6} /> <${Badges} unit=${unit} about=${about} /></td>
           <td class="named"><button type="button" class="unit" aria-expanded=${String(open)}
             onClick=${() => onChoose(open ? null : unitKey(unit))} onFocus=${() => onPoint(place)} onBlur=${() => onPoint(null)}>${unitName(unit)}</button></td>
           <td class="number" data-label=${title}>${rounded(unit[field])}</td>
           ${field !== "share" && html`<td class="number share" data-label="share">${known(unit.share) ? `${rounded(100 * unit.share)} %` : "–"}</td>`}
         </tr>
         ${open && html`<${Detail} key=${`${unitKey(unit)}-detail`} unit=${unit} about=${about} run=${run} grid=${grid}
-          word=${word} list=${`${ranking}.${view}`} live=${live} />`}`;
+          word=${word} list=${`${ranking}.${view}`} live=${live} map=${map?.(place)} />`}`;
       })}</tbody>
     </table>
     ${units.length > FIRST_ROWS && html`<button type="button" class="pill more" onClick=${onAll}>

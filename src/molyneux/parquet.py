@@ -55,21 +55,19 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def read_batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Yield some columns of a Parquet file, a part at a time.
+    """Yield those of some columns that a Parquet file has, a part at a time.
 
     Raises:
         OSError: the file cannot be read.
-        pyarrow.ArrowException: it is no Parquet file, or has no such column.
+        pyarrow.ArrowException: it is no Parquet file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
-    missing = [name for name in columns if name not in file.schema_arrow.names]
-    if missing:
-        raise pa.ArrowKeyError(f"no column {', '.join(missing)}")
-    for batch in file.iter_batches(columns=columns, use_threads=False):
-        yield batch.select(columns)
+    there = [name for name in columns if name in file.schema_arrow.names]
+    for batch in file.iter_batches(columns=there, use_threads=False):
+        yield batch.select(there)
 
 
 def import_pandas() -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molyneux.cli.model_choice import COMPARES, TRUSTS, ModelChoice, takes_model
+from molyneux.cli.options import Opens, open_page
 from molyneux.cli.output import complain, note, show
 
 if TYPE_CHECKING:
@@ -44,7 +45,15 @@ def explore(
             help="Load a model to be asked: the first run's preset, or the one that is named.",
         ),
     ] = True,
-    opens: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            metavar="DIR",
+            help="Write the pages to a folder instead, which needs no server, and end.",
+        ),
+    ] = None,
+    opens: Opens = False,
 ) -> int:
     """Look into runs, and ask a model, in a browser on this machine alone.
 
@@ -52,14 +61,17 @@ def explore(
     """
     from molyneux.errors import UsageError
     from molyneux.explore.runs import open_runs
-    from molyneux.explore.serve import listen, serve
 
+    if export is not None:
+        return _export(runs or [], export, opens)
     opened = open_runs(runs or [])
     if not live and not opened:
         raise UsageError("there is nothing to show: name a run, or leave --no-live out")
     chosen = _chosen(model, opened) if live else None
     if chosen is not None:
         chosen.require_ready()
+    from molyneux.explore.serve import listen, serve
+
     at = listen(port)
     from molyneux.explore.explorer import address_of, explorer
 
@@ -74,6 +86,21 @@ def explore(
                 _open(address)
 
         serve(app, at, ready)
+    return 0
+
+
+def _export(runs: list[Path], out: Path, opens: bool) -> int:
+    """Write pages that need no server."""
+    from molyneux.errors import UsageError
+    from molyneux.explore.export import export
+    from molyneux.explore.runs import open_runs
+
+    if not runs:
+        raise UsageError("there is nothing to write: name a run, as `molyneux runs` lists them")
+    page = export(open_runs(runs), out, lambda step: note(f"writing {step}"))
+    show(f"page: {page}")
+    if opens:
+        open_page(page)
     return 0
 
 

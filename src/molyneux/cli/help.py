@@ -18,7 +18,18 @@ _GROUPS = {
         *("permuted", "captions_together"),
     },
     "Output": {
-        *("out", "as_json", "quiet", "help", "opens", "strict", "form", "push_to_hub", "licence"),
+        *(
+            "out",
+            "as_json",
+            "quiet",
+            "help",
+            "opens",
+            "export",
+            "strict",
+            "form",
+            "push_to_hub",
+            "licence",
+        ),
     },
 }
 _ORDER = ("Arguments", "Options", "Data", "Model", "Output")
@@ -53,6 +64,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "explore": (
         "molyneux explore my-run --open",
         "molyneux explore my-run other-run --port 8000",
+        "molyneux explore my-run --export pages",
     ),
     "lens": (
         "molyneux lens build /data/coco --where split=train2017 --out lens.safetensors",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +22,35 @@ from molyneux.explain.tables import unit_rows
 from molyneux.explore.study_run import StudyRun
 from molyneux.parquet import read_batches
 
-LISTED = pa.schema(
+_PEAK = pa.list_(pa.int32())
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+_KEPT = pa.schema(
     [
         ("image", pa.int32()),
-        ("word", pa.string()),
-        ("view", pa.string()),
-        ("ranking", pa.string()),
+        ("word", _TEXT),
+        ("view", _TEXT),
+        ("ranking", _TEXT),
         ("rank", pa.int32()),
         ("layer", pa.int32()),
         ("unit", pa.int32()),
         ("score", pa.float32()),
-        ("sign", pa.int8()),
+        ("peak_patch", _PEAK),
     ]
 )
 """What is kept of a place in a list."""
-_TEXTS = ("word", "view", "ranking")
-TOKENS, WORDS = 8, 8
+_PLACE = [name for name in _KEPT.names if name not in ("layer", "unit")]
+TOKENS, WORDS = 10, 8
 
 
 @dataclass(frozen=True)
 class Place:
-    """A place of a unit in a list."""
+    """A place of a unit in a list of a photo's word.
+
+    Attributes:
+        rank: from 0.
+        peak_patch: row and column; None at the last position, of studies, and of runs whose table
+            is from before it was kept.
+    """
 
     image: int
     word: str
@@ -49,7 +58,7 @@ class Place:
     ranking: str
     rank: int
     score: float
-    sign: int
+    peak_patch: list[int] | None
 
 
 class UnitLists:
@@ -57,8 +66,7 @@ class UnitLists:
 
     def __init__(self, run: ExplainRun | StudyRun) -> None:
         self._run = run
-        self._table: pa.Table | None = None
-        self._photos = -1
+        self._read: tuple[int, pa.Table] | None = None
         self._searched: tuple[int, list[dict[str, Any]]] | None = None
 
     def places(self, layer: int, unit: int) -> list[Place]:
@@ -67,11 +75,19 @@ class UnitLists:
         Raises:
             RunError: a table is missing or damaged.
         """
-        table = self._read()
-        here = table.filter((pc.field("layer") == layer) & (pc.field("unit") == unit))
-        rows = here.select([name for name in LISTED.names if name not in ("layer", "unit")])
-        found = [Place(**row) for row in rows.to_pylist()]
-        return sorted(found, key=lambda place: (place.rank, -abs(place.score), place.image))
+        chosen = (pc.field("layer") == layer) & (pc.field("unit") == unit)
+        return _places(self._table.filter(chosen).select(_PLACE).to_pylist())
+
+    def all_places(self) -> Iterator[tuple[tuple[int, int], list[Place]]]:
+        """Yield every listed unit, its layer and number, with its places.
+
+        Raises:
+            RunError: a table is missing or damaged.
+        """
+        table = self._table.sort_by([("layer", "ascending"), ("unit", "ascending")])
+        rows = (row for batch in table.to_batches(10_000) for row in batch.to_pylist())
+        for key, own in groupby(rows, lambda row: (row.pop("layer"), row.pop("unit"))):
+            yield key, _places(list(own))
 
     def searched(self) -> list[dict[str, Any]]:
         """Return every listed unit with tokens that it writes and words that it is listed for.
@@ -79,18 +95,18 @@ class UnitLists:
         Raises:
             RunError: a table is missing or damaged.
         """
-        self._read()
-        if self._searched is None or self._searched[0] != self._photos:
-            self._searched = (self._photos, self._search())
+        photos = _finished(self._run)
+        if self._searched is None or self._searched[0] != photos:
+            self._searched = (photos, self._search())
         return self._searched[1]
 
-    def _read(self) -> pa.Table:
+    @property
+    def _table(self) -> pa.Table:
         photos = _finished(self._run)
-        if self._table is None or photos != self._photos:
-            parts = [_small(batch) for batch in _batches(self._run, LISTED.names)]
-            self._table = pa.Table.from_batches(parts, _SMALL).unify_dictionaries()
-            self._photos = photos
-        return self._table
+        if self._read is None or self._read[0] != photos:
+            parts = [_small(batch) for batch in _batches(self._run, _KEPT.names)]
+            self._read = (photos, pa.Table.from_batches(parts, _KEPT).unify_dictionaries())
+        return self._read[1]
 
     def _search(self) -> list[dict[str, Any]]:
         tokens: dict[tuple[int, int], list[str]] = {}
@@ -113,22 +129,22 @@ class UnitLists:
         ]
 
 
-_SMALL = pa.schema(
-    [
-        pa.field(f.name, pa.dictionary(pa.int32(), pa.string())) if f.name in _TEXTS else f
-        for f in LISTED
-    ]
-)
+def _places(rows: list[dict[str, Any]]) -> list[Place]:
+    found = [Place(**row) for row in rows]
+    return sorted(found, key=lambda place: (place.rank, -abs(place.score), place.image))
 
 
 def _small(batch: pa.RecordBatch) -> pa.RecordBatch:
-    columns = [
-        batch[name].dictionary_encode()
-        if name in _TEXTS
-        else batch[name].cast(LISTED.field(name).type)
-        for name in LISTED.names
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=_SMALL)
+    """Return the columns that are kept, texts by their numbers; what is not there is null."""
+    columns = []
+    for field in _KEPT:
+        if field.name not in batch.schema.names:
+            columns.append(pa.nulls(batch.num_rows, field.type))
+        elif field.type == _TEXT:
+            columns.append(batch[field.name].dictionary_encode())
+        else:
+            columns.append(batch[field.name].cast(field.type))
+    return pa.RecordBatch.from_arrays(columns, schema=_KEPT)
 
 
 def _finished(run: ExplainRun | StudyRun) -> int:
@@ -144,11 +160,11 @@ def _batches(run: ExplainRun | StudyRun, columns: list[str]) -> Iterator[pa.Reco
     if isinstance(run, StudyRun):
         yield from _of_study(run, columns)
         return
-    path = run.folder / UNITS
     if not run.is_going:
-        yield from _of_file(path, columns)
+        yield from _of_file(run.folder / UNITS, columns)
         return
-    kinds = {**{f.name: f.type for f in LISTED}, "tokens": pa.list_(pa.string())}
+    kinds = {f.name: pa.string() if f.type == _TEXT else f.type for f in _KEPT}
+    kinds["tokens"] = pa.list_(pa.string())
     schema = pa.schema([(name, kinds[name]) for name in columns])
     for number in range(run.finished()):
         rows = list(unit_rows(number, run.image(number)))
@@ -171,9 +187,12 @@ def _of_study(run: StudyRun, columns: list[str]) -> Iterator[pa.RecordBatch]:
     nouns = {number: row["noun"] or "" for number, row in rows.items() if row["error"] is None}
     good = list(nouns)  # what tables count
     named = {"image": "photo", "word": "photo", "tokens": "text"}
-    for batch in _of_file(path, list(dict.fromkeys(named.get(name, name) for name in columns))):
+    wanted = [named.get(name, name) for name in columns if name != "peak_patch"]
+    for batch in _of_file(path, list(dict.fromkeys(wanted))):
         arrays: dict[str, pa.Array] = {}
         for name in columns:
+            if named.get(name, name) not in batch.schema.names:
+                continue
             there = batch[named.get(name, name)]
             if name in ("image", "word"):
                 photos = [good[row] for row in there.to_pylist()]

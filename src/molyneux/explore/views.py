@@ -19,6 +19,7 @@ from molyneux.explore.glossary import GLOSSARY
 from molyneux.explore.runs import OpenRun
 from molyneux.explore.study_run import StudyRun
 from molyneux.explore.unit_lists import UnitLists
+from molyneux.neurons.unit_names import read_name
 
 PhotoAddress = Callable[[str, int], str]
 """Where the picture of a run's photo is, seen from a page."""
@@ -120,9 +121,7 @@ class Views:
                 cards[number] = study_view.card(run, number)
             else:
                 card = photo_view.card(run, number)
-                shown = run.photo(number) is not None
-                card["photo"] = self.address(opened.id, number) if shown else None
-                cards[number] = card
+                cards[number] = card | {"photo": self.addresses(opened)(number)}
             if until is not None and time.monotonic() > until:
                 break
         return {
@@ -134,7 +133,7 @@ class Views:
     def _search(self, opened: OpenRun) -> dict[str, Any]:
         """Return what is searched in a page: the listed units, and the photos read so far."""
         return {
-            "units": self._lists_of(opened).searched(),
+            "units": self.lists_of(opened).searched(),
             "photos": [
                 {"n": card["n"], "caption": card["caption"], "words": card["words"]}
                 for card in self._gallery(opened)["cards"]
@@ -145,13 +144,25 @@ class Views:
     def _unit(self, opened: OpenRun, name: str) -> dict[str, Any]:
         run = opened.run
 
+        layer, number, _ = read_name(name)
+        places = self.lists_of(opened).places(layer, number)
+        listed = None
+        if places and isinstance(run, ExplainRun):
+            listed = unit_view.listed_row(run, layer, number, places[0])
+        return unit_view.unit(layer, number, places, listed, self.addresses(opened))
+
+    def addresses(self, opened: OpenRun) -> Callable[[int], str | None]:
+        """Return what says where the picture of a run's photo is; None where it has none."""
+        run = opened.run
+
         def address(number: int) -> str | None:
             shown = isinstance(run, ExplainRun) and run.photo(number) is not None
             return self.address(opened.id, number) if shown else None
 
-        return unit_view.unit(run, self._lists_of(opened), name, address)
+        return address
 
-    def _lists_of(self, opened: OpenRun) -> UnitLists:
+    def lists_of(self, opened: OpenRun) -> UnitLists:
+        """Return the places of units in a run's lists."""
         return self._lists.setdefault(opened.id, UnitLists(opened.run))
 
     def _photo(self, opened: OpenRun, number: int) -> dict[str, Any]:
@@ -159,8 +170,7 @@ class Views:
         if isinstance(run, StudyRun):
             return study_view.photo(run, number)
         found = photo_view.photo(run.model, run.settings, run.image(number), run.fields(number))
-        shown = run.photo(number) is not None
-        return found | {"photo": self.address(opened.id, number) if shown else None}
+        return found | {"photo": self.addresses(opened)(number)}
 
 
 def _described(opened: OpenRun) -> dict[str, Any]:

@@ -10,11 +10,17 @@ const found = new Map();
 const arriving = new Map();
 window.MOLYNEUX_DATA = (key, value) => arriving.get(key)?.(value);
 
+// Units of a layer share a script, 64 at a time.
+function fileOf(key) {
+  const unit = /^(unit\/\w+\/L\d+)\.u(\d+)$/.exec(key);
+  return unit ? `${unit[1]}.${Math.floor(Number(unit[2]) / 64)}` : key;
+}
+
 function fromScript(key) {
   return new Promise((resolve, reject) => {
     const script = document.createElement("script");
     arriving.set(key, resolve);
-    script.src = `data/${key}.js`;
+    script.src = `data/${fileOf(key)}.js`;
     script.onload = () => {
       script.remove();
       reject(new Error(`data/${key}.js holds something else`));

@@ -11,6 +11,9 @@ import pytest
 from explorer_served import CHROMIUM, FLAGS, Served, Tabs, serve
 from report_run import broken_image, image, reading, word, write_run
 
+from molyneux.explain.document import read_document
+from molyneux.explain.tables import units_table
+
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -23,7 +26,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first["words"][0]["ablation"]["unrelated_top"] = [1.0, 1.2, 2.5, 3.1, 4.0]
     broken = broken_image("torn.jpg", "the file ends early")
     folder = tmp_path_factory.mktemp("run") / "photos"
-    return write_run(folder, [first, second, third, broken])
+    write_run(folder, [first, second, third, broken])
+    (folder / "units.parquet").write_bytes(units_table(read_document(folder).images))
+    return folder
 
 
 @pytest.fixture(scope="session")

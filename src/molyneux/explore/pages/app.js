@@ -54,7 +54,7 @@ function App() {
   const asked = useAddress();
   const [wait, setWait] = useState(null);
   const { value: fresh, error } = useData("runs", wait);
-  const loading = Boolean(fresh?.live && fresh.loaded === false);
+  const loading = Boolean(fresh?.live && !fresh.live.loaded);
   const growing = Boolean(fresh?.runs.some((run) => run.finished < run.photos));
   useEffect(() => setWait(loading ? SOON : growing ? RELOAD : null), [loading, growing]);
   // The first thing a visitor can do where a model is loaded.

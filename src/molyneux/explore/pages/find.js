@@ -7,7 +7,7 @@ import { api } from "./server.js";
 import { isSeen, known, signed } from "./text.js";
 import { Tokens } from "./tokens.js";
 
-const SHOWN = 50;
+const SHOWN = 40;
 const PAUSE = 150; // milliseconds after the last key until the server is asked
 
 function layersOf(text) {
@@ -67,7 +67,7 @@ function AtlasRow({ row, run, sought }) {
 
 export function Find({ asked, runs }) {
   const { value: index, error } = useIndex(runs.runs);
-  const atlas = useAtlas(asked, !exported && Boolean(runs.live || runs.atlas));
+  const atlas = useAtlas(asked, !exported && Boolean(runs.atlas));
   const text = (asked.q ?? "").trim();
   const [from, to] = layersOf(asked.layer);
   const found = useMemo(() => {

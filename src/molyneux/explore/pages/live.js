@@ -57,7 +57,7 @@ export function Live({ asked, runs }) {
   const [results, setResults] = useState([]); // what was tried, the newest last
   const [explained, setExplained] = useState(null);
   const photo = asked.photo ?? choices?.[0]?.name ?? null;
-  const lead = runs.lead ?? "A picture of";
+  const lead = runs.live?.lead ?? "A picture of";
   const url = choices?.find(({ name }) => name === photo)?.url ?? photoUrl(photo);
   const word = asked.word || caption?.words?.[0]?.word || "";
   const set = asked.set ?? (asked.units ? "named" : "change");
@@ -85,7 +85,7 @@ export function Live({ asked, runs }) {
     const rest = results.slice(0, -1);
     setResults(rest);
     const last = rest.at(-1)?.asked;
-    restate(Object.fromEntries(["set", "top", "units", "value", "scale", "at", "word"].map((name) => [name, last?.[name] ?? null])));
+    if (last) restate(Object.fromEntries(["set", "top", "units", "value", "scale", "at", "word"].map((name) => [name, last[name] ?? null])));
   }
   async function explain() {
     const found = await explaining.start({ kind: "explain", photo: photoOf(photo), words: words(asked.ask ?? "") });

@@ -32,12 +32,12 @@ export function photoTitle(name) {
 export function useChoices(runs) {
   const [choices, setChoices] = useState(null);
   useEffect(() => {
-    const samples = (runs.loaded === false ? [] : runs.samples ?? []).map(({ name, photo }) => ({ name: `sample:${name}`, url: photo, title: name, group: "samples" }));
+    const samples = (runs.live?.loaded ? runs.live.samples : []).map(({ name, url }) => ({ name: `sample:${name}`, url, title: name, group: "samples" }));
     Promise.all(runs.runs.map((run) => load(`gallery/${run.id}`).then(
       ({ cards }) => cards.filter((card) => card.photo && !card.error).slice(0, SHOWN)
         .map((card) => ({ name: `${run.id}.${card.n}`, url: card.photo, title: card.caption || card.name, group: run.name })),
       () => []))).then((all) => setChoices([...all.flat(), ...samples]));
-  }, [runs.loaded, runs.runs.map(({ id, finished }) => id + finished).join()]);
+  }, [runs.live?.loaded, runs.runs.map(({ id, finished }) => id + finished).join()]);
   return choices;
 }
 

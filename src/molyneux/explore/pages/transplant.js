@@ -7,7 +7,7 @@ import { JobLine } from "./job.js";
 import { Picker, photoOf, photoTitle, photoUrl, useChoices } from "./picker.js";
 import { words } from "./parts.js";
 import { useJob } from "./server.js";
-import { capital, known, probability, rounded, times } from "./text.js";
+import { capital, count, known, probability, rounded, times } from "./text.js";
 
 const names = (places, columns) => [...places].sort((a, b) => a - b).map((n) => `${Math.floor(n / columns)}.${n % columns}`).join(",");
 
@@ -26,7 +26,6 @@ function gainOf(result) {
   return rows.find(({ after }) => after !== null) ?? null;
 }
 
-const timesAsLikely = (ratio) => (ratio >= 1 ? `${rounded(ratio)} times` : `1/${rounded(1 / ratio)}`);
 
 // What the result says, before its numbers: did the photo's own values do what controls do not?
 export function verdictOf(result) {
@@ -34,8 +33,8 @@ export function verdictOf(result) {
   const [before, after, random, third] = [result.before, result.caption, result.random?.caption, result.third?.caption].map(clean);
   const gain = gainOf(result);
   const controls = gain && [["random units", gain.random], ["a third photo's values", gain.third]].filter(([, ratio]) => ratio !== null);
-  const likely = gain && `“${gain.word}” becomes ${timesAsLikely(gain.after)} as likely${controls.length
-    ? ` (${controls.map(([name, ratio]) => `${name}: ${timesAsLikely(ratio)}`).join(", ")})` : ""}`;
+  const likely = gain && `“${gain.word}” becomes ${rounded(gain.after)} times as likely${controls.length
+    ? ` (${controls.map(([name, ratio]) => `${name}: ${rounded(ratio)}`).join(", ")})` : ""}`;
   const carries = gain && gain.after > 1 && controls.every(([, ratio]) => gain.after > ratio);
   if (after !== before) {
     const same = [result.random && random === after && "as many random units", result.third && third === after && "a third photo's values"].filter(Boolean);
@@ -72,11 +71,11 @@ export function Transplant({ asked, runs }) {
   const from = asked.from ?? choices?.[0]?.name ?? null;
   const into = asked.into ?? choices?.[1]?.name ?? from;
   const chosen = placesOf(asked.patches, grid);
-  const lead = runs.lead ?? "A picture of";
+  const lead = runs.live?.lead ?? "A picture of";
   const urls = Object.fromEntries((choices ?? []).map(({ name, url }) => [name, url]));
   const urlOf = (name) => urls[name] ?? photoUrl(name);
   useEffect(() => {
-    const patches = runs.grid ?? runs.runs.find((run) => run.model?.patches)?.model.patches;
+    const patches = runs.live?.grid ?? runs.runs.find((run) => run.model?.patches)?.model.patches;
     if (patches) setGrid(patches);
   }, [runs]);
   useEffect(() => setResult(null), [from, into, asked.patches]);
@@ -125,9 +124,9 @@ export function Transplant({ asked, runs }) {
           <p class="verdict" role="status">${capital(verdictOf(result))}</p>
           <dl class="rewrites">
             <${Row} name="as it is" hint="the second photo" caption=${result.before} before=${result.before} lead=${lead} />
-            <${Row} name="with the first photo's values" hint=${`${known(result.units?.length) ? `${result.units.length} units` : `${result.units ?? ""} units`}`} caption=${result.caption} before=${result.before} lead=${lead} norm=${result.edit_norm} strong=${true} />
+            <${Row} name="with the first photo's values" hint=${count(result.units, "unit", "units")} caption=${result.caption} before=${result.before} lead=${lead} norm=${result.edit_norm} strong=${true} />
             ${result.random && html`<${Row} name="as many random units" hint="control, of the same layers" caption=${result.random.caption} before=${result.before} lead=${lead} norm=${result.random.edit_norm} />`}
-            ${result.third && html`<${Row} name="a third photo's values" hint=${`control, ${result.third.name ?? ""}`} caption=${result.third.caption} before=${result.before} lead=${lead} norm=${result.third.edit_norm} />`}
+            ${result.third && html`<${Row} name="a third photo's values" hint=${`control: its own caption is “${result.third.shows}”`} caption=${result.third.caption} before=${result.before} lead=${lead} norm=${result.third.edit_norm} />`}
           </dl>
           ${result.probabilities?.length > 0 && html`<${ProbabilityTable} rows=${result.probabilities} columns=${[["before", "as it is"], ["after", "first photo's"], ["random", "random"], ["third", "third photo's"]].filter(([key]) => result.probabilities.some((row) => known(row[key])))} />`}`
         : !job.busy && html`<p class="hint">Beside it stand as many random units, and a third photo's values: what they do as well is no evidence.</p>`}

@@ -322,3 +322,31 @@ def test_a_page_of_another_site_can_neither_read_nor_ask(tabs: Tabs, served: Ser
     assert outcome == ["refused"] * 4
     tabs.asked.discard("elsewhere.test")
     tabs.wrong.clear()  # the browser reports what it refused
+
+
+def test_an_export_opens_from_disk_without_a_network(tabs: Tabs, run: Path, tmp_path: Path) -> None:
+    from molyneux.explore.export import export
+    from molyneux.explore.runs import open_runs
+
+    page = export(open_runs([run]), tmp_path / "pages")
+    tab = tabs.open()
+    tab.context.set_offline(True)
+    tab.goto(f"{page.as_uri()}#/")
+    tab.locator(".photo-card").first.click()
+    tab.get_by_role("button", name="guitar", exact=True).click()
+    tab.wait_for_selector(".frame canvas")
+    picture = tab.locator(".frame img").first
+    assert picture.evaluate("image => image.naturalWidth") == 448
+    tab.locator(".ranked .unit").first.click()
+    address = tab.url
+    tab.get_by_role("link", name=re.compile("All about")).click()
+    tab.wait_for_selector(".unit-page .peaks img")
+
+    other = tabs.beside(tab.context, address)
+    other.wait_for_selector(".of-unit")
+    assert other.locator(".word[aria-pressed=true]").inner_text() == "guitar"
+    other.get_by_role("link", name="Find").click()
+    other.get_by_label("Word", exact=True).fill("daughter")
+    other.wait_for_selector(".found-units li")
+    # What needs a model is not offered.
+    assert other.get_by_role("link", name="Live").count() == 0

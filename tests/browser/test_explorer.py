@@ -350,3 +350,15 @@ def test_an_export_opens_from_disk_without_a_network(tabs: Tabs, run: Path, tmp_
     other.wait_for_selector(".found-units li")
     # What needs a model is not offered.
     assert other.get_by_role("link", name="Live").count() == 0
+
+
+def test_patches_are_chosen_with_the_keyboard(tabs: Tabs, served: Served) -> None:
+    tab = tabs.open(served.at("#/r0/0?patch=2,3"))
+    chosen = tab.locator(".cell[aria-pressed=true]")
+    assert chosen.get_attribute("data-place") == "17"
+    chosen.focus()
+    for key in ("ArrowRight", "ArrowDown", "Enter"):
+        tab.keyboard.press(key)
+    until_address(tab, "patch=3,4")
+    tab.keyboard.press("Escape")
+    until(lambda: "patch=" not in tab.evaluate("location.href"))

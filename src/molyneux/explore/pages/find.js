@@ -8,6 +8,8 @@ import { isSeen, known, signed } from "./text.js";
 import { Tokens } from "./tokens.js";
 
 const SHOWN = 40;
+const CHUNK = 1000; // rows that are indexed in one go
+const SHORTEST = 2; // letters: one stands at the beginning of half of all tokens
 const PAUSE = 150; // milliseconds after the last key until the server is asked
 
 function layersOf(text) {
@@ -17,22 +19,48 @@ function layersOf(text) {
 
 const layerOf = (unit) => Number(/^L(\d+)/.exec(unit)?.[1] ?? -1);
 
-// The units and photos of the runs, indexed in the page.
+// The units and photos of the runs, indexed in the page: piece by piece, so that it stays at hand,
+// and once, however often one comes back.
+const made = new Map();
+
+async function makeIndex(runs) {
+  const units = new MiniSearch({ fields: ["tokens", "words"], storeFields: ["run", "unit", "shown", "words"], idField: "key" });
+  const photos = new MiniSearch({ fields: ["caption", "words"], storeFields: ["run", "n", "caption"], idField: "key" });
+  const named = [];
+  for (const run of runs) {
+    const { units: rows = [], photos: pictures = [] } = await load(`search/${run.id}`);
+    const found = rows.map((row) => ({ key: `${run.id}/${row.id}`, run: run.id, unit: row.id, shown: row.tokens ?? [],
+      tokens: (row.tokens ?? []).filter(isSeen).join(" "), words: (row.words ?? []).join(" ") }));
+    named.push(...found.map((row) => ({ ...row, id: row.key })));
+    await units.addAllAsync(found, { chunkSize: CHUNK });
+    await photos.addAllAsync(pictures.map((row) => ({ key: `${run.id}/${row.n}`, run: run.id, n: row.n, caption: row.caption ?? "", words: (row.words ?? []).join(" ") })), { chunkSize: CHUNK });
+  }
+  return { units, photos, named };
+}
+
 function useIndex(runs) {
   const [index, setIndex] = useState({ value: null, error: null });
+  const key = runs.map(({ id, finished }) => `${id}:${finished}`).join();
   useEffect(() => {
-    Promise.all(runs.map((run) => load(`search/${run.id}`).then((found) => [run, found]))).then((all) => {
-      const units = new MiniSearch({ fields: ["id", "tokens", "words"], storeFields: ["run", "unit", "shown", "words"], idField: "key" });
-      const photos = new MiniSearch({ fields: ["caption", "words"], storeFields: ["run", "n", "caption"], idField: "key" });
-      for (const [run, { units: rows = [], photos: pictures = [] }] of all) {
-        units.addAll(rows.map((row) => ({ key: `${run.id}/${row.id}`, run: run.id, unit: row.id, id: row.id,
-          shown: row.tokens ?? [], tokens: (row.tokens ?? []).filter(isSeen).join(" "), words: (row.words ?? []).join(" ") })));
-        photos.addAll(pictures.map((row) => ({ key: `${run.id}/${row.n}`, run: run.id, n: row.n, caption: row.caption ?? "", words: (row.words ?? []).join(" ") })));
-      }
-      setIndex({ value: { units, photos }, error: null });
-    }, (error) => setIndex({ value: null, error: error.message }));
-  }, [runs.map(({ id, finished }) => id + finished).join()]);
+    let wanted = true;
+    if (!made.has(key)) made.set(key, makeIndex(runs));
+    made.get(key).then(
+      (value) => wanted && setIndex({ value, error: null }),
+      (error) => { made.delete(key); if (wanted) setIndex({ value: null, error: error.message }); });
+    return () => { wanted = false; };
+  }, [key]);
   return index;
+}
+
+// A unit's name, or the beginning of one, names units; anything else is a word that they write.
+function unitsLike(index, text) {
+  if (/^L\d+(\.u\d*)?$/i.test(text)) {
+    const start = text.toLowerCase();
+    const whole = start.includes(".") ? "" : ".";
+    return index.named.filter(({ unit }) => unit.toLowerCase().startsWith(start + whole))
+      .sort((a, b) => a.unit.length - b.unit.length);
+  }
+  return index.units.search(text, { prefix: true, combineWith: "AND", boost: { tokens: 2 } });
 }
 
 // What the atlas of the whole model finds: on a server only.
@@ -71,12 +99,9 @@ export function Find({ asked, runs }) {
   const text = (asked.q ?? "").trim();
   const [from, to] = layersOf(asked.layer);
   const found = useMemo(() => {
-    if (!index || !text) return null;
-    const how = { prefix: true, combineWith: "AND" };
-    const byUnit = /^L\d+(\.u\d+)?/i.test(text);
-    const units = index.units.search(text, byUnit ? { ...how, fields: ["id"] } : { ...how, boost: { tokens: 2 } })
-      .filter(({ unit }) => layerOf(unit) >= from && layerOf(unit) <= to);
-    return { units: asked.by === "layer" ? units.sort((a, b) => layerOf(a.unit) - layerOf(b.unit)) : units, photos: index.photos.search(text, how) };
+    if (!index || text.length < SHORTEST) return null;
+    const units = unitsLike(index, text).filter(({ unit }) => layerOf(unit) >= from && layerOf(unit) <= to);
+    return { units: asked.by === "layer" ? units.sort((a, b) => layerOf(a.unit) - layerOf(b.unit)) : units, photos: index.photos.search(text, { prefix: true, combineWith: "AND" }) };
   }, [index, text, from, to, asked.by]);
   const run = runs.runs[0]?.id;
   return html`<div class="find">
@@ -91,7 +116,7 @@ export function Find({ asked, runs }) {
         <option value="">either</option><option value="1">writes positively</option><option value="-1">writes negatively</option></select></label>`}
     </form>
     ${error && html`<${Failure}>${error}</${Failure}>`}
-    ${!index && !error && html`<${Loading} what="the index" />`}
+    ${!index && !error && html`<${Loading} what="the units of the runs" />`}
     ${text && atlas.rows && html`<section class="part first" aria-labelledby="in-atlas"><h2 id="in-atlas">In the atlas of the model <span class="hint">${atlas.rows.length} shown</span></h2>
       ${atlas.rows.length ? html`<ol class="near">${atlas.rows.map((row, n) => html`<${AtlasRow} key=${n} row=${row} run=${run} sought=${text.toLowerCase()} />`)}</ol>` : html`<p class="hint">No unit of the model writes it among its first tokens.</p>`}</section>`}
     ${text && atlas.error && html`<p class="hint">The atlas: ${atlas.error}</p>`}

@@ -56,15 +56,19 @@ export function Rewrites({ word, caption, lead }) {
     ["another photo's specific off", "control", found.other_specific],
     ["random off", "control, as many", found.random],
   ].filter(([, , text]) => known(text));
+  const changed = rows.filter(([, , text]) => text !== caption);
+  const same = rows.filter(([, , text]) => text === caption);
   return html`<section class="part" aria-labelledby="rewrites">
     <h2 id="rewrites">The caption, written once more</h2>
     <dl class="rewrites">
       <div class="rewrite intact"><dt>nothing off</dt><dd><span class="lead">${lead} </span>${caption}</dd></div>
-      ${rows.map(([name, hint, text]) => html`<div key=${name} class="rewrite">
+      ${changed.map(([name, hint, text]) => html`<div key=${name} class="rewrite">
         <dt>${name}<span class="hint">${hint}</span></dt>
         <dd><${Changed} lead=${lead} caption=${text} before=${caption} />
           ${lost(text, word.word) && html` <span class="badge lost">without “${word.word}”</span>`}</dd>
       </div>`)}
+      ${same.length > 0 && html`<div class="rewrite"><dt>the same as with nothing off</dt>
+        <dd class="unchanged">${same.map(([name, hint]) => `${name} (${hint})`).join("; ")}</dd></div>`}
     </dl>
   </section>`;
 }

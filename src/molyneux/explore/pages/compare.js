@@ -6,7 +6,7 @@ import { Frame, Scale } from "./frame.js";
 import { fieldOf } from "./heat.js";
 import { Choice, Failure, Loading } from "./parts.js";
 import { listOf, wordOf } from "./photo.js";
-import { capital, percent, probability, rounded, unitKey, unitName } from "./text.js";
+import { percent, probability, rounded, sentence, unitKey, unitName } from "./text.js";
 import { Tokens } from "./tokens.js";
 import { orderedBy } from "./units.js";
 
@@ -44,7 +44,7 @@ function Side({ side, place, data, run, asked, shared, runs }) {
     return html`<${Frame} src=${data.value.photo} grid=${image.grid} values=${values} sinks=${image.sink_patches ?? []} mapped="the set" alt=${`${image.path}. The model wrote: ${image.caption}`} />
       ${values && html`<${Scale} values=${values} />`}
       <${Caption} level=${2} lead=${data.value.lead ?? ""} caption=${image.caption} words=${image.words} chosen=${word?.word} onChoose=${(next) => restate({ [`word_${side}`]: next })} />
-      ${word && html`<p class="verdict">${capital(data.value.verdicts?.[word.word] ?? "")}</p>
+      ${word && html`<p class="verdict">${sentence(data.value.verdicts?.[word.word] ?? "")}</p>
         <p class="hint">“${word.word}”: probability ${probability(word.probability)}${word.sight ? `; this photo adds ${rounded(word.sight.gain)} nats to it` : ""}</p>
         <table class="ranked"><thead><tr><th scope="col" class="rank">#</th><th scope="col">writes</th><th scope="col">unit</th><th scope="col" class="number">${field}</th></tr></thead>
           <tbody>${units.slice(0, ROWS).map((unit, n) => html`<tr key=${n} class=${shared.has(unitKey(unit)) ? "row pinned" : "row"}><td class="rank">${n + 1}</td><td class="writes"><${Tokens} list=${unit.tokens} most=${4} /></td>

@@ -111,8 +111,8 @@ export function Find({ asked, runs }) {
       <label class="wide">Word <input type="search" value=${asked.q ?? ""} placeholder="water, wat, L12.u905" onInput=${(event) => restate({ q: event.target.value })} /></label>
       <label>Layers <input type="text" inputmode="numeric" size="6" value=${asked.layer ?? ""} placeholder="5-12" onInput=${(event) => restate({ layer: event.target.value })} /></label>
       <label>Sorted by <select value=${asked.by ?? ""} onChange=${(event) => restate({ by: event.target.value })}>
-        <option value="">how well it fits</option><option value="layer">layer</option>${!exported && html`<option value="effect">causal effect</option>`}</select></label>
-      ${!exported && html`<label>Sign <select value=${asked.sign ?? ""} onChange=${(event) => restate({ sign: event.target.value })}>
+        <option value="">how well it fits</option><option value="layer">layer</option>${runs.atlas && html`<option value="effect">causal effect</option>`}</select></label>
+      ${runs.atlas && html`<label>Sign <select value=${asked.sign ?? ""} onChange=${(event) => restate({ sign: event.target.value })}>
         <option value="">either</option><option value="1">writes positively</option><option value="-1">writes negatively</option></select></label>`}
     </form>
     ${error && html`<${Failure}>${error}</${Failure}>`}
@@ -126,7 +126,7 @@ export function Find({ asked, runs }) {
           <a class="mono" href=${unitAddress(row.run, row.unit)}>${row.unit}</a><${Tokens} list=${row.shown} most=${8} sought=${text.toLowerCase()} />
           ${row.words && html`<span class="hint">listed for ${row.words.split(" ").slice(0, 6).join(", ")}</span>`}</li>`)}</ol>` : html`<p class="hint">No listed unit writes it.</p>`}</section>
       <section class="part" aria-labelledby="in-photos"><h2 id="in-photos">Photos <span class="hint">${found.photos.length} found</span></h2>
-        ${found.photos.length ? html`<ol class="near">${found.photos.slice(0, SHOWN).map((row) => html`<li key=${row.id}><a href=${photoAddress(row.run, row.n)}>${row.caption}</a></li>`)}</ol>` : html`<p class="hint">No caption says it.</p>`}</section>`}
+        ${found.photos.length ? html`<ol class="near photos-found">${found.photos.slice(0, SHOWN).map((row) => html`<li key=${row.id}><a href=${photoAddress(row.run, row.n)}>${row.caption}</a></li>`)}</ol>` : html`<p class="hint">No caption says it.</p>`}</section>`}
     ${!text && index && html`<p class="hint">${index.units.documentCount.toLocaleString("en")} listed units and ${index.photos.documentCount.toLocaleString("en")} photos can be searched here.</p>`}
   </div>`;
 }

@@ -10,7 +10,7 @@ import { Choice, Failure, Loading, Table } from "./parts.js";
 import { PatchCard, SaidByLayers } from "./patch.js";
 import { withToken } from "./server.js";
 import { Adds, SightBlock, WhyBlock } from "./sight.js";
-import { capital, known, probability, unitKey, unitName } from "./text.js";
+import { capital, known, probability, sentence, unitKey, unitName } from "./text.js";
 import { Token } from "./tokens.js";
 import { UnitList, meaning } from "./units.js";
 
@@ -127,7 +127,7 @@ export function PhotoPage({ data, asked, run = null, name, live }) {
         <${Caption} lead=${about?.lead ?? ""} caption=${image.caption} words=${image.words} chosen=${word?.word}
           onChoose=${(next) => restate({ word: next, unit: null })} />
         ${word ? html`
-          ${verdict && html`<p class="verdict">${capital(verdict)}</p>`}
+          ${verdict && html`<p class="verdict">${sentence(verdict)}</p>`}
           ${word.warning && html`<p class="note under-floor">${word.warning}</p>`}
           <${Facts} word=${word} />
           ${word.note && html`<p class="hint">${capital(word.note)}</p>`}
@@ -200,7 +200,7 @@ function Neighbours({ run, n, total }) {
   return html`<nav class="steps" aria-label="Photos of the run">
     <a href=${address(run)}>All photos</a>
     ${step(n - 1, "← before", "The photo before")} <span class="hint">${n + 1} of ${total}</span> ${step(n + 1, "next →", "The next photo")}
-    <a href=${address("compare", { a: `${run}.${n}`, b: `${run}.${n + 1 < total ? n + 1 : 0}` })}>Compare with the next</a>
+    ${total > 1 && html`<a href=${address("compare", { a: `${run}.${n}`, b: `${run}.${n + 1 < total ? n + 1 : 0}` })}>Compare with the next</a>`}
   </nav>`;
 }
 

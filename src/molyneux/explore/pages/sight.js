@@ -1,7 +1,7 @@
 import { html } from "./vendor/htm-preact.js";
 import { Term } from "./glossary.js";
 import { Bars, Table } from "./parts.js";
-import { capital, known, rounded, signed } from "./text.js";
+import { known, rounded, sentence, signed } from "./text.js";
 
 // What this photo adds, in one look: the first two bars are the photo's, the rest their controls.
 export function Adds({ word, bars }) {
@@ -13,7 +13,7 @@ export function Adds({ word, bars }) {
 export function SightBlock({ word, told, lead }) {
   const { sight } = word;
   if (!sight) {
-    return word.sight_note ? html`<p class="note">${capital(word.sight_note)}.</p>` : null;
+    return word.sight_note ? html`<p class="note">${sentence(word.sight_note)}</p>` : null;
   }
   const change = sight.sets.find((one) => one.set === "change");
   const lines = told?.sight ?? [];
@@ -24,7 +24,7 @@ export function SightBlock({ word, told, lead }) {
       <div class="rewrite"><dt>with this photo's values<span class="hint"><${Term} name="transplant" /> of ${Math.round(100 * change.fraction_of_units)} % of units</span></dt>
         <dd><span class="lead">${lead} </span><b>${change.transplant_caption}</b></dd></div>
     </dl>`}
-    ${lines.map((line) => html`<p key=${line} class="told">${capital(line)}${/[.!?]$/.test(line) ? "" : "."}</p>`)}
+    ${lines.map((line) => html`<p key=${line} class="told">${sentence(line)}</p>`)}
     <p class="small"><${Term} name="mediated">Mediated</${Term}>: what the word loses where a set's values are replaced by other photos' mean.${" "}
       <${Term} name="transplant">Transplant</${Term}>: what it gains behind other photos into whose patches this photo's values of the set are put.
       Standard error of what the photo adds: ${rounded(sight.standard_error)} over ${sight.partners} other photos.</p>
@@ -44,7 +44,7 @@ export function WhyBlock({ why, record, src, grid }) {
   return html`<section class="part" aria-labelledby="why">
     <h2 id="why">${why.title}</h2>
     <div class="why">
-      <div>${why.lines.map((line) => html`<p key=${line} class="told">${capital(line)}.</p>`)}</div>
+      <div>${why.lines.map((line) => html`<p key=${line} class="told">${sentence(line)}</p>`)}</div>
       ${patches && html`<figure class="pushing"><div class="frame">${src && html`<img src=${src} alt="" />`}
         <svg viewBox=${`0 0 ${grid[1]} ${grid[0]}`} preserveAspectRatio="none" role="img" aria-label="What each patch gives the word">
           ${patches.flatMap((row, y) => row.map((value, x) => html`<rect key=${`${y}-${x}`} x=${x} y=${y} width="1" height="1"

@@ -51,6 +51,10 @@ export function capital(text) {
   return text ? text[0].toUpperCase() + text.slice(1) : "";
 }
 
+export function sentence(text) {
+  return text && capital(/[.!?]$/.test(text) ? text : `${text}.`);
+}
+
 export function count(number, one, many) {
   return `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 }

@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from molyneux.cli.atlas import atlas
 from molyneux.cli.cache import cache
 from molyneux.cli.calibrate_bertscore import calibrate_bertscore
 from molyneux.cli.caption import caption
@@ -17,6 +18,7 @@ from molyneux.cli.decode import decode
 from molyneux.cli.demo import demo
 from molyneux.cli.doctor import doctor
 from molyneux.cli.explain import explain
+from molyneux.cli.find import find
 from molyneux.cli.help import Command
 from molyneux.cli.lens import lens
 from molyneux.cli.models import models
@@ -92,6 +94,7 @@ def _can_be_quiet(verb: Callable[..., int]) -> Callable[..., int]:
 
 
 for verb in (
+    atlas,
     calibrate_bertscore,
     cache,
     caption,
@@ -100,6 +103,7 @@ for verb in (
     demo,
     doctor,
     explain,
+    find,
     lens,
     models,
     prompts,

@@ -30,6 +30,10 @@ _KINDS = (
 )
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
+    "atlas": (
+        "molyneux atlas build --out atlas",
+        "molyneux atlas build --language-model EleutherAI/pythia-70m --out atlas",
+    ),
     "cache": ("molyneux cache", "molyneux cache clear --yes"),
     "calibrate-bertscore": ("molyneux calibrate-bertscore --layer 5",),
     "caption": (
@@ -40,7 +44,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "data": ("molyneux data", "molyneux data coco", "molyneux data coco /data/coco"),
     "decode": (
         "molyneux decode L12.u905",
-        "molyneux decode --word water --top 20",
         "molyneux decode L12.u905 --lens lens.safetensors",
     ),
     "demo": ("molyneux demo --open",),
@@ -49,6 +52,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "molyneux explain photo.jpg --open",
         "molyneux explain photo.jpg --word river --out my-run",
         "molyneux explain photo.jpg --vlm PATH --device cuda --dtype bfloat16",
+    ),
+    "find": (
+        "molyneux find water --layer 5-12",
+        "molyneux find photo --prefix --lens jacobian --json",
+        "molyneux find water --atlas my-atlas --by norm",
     ),
     "lens": (
         "molyneux lens build /data/coco --where split=train2017 --out lens.safetensors",

@@ -195,3 +195,20 @@ class Calibration:
     pairs: tuple[ScoredPair, ...]
     layers: tuple[LayerRecord, ...]
     closest_layer: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenAtlas:
+    """An atlas.
+
+    Attributes:
+        atlas: its folder.
+        units: how many it holds.
+        lenses: what each was read through.
+        chance: how often ten random tokens of the vocabulary pass as words.
+    """
+
+    atlas: str
+    units: int
+    lenses: tuple[str, ...]
+    chance: float

@@ -43,10 +43,15 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
         OSError: the file cannot be read.
         pyarrow.ArrowException: it is no Parquet file, or has no such column.
     """
+    return parquet_from(path.read_bytes(), columns)
+
+
+def parquet_from(contents: bytes, columns: list[str] | None = None) -> pa.Table:
+    """Return the table of a Parquet file's contents, as `read_parquet`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
+    file = pq.ParquetFile(pa.BufferReader(contents))
     missing = [name for name in columns or () if name not in file.schema_arrow.names]
     if missing:
         raise pa.ArrowKeyError(f"no column {', '.join(missing)}")

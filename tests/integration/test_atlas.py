@@ -162,7 +162,7 @@ def test_a_file_that_was_changed_is_refused(made: Any, tmp_path: Path) -> None:
     contents = bytearray(path.read_bytes())
     contents[len(contents) // 2] ^= 1
     path.write_bytes(contents)
-    with pytest.raises(RunError, match="not the file that its atlas names"):
+    with pytest.raises(RunError, match="not the file that was written"):
         open_atlas(tmp_path / "packed").find("dog")
     path.unlink()
     with pytest.raises(RunError, match="cannot be read"):
@@ -218,8 +218,8 @@ def test_a_found_unit_says_what_the_unit_writes(made: Any) -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({}, "either a word or a prefix"),
-        ({"word": "dog", "prefix": "d"}, "either a word or a prefix"),
+        ({}, "a word, a prefix or a concept"),
+        ({"word": "dog", "prefix": "d"}, "a word, a prefix or a concept"),
         ({"word": " "}, "word"),
         ({"word": "dogs"}, "it begins with the token 'dog'"),
         ({"prefix": "dogs"}, "no token of tiny-llama begins 'dogs'"),

@@ -8,12 +8,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from molyneux.atlas.reading import Atlas, AtlasUnit, Found, Neighbour, Writes, open_atlas
+from molyneux.atlas.reading import Atlas, open_atlas
+from molyneux.atlas.records import (
+    AtlasUnit,
+    Found,
+    Measured,
+    Neighbour,
+    StrongestPhoto,
+    Taken,
+    WordCount,
+    Writes,
+)
 
 if TYPE_CHECKING:
     from molyneux.atlas.build import build_atlas
 
-__all__ = ["Atlas", "AtlasUnit", "Found", "Neighbour", "Writes", "build_atlas", "open_atlas"]
+__all__ = [
+    "Atlas",
+    "AtlasUnit",
+    "Found",
+    "Measured",
+    "Neighbour",
+    "StrongestPhoto",
+    "Taken",
+    "WordCount",
+    "Writes",
+    "build_atlas",
+    "open_atlas",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,15 @@ from os import PathLike
 from pathlib import Path
 
 from molyneux.atlas.reading import Atlas
-from molyneux.atlas.tables import INDEX, TOKENS, UNITS, Index, file_hash, unit_schema
+from molyneux.atlas.tables import (
+    INDEX,
+    TOKENS,
+    UNITS,
+    Index,
+    checked_bytes,
+    file_hash,
+    unit_schema,
+)
 from molyneux.checks import one_of, path_of
 from molyneux.parquet import parquet_bytes
 from molyneux.store import Run, require_free
@@ -48,3 +56,19 @@ def pack_atlas(
     )
     run.write_json(INDEX, index.to_plain())
     return index
+
+
+def copy_atlas(atlas: Atlas, out: str | PathLike[str]) -> Atlas:
+    """Return a copy of an atlas in a new folder; what was joined to it stays behind.
+
+    Raises:
+        UsageError: the folder holds something.
+        RunError: it cannot be written, or the atlas is damaged.
+    """
+    folder: Path = path_of("out", out)
+    require_free(folder)
+    run = Run(folder)
+    for name, sha256 in atlas.index.files.items():
+        run.write_bytes(name, checked_bytes(atlas.folder, name, sha256))
+    run.write_json(INDEX, atlas.index.to_plain())
+    return Atlas(folder)

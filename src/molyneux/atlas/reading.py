@@ -14,94 +14,33 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Int
 
-from molyneux.atlas.tables import TOKENS, UNITS, checked_table, read_index
+from molyneux.atlas.records import (
+    AtlasUnit,
+    Found,
+    Measured,
+    Neighbour,
+    StrongestPhoto,
+    Taken,
+    WordCount,
+    Writes,
+)
+from molyneux.atlas.tables import (
+    TOKENS,
+    UNITS,
+    Effects,
+    checked_table,
+    read_effects,
+    read_index,
+)
 from molyneux.checks import one_of, path_of, shown, text_of, whole_number
 from molyneux.errors import RunError, UsageError
 from molyneux.models import DEFAULT_PRESET
 from molyneux.neurons.unit_names import read_name
 from molyneux.words.dictionary import NEEDED
 
-Order = Literal["rank", "norm"]
-ORDERS: tuple[Order, ...] = ("rank", "norm")
+Order = Literal["rank", "norm", "effect", "count"]
+ORDERS: tuple[Order, ...] = ("rank", "norm", "effect", "count")
 _ENDS = (("top", 1), ("bottom", -1))
-
-
-@dataclass(frozen=True)
-class Writes:
-    """What a unit writes through one lens.
-
-    Attributes:
-        tokens: those it raises most when active, highest first.
-        suppressed: those it lowers most, lowest first: what it raises when active negatively.
-        words: whether 7 of the 10 in `tokens` are dictionary words; to be read beside
-            `Atlas.chance`.
-        suppressed_words: likewise of `suppressed`.
-    """
-
-    lens: str
-    tokens: tuple[str, ...]
-    suppressed: tuple[str, ...]
-    words: bool
-    suppressed_words: bool
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """A unit that writes in nearly the same direction."""
-
-    unit: str
-    cosine: float
-
-
-@dataclass(frozen=True)
-class AtlasUnit:
-    """A unit as the atlas has it.
-
-    Attributes:
-        unit: its name, as L12.u905.
-        output_norm: the norm of what it writes at activation 1.
-        writes: through each lens that reads its layer.
-        neighbours: the units nearest in direction, nearest first.
-        fake: the other unit of its layer nearest in `output_norm`, which has nothing else to do
-            with it: what is said of the unit should not hold of this one. None where it is alone.
-    """
-
-    unit: str
-    layer: int
-    number: int
-    output_norm: float
-    writes: tuple[Writes, ...]
-    neighbours: tuple[Neighbour, ...]
-    fake: str | None
-
-
-@dataclass(frozen=True)
-class Found:
-    """A unit that writes what was looked for.
-
-    Attributes:
-        unit: its name; `L12.u905-` where it writes so when active negatively.
-        layer: its layer, from 0.
-        number: its place among the layer's units, from 0.
-        sign: 1, or -1 where it writes so when active negatively.
-        token: what it writes of what was looked for.
-        rank: the token's place among the ten it raises most, 0 the first.
-        tokens: those ten, in the direction of `sign`.
-        suppressed: the ten it lowers most.
-        words: whether 7 of `tokens` are dictionary words.
-        output_norm: the norm of what it writes at activation 1.
-    """
-
-    unit: str
-    layer: int
-    number: int
-    sign: int
-    token: str
-    rank: int
-    tokens: tuple[str, ...]
-    suppressed: tuple[str, ...]
-    words: bool
-    output_norm: float
 
 
 class Atlas:
@@ -191,6 +130,8 @@ class Atlas:
             tuple(self._writes(row, lens) for lens in self.lenses if row[f"top_{lens}"]),
             tuple(Neighbour(_name(n["layer"], n["unit"]), n["cosine"]) for n in row["neighbours"]),
             None if row["fake"] is None else _name(layer, row["fake"]),
+            self._measured_of(layer, number),
+            self._measured_of(layer, row["fake"]),
         )
 
     def find(
@@ -198,6 +139,7 @@ class Atlas:
         word: str | None = None,
         *,
         prefix: str | None = None,
+        concept: str | None = None,
         layer: int | tuple[int, int] | None = None,
         sign: int | None = None,
         lens: str | None = None,
@@ -211,45 +153,137 @@ class Atlas:
         Args:
             word: what is looked for.
             prefix: instead: how the tokens begin that are looked for.
+            concept: instead: a noun of photos; found are the units that counted for it there, or
+                are selective for a class of that name.
             layer: one layer, or the first and the last of several.
             sign: 1 or -1, for units that write it when active positively, or negatively.
             lens: what units are read through; `lenses` has the choice, the default is the
                 final norm.
-            by: `rank`, the word's place, first places first; `norm`, strongest writers first.
+            by: `rank`, the word's place, first places first (of a concept, as `count`); `norm`,
+                strongest writers first; `effect`, what photos' words lost without the unit, most
+                first and what was not tried last; `count`, in how many photos' lists it is.
             top: at most so many; None for all.
 
         Raises:
-            UsageError: neither a word nor a prefix, or both; no such layer or lens.
+            UsageError: not one of word, prefix and concept; no such layer or lens; or no run was
+                joined that could be asked.
         """
-        tokens = self.tokens_of(word, prefix)
+        given = [each for each in (word, prefix, concept) if each is not None]
+        if len(given) != 1:
+            raise UsageError("find takes a word, a prefix or a concept; give one of them")
         lens = self.as_lens(lens)
         first, last = self.as_layers(layer)
         by = one_of("by", by, ORDERS)
         if top is not None:
             top = whole_number("top", top, least=1)
-        wanted = np.zeros(len(self.tokens) + 1, dtype=bool)  # the last stands for no token
-        wanted[tokens] = True
-        found: list[tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], int]] = []
-        for end, direction in _ENDS:
-            if sign is not None and one_of("sign", sign, (1, -1)) != direction:
-                continue
-            written: Bool[np.ndarray, "units n"] = wanted[self._ids(f"{end}_{lens}")]
-            rows = np.flatnonzero(written.any(axis=1))
-            found.append((rows, written[rows].argmax(axis=1), direction))
-        rows = np.concatenate([each[0] for each in found])
-        ranks = np.concatenate([each[1] for each in found])
-        signs = np.concatenate([np.full(len(each[0]), each[2]) for each in found])
-        layers = rows // self.index.model["d_mlp"]
-        inside = (layers >= first) & (layers <= last)
-        rows, ranks, signs = rows[inside], ranks[inside], signs[inside]
-        norms = self.units["output_norm"].to_numpy()[rows]
-        keys = {"rank": (rows, -norms, ranks), "norm": (rows, ranks, -norms)}[by]
-        order = np.lexsort(keys)[:top]
-        chosen = self.units.take(pa.array(rows[order])).to_pylist()
+        if sign is not None:
+            sign = one_of("sign", sign, (1, -1))
+        if concept is not None and sign is not None:
+            raise UsageError(
+                "a sign goes with what units write; leave it out of a concept's search"
+            )
+        if concept is None:
+            places = self._writers(self.tokens_of(word, prefix), lens, sign)
+        else:
+            places = self._seen_for(text_of("concept", concept, "find(concept='dog')"))
+        layers = places.rows // self.index.model["d_mlp"]
+        places = places.only((layers >= first) & (layers <= last))
+        order = self._order(places, by, of_concept=concept is not None)[:top]
+        places = places.only(order)
+        chosen = self.units.take(pa.array(places.rows)).to_pylist()
         return [
-            self._found(row, int(rank), int(direction), lens)
-            for row, rank, direction in zip(chosen, ranks[order], signs[order], strict=True)
+            self._found(*each, lens)
+            for each in zip(chosen, places.ranks.tolist(), places.signs.tolist(), strict=True)
         ]
+
+    def _writers(self, tokens: Sequence[int], lens: str, sign: int | None) -> _Places:
+        """Return the units that have one of some tokens at one end."""
+        wanted = np.zeros(len(self.tokens) + 1, dtype=bool)  # the last stands for no token
+        wanted[list(tokens)] = True
+        found = []
+        for end, direction in _ENDS:
+            if sign in (None, direction):
+                written: Bool[np.ndarray, "units n"] = wanted[self._ids(f"{end}_{lens}")]
+                rows = np.flatnonzero(written.any(axis=1))
+                ranks = written[rows].argmax(axis=1)
+                found.append(_Places(rows, ranks, np.full(len(rows), direction)))
+        return _Places(
+            np.concatenate([each.rows for each in found]),
+            np.concatenate([each.ranks for each in found]),
+            np.concatenate([each.signs for each in found]),
+        )
+
+    def _seen_for(self, concept: str) -> _Places:
+        """Return the units that counted for a noun of photos."""
+        wanted = concept.strip().casefold()
+        rows = [
+            place
+            for place, row in self._require_effects().items()
+            if any(each["word"].casefold() == wanted for each in row["words"])
+            or wanted in (each.casefold() for each in row["selective_for"])
+        ]
+        if not rows:
+            runs = ", ".join(str(run["run"]) for run in self.runs)
+            raise UsageError(f"no unit counted for {shown(wanted)} in {runs}; look for another")
+        places = np.array(sorted(rows))
+        return _Places(places, np.full(len(places), -1), np.ones(len(places), dtype=int))
+
+    def _order(self, places: _Places, by: Order, *, of_concept: bool) -> Int[np.ndarray, " found"]:
+        """Return the places in the order asked for."""
+        rows, ranks = places.rows, places.ranks
+        norms = self.units["output_norm"].to_numpy()[rows]
+        if by == "rank" and of_concept:
+            by = "count"
+        if by in ("rank", "norm"):
+            keys = (rows, -norms, ranks) if by == "rank" else (rows, ranks, -norms)
+            return np.lexsort(keys)
+        measured = self._require_effects()
+        told = [measured.get(row, _NOTHING) for row in rows.tolist()]
+        if by == "effect":
+            effects = [-np.inf if row["effect"] is None else row["effect"] for row in told]
+            return np.lexsort((rows, ranks, -np.array(effects)))
+        counts = np.array([(row["n_specific"], row["n_top"]) for row in told]).reshape(-1, 2)
+        return np.lexsort((rows, ranks, -counts[:, 1], -counts[:, 0]))
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """The runs that were joined (see `Effects.runs`)."""
+        return [] if self.joined is None else self.joined.runs
+
+    @cached_property
+    def joined(self) -> Effects | None:
+        """What was joined, or None.
+
+        Raises:
+            RunError: another version wrote it, or it is damaged.
+        """
+        return read_effects(self.folder)
+
+    @cached_property
+    def effects(self) -> pa.Table | None:
+        """What runs say of units, a row for each they say something of; None without any.
+
+        Raises:
+            RunError: the table is missing, or is not the one that was written.
+        """
+        if self.joined is None:
+            return None
+        ((name, sha256),) = self.joined.files.items()
+        return checked_table(self.folder, name, sha256, "join the runs anew")
+
+    @cached_property
+    def _measured(self) -> dict[int, dict[str, Any]]:
+        rows = [] if self.effects is None else self.effects.to_pylist()
+        d_mlp = self.index.model["d_mlp"]
+        return {row["layer"] * d_mlp + row["unit"]: row for row in rows}
+
+    def _require_effects(self) -> dict[int, dict[str, Any]]:
+        if self.joined is None:
+            raise UsageError(
+                f"no run was joined to {self.folder.name}, which says nothing of photos; `molyneux "
+                "atlas join` joins some"
+            )
+        return self._measured
 
     def tokens_of(self, word: str | None = None, prefix: str | None = None) -> list[int]:
         """Return the tokens that are a word, or that begin so, capitals and spaces aside.
@@ -258,7 +292,7 @@ class Atlas:
             UsageError: as for `find`, or there is no such token.
         """
         if (word is None) == (prefix is None):
-            raise UsageError("find takes either a word or a prefix; give one of them")
+            raise UsageError("tokens_of takes a word or a prefix; give one of them")
         what = "word" if prefix is None else "prefix"
         sought = text_of(what, word if prefix is None else prefix, "find('water')")
         sought = sought.strip().casefold()
@@ -331,19 +365,72 @@ class Atlas:
 
     def _found(self, row: dict[str, Any], rank: int, sign: int, lens: str) -> Found:
         own, other = ("top", "bottom") if sign > 0 else ("bottom", "top")
-        tokens = self._texts(row[f"{own}_{lens}"])
+        tokens = self._texts(row[f"{own}_{lens}"] or ())
+        measured = self._measured.get(row["layer"] * self.index.model["d_mlp"] + row["unit"])
+        told = measured or (_NOTHING if self.joined is not None else {})
         return Found(
-            f"{_name(row['layer'], row['unit'])}{'-' if sign < 0 else ''}",
-            row["layer"],
-            row["unit"],
-            sign,
-            tokens[rank],
-            rank,
-            tokens,
-            self._texts(row[f"{other}_{lens}"]),
-            row[f"{own}_words_{lens}"] >= NEEDED,
-            row["output_norm"],
+            unit=f"{_name(row['layer'], row['unit'])}{'-' if sign < 0 else ''}",
+            layer=row["layer"],
+            number=row["unit"],
+            sign=sign,
+            token=None if rank < 0 else tokens[rank],
+            rank=None if rank < 0 else rank,
+            tokens=tokens,
+            suppressed=self._texts(row[f"{other}_{lens}"] or ()),
+            words=(row[f"{own}_words_{lens}"] or 0) >= NEEDED,
+            output_norm=row["output_norm"],
+            n_top=told.get("n_top"),
+            n_specific=told.get("n_specific"),
+            effect=told.get("effect"),
+            effect_low=told.get("effect_low"),
+            effect_high=told.get("effect_high"),
+            n_effect=told.get("n_effect"),
+            mismatched_effect=told.get("mismatched_effect"),
         )
+
+    def _measured_of(self, layer: int, unit: int | None) -> Measured | None:
+        row = None
+        if unit is not None:
+            row = self._measured.get(layer * self.index.model["d_mlp"] + unit)
+        if row is None:
+            return None
+        return Measured(
+            n_top=row["n_top"],
+            n_specific=row["n_specific"],
+            words=tuple(WordCount(**each) for each in row["words"]),
+            photos=tuple(StrongestPhoto(**each) for each in row["photos"]),
+            effect=_taken(row, "effect"),
+            mismatched_effect=_taken(row, "mismatched_effect"),
+            elsewhere_effect=_taken(row, "elsewhere_effect"),
+            iou=row["iou"],
+            random_iou=row["random_iou"],
+            n_iou=row["n_iou"],
+            selective=row["selective"],
+            selective_for=tuple(row["selective_for"]),
+            control_selective=row["control_selective"],
+        )
+
+
+_NOTHING: dict[str, Any] = {"n_top": 0, "n_specific": 0, "effect": None, "n_effect": 0}
+"""What runs say of a unit that they do not list."""
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Units that were found: their rows in the table, the token's rank (-1: none), the sign."""
+
+    rows: Int[np.ndarray, " found"]
+    ranks: Int[np.ndarray, " found"]
+    signs: Int[np.ndarray, " found"]
+
+    def only(self, which: np.ndarray) -> _Places:
+        return _Places(self.rows[which], self.ranks[which], self.signs[which])
+
+
+def _taken(row: dict[str, Any], name: str) -> Taken | None:
+    if row[name] is None:
+        return None
+    return Taken(row[name], row[f"{name}_low"], row[f"{name}_high"], row[f"n_{name}"])
 
 
 def open_atlas(source: str | PathLike[str] = DEFAULT_PRESET) -> Atlas:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from molyneux.errors import RunError, UsageError, quote
-from molyneux.parquet import read_parquet
+from molyneux.parquet import parquet_from
 
 INDEX = "atlas.json"
 """Written last: an atlas without it is not finished."""
@@ -22,6 +22,8 @@ KIND = "atlas"
 LISTED = 10
 """Tokens at each end of what a unit writes: as many as the words flag looks at."""
 NEIGHBOURS = 5
+EFFECTS = "effects"
+"""What runs say of units: a table, and a file that names the runs; written by a join."""
 
 TOKEN = pa.schema([("token", pa.int32()), ("text", pa.string()), ("word", pa.bool_())])
 """Of a token: its number, its text with the space before it, whether the dictionary has it."""
@@ -50,6 +52,53 @@ def unit_schema(lenses: Sequence[str]) -> pa.Schema:
             fields.append(pa.field(f"{end}_{lens}", pa.list_(pa.int32())))
             fields.append(pa.field(f"{end}_words_{lens}", pa.int8()))
     return pa.schema(fields)
+
+
+def _mean(name: str) -> list[tuple[str, pa.DataType]]:
+    ends = (name, f"{name}_low", f"{name}_high")
+    return [*((end, pa.float32()) for end in ends), (f"n_{name}", pa.int32())]
+
+
+_WORD = pa.struct(
+    [
+        ("word", pa.string()),
+        ("n_top", pa.int32()),
+        ("n_specific", pa.int32()),
+        ("effect", pa.float32()),
+        ("n_effect", pa.int32()),
+    ]
+)
+_PHOTO = pa.struct(
+    [
+        ("run", pa.int16()),
+        ("photo", pa.string()),
+        ("word", pa.string()),
+        ("score", pa.float32()),
+        ("patch", pa.int32()),
+    ]
+)
+EFFECT = pa.schema(
+    [
+        ("layer", pa.int16()),
+        ("unit", pa.int32()),
+        ("n_top", pa.int32()),
+        ("n_specific", pa.int32()),
+        ("fake_n_top", pa.int32()),
+        ("fake_n_specific", pa.int32()),
+        ("words", pa.list_(_WORD)),
+        ("photos", pa.list_(_PHOTO)),
+        *_mean("effect"),
+        *_mean("mismatched_effect"),
+        *_mean("elsewhere_effect"),
+        ("iou", pa.float32()),
+        ("random_iou", pa.float32()),
+        ("n_iou", pa.int32()),
+        ("selective", pa.bool_()),
+        ("selective_for", pa.list_(pa.string())),
+        ("control_selective", pa.float32()),
+    ]
+)
+"""What runs say of a unit (docs/atlas.md has each column)."""
 
 
 def neighbour_lists(layers: Any, units: Any, cosines: Any) -> pa.Array:
@@ -103,6 +152,44 @@ class Index:
         return {"schema": SCHEMA, "kind": KIND, **vars(self)}
 
 
+@dataclass(frozen=True)
+class Effects:
+    """What was joined to an atlas.
+
+    Attributes:
+        runs: of each run `run` (its folder's name), `kind`, `created`, `photos`, `data`, and the
+            `sha256` of its manifest.
+        files: name -> sha256.
+    """
+
+    runs: list[dict[str, Any]]
+    files: dict[str, str]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as the file has it."""
+        return {"schema": SCHEMA, "kind": EFFECTS, **vars(self)}
+
+
+def read_effects(folder: Path) -> Effects | None:
+    """Return what was joined to an atlas, or None.
+
+    Raises:
+        RunError: another version wrote it, or it is damaged.
+    """
+    path = folder / f"{EFFECTS}.json"
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_bytes())
+        if (found["schema"], found["kind"]) != (SCHEMA, EFFECTS):
+            raise ValueError(f"schema {found['schema']} of {found['kind']}")
+        return Effects(found["runs"], found["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path} is not what a join wrote ({quote(error)}); join the runs anew"
+        ) from error
+
+
 def read_index(folder: Path) -> Index:
     """Return what an atlas says of itself.
 
@@ -126,20 +213,29 @@ def read_index(folder: Path) -> Index:
         ) from error
 
 
-def checked_table(folder: Path, name: str, sha256: str) -> pa.Table:
+def checked_table(
+    folder: Path, name: str, sha256: str, advice: str = "build the atlas anew"
+) -> pa.Table:
     """Return a table of an atlas whose bytes are the ones that were written.
 
     Raises:
         RunError: it is missing, or its hash is another.
     """
-    path, advice = folder / name, "build the atlas anew"
+    return parquet_from(checked_bytes(folder, name, sha256, advice))
+
+
+def checked_bytes(
+    folder: Path, name: str, sha256: str, advice: str = "build the atlas anew"
+) -> bytes:
+    """Return a file of an atlas, as `checked_table`."""
+    path = folder / name
     try:
-        found = file_hash(path)
+        contents = path.read_bytes()
     except OSError as error:
         raise RunError(f"{path} cannot be read ({error.strerror}); {advice}") from error
-    if found != sha256:
-        raise RunError(f"{path} is not the file that its atlas names (sha256 differs); {advice}")
-    return read_parquet(path)
+    if hashlib.sha256(contents).hexdigest() != sha256:
+        raise RunError(f"{path} is not the file that was written (sha256 differs); {advice}")
+    return contents
 
 
 def file_hash(path: Path) -> str:

@@ -33,6 +33,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "atlas": (
         "molyneux atlas build --out atlas",
         "molyneux atlas build --language-model EleutherAI/pythia-70m --out atlas",
+        "molyneux atlas join atlas my-study my-run",
     ),
     "cache": ("molyneux cache", "molyneux cache clear --yes"),
     "calibrate-bertscore": ("molyneux calibrate-bertscore --layer 5",),
@@ -56,7 +57,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "find": (
         "molyneux find water --layer 5-12",
         "molyneux find photo --prefix --lens jacobian --json",
-        "molyneux find water --atlas my-atlas --by norm",
+        "molyneux find dog --concept --atlas my-atlas --by effect",
     ),
     "lens": (
         "molyneux lens build /data/coco --where split=train2017 --out lens.safetensors",

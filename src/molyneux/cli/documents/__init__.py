@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from molyneux.atlas.reading import Found
+from molyneux.atlas.records import Found
 from molyneux.cli.documents.health import FixturesHealth, Health, PartsMissing
 from molyneux.cli.documents.kept import CacheContents, CheckedCopy, KnownSetRecord, Runs
 from molyneux.cli.documents.measured import (
     Calibration,
+    JoinedAtlas,
     MeasuredLens,
     MeasuredReference,
     MeasuredTrust,
@@ -37,6 +38,7 @@ DOCUMENTS: dict[str, Any] = {
     "reference": MeasuredReference,
     "lens": MeasuredLens,
     "atlas": WrittenAtlas,
+    "atlas join": JoinedAtlas,
     "train": Trained,
     "trust": MeasuredTrust,
     "report": ReportWritten,

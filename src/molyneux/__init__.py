@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         register_vision_family,
     )
     from molyneux.adapters.proof.prove import prove
+    from molyneux.atlas.reading import Atlas, open_atlas
     from molyneux.checkpoints.encoders import load_encoder
     from molyneux.checkpoints.language_models import load_language_model
     from molyneux.data.annotated import AnnotatedPhotos
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "AnnotatedPhotos": "data.annotated",
+    "Atlas": "atlas.reading",
     "Captioner": "models.captioner",
     "Context": "neurons.scorers",
     "Cost": "neurons.scorers",
@@ -129,6 +131,7 @@ _PLACES = {
     "load_vlm": "models.vlm_loading",
     "measure_reference": "explain.measure_reference",
     "measure_trust": "explain.measure_trust",
+    "open_atlas": "atlas.reading",
     "open_dataset": "data.open",
     "open_training_run": "training.run_folder",
     "over_photos": "studies.results",
@@ -152,6 +155,7 @@ _PLACES = {
 
 __all__ = [
     "AnnotatedPhotos",
+    "Atlas",
     "Captioner",
     "Context",
     "Cost",
@@ -206,6 +210,7 @@ __all__ = [
     "load_vlm",
     "measure_reference",
     "measure_trust",
+    "open_atlas",
     "open_dataset",
     "open_training_run",
     "over_photos",

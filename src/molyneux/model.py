@@ -260,7 +260,7 @@ class Model:
         from molyneux.neurons.targets import require_tokens
 
         rule, model = self.seeing.decoding, self.language_model
-        token = require_tokens(model, text_of("word", word, "as in find('water')"))[0]
+        token = require_tokens(model, text_of("word", word, "find('water')"))[0]
         found = find_writers(
             model,
             token,

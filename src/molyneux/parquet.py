@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def parquet_bytes(table: pa.Table) -> bytes:
+def parquet_bytes(table: pa.Table, compression: str = "snappy") -> bytes:
     """Return a table as the contents of a Parquet file."""
-    return parquet_of(table.schema, [table])
+    return parquet_of(table.schema, [table], compression)
 
 
-def parquet_of(schema: pa.Schema, tables: Iterable[pa.Table]) -> bytes:
+def parquet_of(schema: pa.Schema, tables: Iterable[pa.Table], compression: str = "snappy") -> bytes:
     """Return tables of one schema, one below the other, as the contents of a Parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, schema) as writer:
+    with pq.ParquetWriter(sink, schema, compression=compression) as writer:
         for table in tables:
             writer.write_table(table)
     contents: bytes = sink.getvalue().to_pybytes()
@@ -43,10 +43,15 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
         OSError: the file cannot be read.
         pyarrow.ArrowException: it is no Parquet file, or has no such column.
     """
+    return parquet_from(path.read_bytes(), columns)
+
+
+def parquet_from(contents: bytes, columns: list[str] | None = None) -> pa.Table:
+    """Return the table of a Parquet file's contents, as `read_parquet`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
+    file = pq.ParquetFile(pa.BufferReader(contents))
     missing = [name for name in columns or () if name not in file.schema_arrow.names]
     if missing:
         raise pa.ArrowKeyError(f"no column {', '.join(missing)}")

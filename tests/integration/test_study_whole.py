@@ -16,6 +16,9 @@ from latex_pages import check_latex
 from PIL import Image
 from tiny_partners import square_photos, with_partners_of
 
+from molyneux.atlas import open_atlas
+from molyneux.atlas.build import build_atlas
+from molyneux.atlas.join import join_runs, read_runs
 from molyneux.report import write_report
 from molyneux.report.figures import as_svg
 from molyneux.report.text import as_text
@@ -193,3 +196,34 @@ def test_tables_open_in_one_line(run: Path) -> None:
     frame = pandas.read_parquet(path)
     ((count,),) = duckdb.sql(f"select count(*) from '{path}'").fetchall()
     assert len(frame) == count > 0
+
+
+def test_the_study_is_joined_to_an_atlas(run: Path, tmp_path: Path) -> None:
+    """Every unit's counts and effect, by loops over the study's own tables."""
+    captioner = study_toy.seeing_captioner(run.parent / "coco" / "images")
+    atlas = tmp_path / "atlas"
+    name = json.loads((run / "manifest.json").read_text())["model"]["language_model"]
+    build_atlas(captioner.language_model, atlas, names={"language_model": name})
+    joined = join_runs(open_atlas(atlas), read_runs(open_atlas(atlas), [run]))
+    listed = pq.read_table(run / "tables/e2_units.parquet").to_pylist()
+    silenced = pq.read_table(run / "tables/e6_units.parquet").to_pylist()
+    tested = pq.read_table(run / "tables/e5_units.parquet").to_pylist()
+    assert joined.effects is not None
+    for row in joined.effects.to_pylist():
+        unit = (row["layer"], row["unit"])
+        own = [r for r in listed if (r["layer"], r["unit"], r["view"]) == (*unit, "patches")]
+        for ranking in ("top", "specific"):
+            photos = {r["photo"] for r in own if r["ranking"] == ranking}
+            assert row[f"n_{ranking}"] == len(photos)
+        alone = [r for r in silenced if (r["layer"], r["unit"]) == unit]
+        effects = {r["photo"]: r["effect"] for r in alone if r["ranking"] != "other_specific"}
+        assert row["n_effect"] == len(effects)
+        if effects:
+            assert row["effect"] == pytest.approx(np.mean([*effects.values()]), abs=1e-6)
+        passed = [
+            r["selective"]
+            for r in tested
+            if (r["layer"], r["unit"], r["role"], r["view"]) == (*unit, "found", "patches")
+        ]
+        assert row["selective"] == (any(passed) if passed else None)
+    assert sum(row["n_effect"] for row in joined.effects.to_pylist()) > 20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +11,7 @@ from tiny_models import tiny_language_model
 from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from molyneux.cli import main
-from molyneux.cli.model_choice import ModelChoice
 from molyneux.errors import UsageError
-from molyneux.models.presets import DEFAULT_DECODING
-from molyneux.neurons.decoding import find_writers
 from molyneux.neurons.targets import (
     Sentence,
     ask_for,
@@ -78,23 +73,6 @@ def test_a_word_that_begins_with_a_blank_is_refused(spaced: Any) -> None:
         require_tokens(spaced, "xyz")
     with pytest.raises(UsageError, match="needs a word"):
         require_tokens(spaced, " ")
-
-
-def test_decode_says_what_it_ranked(
-    spaced: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(ModelChoice, "load_language", lambda self: (spaced, DEFAULT_DECODING))
-    assert main(["decode", "--word", "zebra", "--json", "--top", "3"]) == 0
-    out, err = capsys.readouterr()
-    assert "'zebra' is no token of this model, which writes it as ' ze' + 'bra'" in err
-    assert "ranked are the units that write its first piece, ' ze'" in err
-    (first, *_) = find_writers(spaced, spaced.tokenizer.get_vocab()["▁ze"], top=3)
-    row = json.loads(out)[0]
-    assert (row["layer"], row["unit"]) == (first[0].layer, first[0].unit)
-    assert main(["decode", "--word", "dog"]) == 0
-    assert "ranked" not in capsys.readouterr().err
-    assert main(["decode", "--word", "xyz", "--quiet"]) == 2
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
 def test_words_that_differ_in_capitals_are_told_apart_by_their_tokens(spaced: Any) -> None:

@@ -244,6 +244,7 @@ DOORS = {
     "open_dataset": Door(
         mx.open_dataset, {"spec": "nowhere", "kind": None}, _a(object), answers=False
     ),
+    "open_atlas": Door(mx.open_atlas, {"source": "nowhere"}, _a(object), answers=False),
     "read_document": Door(mx.read_document, {"run": "nowhere"}, _a(object), answers=False),
     "see": Door(SEEING.see, {"photos": [PHOTO]}, _a(ImagePrompt)),
     "encode": Door(SEEING.encode, {"photos": [PHOTO]}, _a(torch.Tensor)),
@@ -273,6 +274,7 @@ DOORS = {
 # what others give them, and what needs a data set or a trained run (their own tests refuse wrong
 # ones).
 ELSEWHERE = {
+    "Atlas",  # what open_atlas gives
     *("AnnotatedPhotos", "Item", "LanguageModel", "Layout", "Loader", "Model", "MolyneuxError"),
     *("Parts", "Recipe", "Settings", "Unit", "VisionLanguageModel", "explain_photo"),
     *("explain_photos", "in_folder", "load_examples", "measure_reference", "open_training_run"),

@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from molyneux.cli.atlas import atlas
 from molyneux.cli.cache import cache
 from molyneux.cli.calibrate_bertscore import calibrate_bertscore
 from molyneux.cli.caption import caption
@@ -18,6 +19,7 @@ from molyneux.cli.demo import demo
 from molyneux.cli.doctor import doctor
 from molyneux.cli.explain import explain
 from molyneux.cli.explore import explore
+from molyneux.cli.find import find
 from molyneux.cli.help import Command
 from molyneux.cli.lens import lens
 from molyneux.cli.models import models
@@ -93,6 +95,7 @@ def _can_be_quiet(verb: Callable[..., int]) -> Callable[..., int]:
 
 
 for verb in (
+    atlas,
     calibrate_bertscore,
     cache,
     caption,
@@ -102,6 +105,7 @@ for verb in (
     doctor,
     explain,
     explore,
+    find,
     lens,
     models,
     prompts,

@@ -41,6 +41,11 @@ _KINDS = (
 )
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
+    "atlas": (
+        "molyneux atlas build --out atlas",
+        "molyneux atlas build --language-model EleutherAI/pythia-70m --out atlas",
+        "molyneux atlas join atlas my-study my-run",
+    ),
     "cache": ("molyneux cache", "molyneux cache clear --yes"),
     "calibrate-bertscore": ("molyneux calibrate-bertscore --layer 5",),
     "caption": (
@@ -51,7 +56,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "data": ("molyneux data", "molyneux data coco", "molyneux data coco /data/coco"),
     "decode": (
         "molyneux decode L12.u905",
-        "molyneux decode --word water --top 20",
         "molyneux decode L12.u905 --lens lens.safetensors",
     ),
     "demo": ("molyneux demo --open",),
@@ -65,6 +69,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "molyneux explore my-run --open",
         "molyneux explore my-run other-run --port 8000",
         "molyneux explore my-run --export pages",
+    ),
+    "find": (
+        "molyneux find water --layer 5-12",
+        "molyneux find photo --prefix --lens jacobian --json",
+        "molyneux find dog --concept --atlas my-atlas --by effect",
     ),
     "lens": (
         "molyneux lens build /data/coco --where split=train2017 --out lens.safetensors",

@@ -46,6 +46,7 @@ def units_table(images: Iterable[Image]) -> bytes:
             ("interpretable", pa.bool_()),
             ("peak_patch", pa.list_(pa.int32())),
             ("tokens", pa.list_(pa.string())),
+            ("peak_patch", pa.int32()),
         ]
     )
     return parquet_of(schema, _tables(images, schema))
@@ -77,4 +78,10 @@ def unit_rows(number: int, image: Image) -> Iterator[dict[str, Any]]:
                     "rank": rank,
                     **{name: getattr(unit, name) for name in COLUMNS},
                     "tokens": unit.tokens,
+                    "peak_patch": _number_of(unit.peak_patch, image.grid),
                 }
+
+
+def _number_of(patch: tuple[int, int] | None, grid: tuple[int, int] | None) -> int | None:
+    """Return a patch's place in reading order, as studies have it."""
+    return None if patch is None or grid is None else patch[0] * grid[1] + patch[1]

@@ -12,8 +12,6 @@ from molyneux.studies.results import Result
 
 SMALL = 60
 """Rows of a table that is shown as it is; of a longer one the first are."""
-_HERE = ("measured", "all photos", "here")
-_CONTROLS = ("minus random units", "by luck", "control")
 
 
 def described(run: StudyRun) -> dict[str, Any]:
@@ -81,27 +79,18 @@ def photo(run: StudyRun, number: int) -> dict[str, Any]:
 
 
 def _claims(result: Result) -> list[dict[str, str]]:
-    """Return a result's claims, each beside its control; where it makes none, nothing."""
-    found = []
-    for table in result.tables:
-        # Claims with their verdicts, or the headline numbers that a replication repeats.
-        named = next((name for name in ("claim", "number") if name in table.columns), None)
-        here = next((name for name in _HERE if name in table.columns), None)
-        if named is None or here is None:
-            continue
-        control = next((name for name in _CONTROLS if name in table.columns), None)
-        for row in table.rows:
-            found.append(
-                {
-                    "experiment": str(row.get("experiment") or result.experiment),
-                    "claim": str(row[named]),
-                    "here": shown(row.get(here)),
-                    "control": f"{control}: {shown(row.get(control))}" if control else "",
-                    "paper": shown(row.get("paper")),
-                    "verdict": str(row.get("verdict") or row.get("same sign") or ""),
-                }
-            )
-    return found
+    """Return what a result says to each claim of its experiment, beside the control."""
+    return [
+        {
+            "experiment": result.experiment,
+            "claim": one.claim,
+            "here": shown(one.here),
+            "control": shown(one.control),
+            "paper": shown(one.paper),
+            "verdict": one.verdict,
+        }
+        for one in result.verdicts
+    ]
 
 
 def _table(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:

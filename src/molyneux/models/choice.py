@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,24 +114,48 @@ class ModelChoice:
             WeightsError: weights are missing or corrupt.
             AdapterError: the model's family is not known.
         """
-        from molyneux.checkpoints.placement import dtype_named, place_named
-        from molyneux.models.parts import load_language
-        from molyneux.models.presets import find_preset
-        from molyneux.neurons.decoding_rule import DEFAULT_DECODING
-
         self.require_alternatives()
         asked = self._decoding()
         if self.vlm is not None:
             seeing = self.load()
             return seeing.language_model, seeing.decoding
-        chosen = find_preset(self.preset or DEFAULT_PRESET)
+        from molyneux.models.presets import find_preset
+        from molyneux.neurons.decoding_rule import DEFAULT_DECODING
+
+        model, _, _ = self._load_language()
+        named = self.language_model is not None
+        own = DEFAULT_DECODING if named else find_preset(self.preset_name).decoding
+        return model, asked or own
+
+    def load_described(self) -> tuple[LanguageModel, dict[str, Any]]:
+        """Return the language model alone, and what it is: `preset`, `language_model`, `sha256`.
+
+        Raises:
+            UsageError, WeightsError, AdapterError: as `load_language`.
+        """
+        self.require_alternatives()
+        if self.vlm is not None:
+            seeing = self._load()
+            model, name = seeing.language_model, seeing.names["language_model"]
+            sha256 = seeing.hashes.get("language_model", "")
+        else:
+            model, name, sha256 = self._load_language()
+        preset = None if self.vlm or self.language_model else self.preset_name
+        return model, {"preset": preset, "language_model": name, "sha256": sha256}
+
+    def _load_language(self) -> tuple[LanguageModel, str, str]:
+        """Return the language model of a preset or a source, its name and its weights' sha256."""
+        from molyneux.checkpoints.placement import dtype_named, place_named
+        from molyneux.models.parts import load_language
+        from molyneux.models.presets import find_preset
+
+        chosen = find_preset(self.preset_name)
         number, place = dtype_named(self.dtype), place_named(self.device)
-        model, _, _ = load_language(
+        model, name, sha256 = load_language(
             chosen, self.language_model, number, self.note, place.device_map
         )
         place.put(model.model)
-        own = chosen.decoding if self.language_model is None else DEFAULT_DECODING
-        return model, asked or own
+        return model, name, sha256
 
     def load_decoder(self) -> tuple[LanguageModel, Decoding, Lens | None]:
         """Return the language model alone, how its units are decoded, and through which lens.
@@ -143,9 +167,6 @@ class ModelChoice:
             WeightsError: weights are missing or corrupt, or the lens is another model's.
             AdapterError: the model's family is not known.
         """
-        from molyneux.models.presets import find_preset
-        from molyneux.neurons.lens import as_lens
-
         if self.vlm is not None:
             seeing = self.load()
             return seeing.language_model, seeing.decoding, seeing.lens
@@ -154,9 +175,32 @@ class ModelChoice:
         if self.lens is None:
             return model, decoding, None
         lens = measured or self._head_lens(model)
-        named = self.language_model is not None
+        return model, decoding, self._own_lens(model, lens)
+
+    def measured_lens(self, model: LanguageModel) -> Lens | None:
+        """Return the measured lens that was asked for, or comes with the preset; None without one.
+
+        Raises:
+            WeightsError: it cannot be read, or is another model's.
+        """
+        asked = self
+        if self.lens is None and self._comes_with_lens is not None:
+            asked = replace(self, lens="jacobian")
+        lens = asked._measured_lens()
+        return None if lens is None else self._own_lens(model, lens)
+
+    def _own_lens(self, model: LanguageModel, lens: Lens) -> Lens:
+        """Return a lens that belongs to the model.
+
+        Raises:
+            WeightsError: it was measured on another.
+        """
+        from molyneux.models.presets import find_preset
+        from molyneux.neurons.lens import as_lens
+
+        named = self.language_model is not None or self.vlm is not None
         own = {} if named else {"language_model": find_preset(self.preset_name).language_model}
-        return model, decoding, as_lens(model, lens, own)
+        return as_lens(model, lens, own)
 
     def require_units(self, names: Sequence[str]) -> None:
         """Refuse units that the language model does not have, before its weights are read.
@@ -224,16 +268,21 @@ class ModelChoice:
             WeightsError: none comes with this model.
         """
         from molyneux.errors import WeightsError
-        from molyneux.models.presets import find_preset
 
-        parts = (self.vlm, self.language_model, self.encoder, self.projection)
-        shipped = find_preset(self.preset_name).lens if parts == (None,) * 4 else None
+        shipped = self._comes_with_lens
         if shipped is None:
             raise WeightsError(
                 f"no Jacobian lens comes with {self.title}; measure one with `molyneux lens build "
                 f"DATA --out FILE`, and give {self.called('lens')} FILE"
             )
         return shipped
+
+    @property
+    def _comes_with_lens(self) -> Path | None:
+        from molyneux.models.presets import find_preset
+
+        parts = (self.vlm, self.language_model, self.encoder, self.projection)
+        return find_preset(self.preset_name).lens if parts == (None,) * 4 else None
 
     @property
     def preset_name(self) -> str:

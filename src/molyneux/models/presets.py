@@ -19,6 +19,7 @@ from molyneux.weights.cache import RECORD, cache_dir
 from molyneux.weights.limber_checkpoints import CHECKPOINTS, Checkpoint
 
 _PROJECTIONS = Path(__file__).parent / "projections"
+_ATLASES = Path(__file__).parent / "atlases"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Preset:
         decoding: how units are decoded.
         trust: the trust scale in the installed package, if there is one.
         lens: the Jacobian lens in the installed package, if there is one.
+        atlas: the atlas of its language model in the installed package, if there is one.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Preset:
     decoding: Decoding = DEFAULT_DECODING
     trust: Path | None = None
     lens: Path | None = None
+    atlas: Path | None = None
 
     @property
     def gives_encoder(self) -> bool:
@@ -113,6 +116,7 @@ _SMOLLM2_EFFNET = Preset(
     reference=_PROJECTIONS / "smollm2-effnet.reference.safetensors",
     trust=_PROJECTIONS / "smollm2-effnet.trust.json",
     lens=_PROJECTIONS / "smollm2-effnet.lens.safetensors",
+    atlas=_ATLASES / "smollm2-effnet",
     layout='<|im_start|>, then 49 patches, then "A picture of"',
     begin="<|im_start|>",
     download_mb=93,
@@ -143,6 +147,7 @@ _SMOLLM2_EFFNET_1 = replace(
     reference=_PROJECTIONS / "smollm2-effnet@1.reference.safetensors",
     trust=None,
     lens=None,
+    atlas=None,
     limits=(
         *_SMOLLM2_EFFNET.limits,
         "The first default, for results that name it: few of its photos had human captions, and it "

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from molyneux.atlas.records import Found
 from molyneux.cli.documents.health import FixturesHealth, Health, PartsMissing
 from molyneux.cli.documents.kept import CacheContents, CheckedCopy, KnownSetRecord, Runs
 from molyneux.cli.documents.measured import (
     Calibration,
+    JoinedAtlas,
     MeasuredLens,
     MeasuredReference,
     MeasuredTrust,
     Trained,
+    WrittenAtlas,
 )
 from molyneux.cli.documents.presets import FetchedProjection, ModelSize, PresetRecord
 from molyneux.cli.documents.seeing import Captions, DecodedUnit, Prompts
@@ -28,11 +31,14 @@ DOCUMENTS: dict[str, Any] = {
     "caption": Captions,
     "prompts": Prompts,
     "decode": list[DecodedUnit],
+    "find": list[Found],
     "models": list[PresetRecord],
     "models fetch": FetchedProjection,
     "doctor": Health | PartsMissing | FixturesHealth,
     "reference": MeasuredReference,
     "lens": MeasuredLens,
+    "atlas": WrittenAtlas,
+    "atlas join": JoinedAtlas,
     "train": Trained,
     "trust": MeasuredTrust,
     "report": ReportWritten,

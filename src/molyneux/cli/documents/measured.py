@@ -195,3 +195,52 @@ class Calibration:
     pairs: tuple[ScoredPair, ...]
     layers: tuple[LayerRecord, ...]
     closest_layer: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenAtlas:
+    """An atlas.
+
+    Attributes:
+        atlas: its folder.
+        units: how many it holds.
+        lenses: what each was read through.
+        chance: how often ten random tokens of the vocabulary pass as words.
+    """
+
+    atlas: str
+    units: int
+    lenses: tuple[str, ...]
+    chance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinedRun:
+    """A run that was joined to an atlas.
+
+    Attributes:
+        run: its folder's name.
+        kind: explain or study.
+        photos: how many it has.
+    """
+
+    run: str
+    kind: str
+    photos: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinedAtlas:
+    """An atlas to which runs were joined.
+
+    Attributes:
+        atlas: its folder.
+        runs: those that were joined.
+        units: of how many units they say something.
+        tried: how many of those were switched off by themselves.
+    """
+
+    atlas: str
+    runs: tuple[JoinedRun, ...]
+    units: int
+    tried: int

@@ -118,8 +118,6 @@ class DecodedUnit:
         layer: its layer, from 0.
         unit: its place among the layer's units, from 0.
         sign: the direction decoded, -1 or 1.
-        rank: the place of the word asked for among the tokens the unit writes, 0 the first; null
-            where units were asked for.
         tokens: those it raises most, at least 10 unless `--top` asks for fewer; none where the lens
             does not read its layer.
         suppressed: those it lowers most.
@@ -128,6 +126,5 @@ class DecodedUnit:
     layer: int
     unit: int
     sign: int
-    rank: int | None
     tokens: tuple[str, ...]
     suppressed: tuple[str, ...]

@@ -12,6 +12,7 @@ from molyneux.errors import UsageError, quote
 _STRICT = ConfigDict(extra="forbid")
 _Text = Annotated[str, Field(min_length=1, max_length=80)]
 _Unit = Annotated[str, Field(pattern=r"^L\d{1,5}\.u\d{1,7}[+-]?$")]
+_Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 _Words = Annotated[tuple[_Text, ...], Field(max_length=12)]
 MOST_UNITS = 5000
 
@@ -60,7 +61,7 @@ class ScaledBy:
     """A value: what is there, times a factor."""
 
     __pydantic_config__ = _STRICT
-    scale: float
+    scale: _Number
 
 
 Units = Annotated[tuple[_Unit, ...], Field(max_length=MOST_UNITS)]
@@ -93,7 +94,7 @@ class AskChange:
     kind: Literal["change"]
     photo: PhotoAsked
     units: Units | UnitSetAsked
-    value: float | Literal["mean"] | ScaledBy = 0.0
+    value: _Number | Literal["mean"] | ScaledBy = 0.0
     positions: Literal["all", "patches"] = "all"
     ask: _Words = ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import secrets
 import shutil
 import tempfile
@@ -21,6 +22,7 @@ MAX_PIXELS = 40_000_000
 MOST = 32
 """How many are kept; the oldest goes when another comes."""
 _SHOWN = 1024
+_PREFIX = "molyneux-explore-"
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Uploads:
     """The photos that were given, in a folder of their own."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="molyneux-explore-"))
+        _remove_left()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self._found: dict[str, Uploaded] = {}
         self._one = threading.Lock()
 
@@ -97,6 +100,22 @@ class Uploads:
         """Delete them all."""
         self._found.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _remove_left() -> None:
+    """Delete what servers left that were killed before they could."""
+    if os.name != "posix":
+        return
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        number = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if folder.is_symlink() or folder.stat().st_uid != os.getuid() or not number.isdigit():
+            continue
+        try:
+            os.kill(int(number), 0)  # asks, and ends nothing
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, OverflowError):
+            continue
 
 
 def _called(name: str) -> str:

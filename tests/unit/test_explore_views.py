@@ -1,0 +1,526 @@
+"""What pages read of run folders: the same as the documents say, and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image as Picture
+from report_run import broken_image, image, reading, word, write_run
+from safetensors.numpy import load_file
+from tiny_models import tiny_captioner
+from tiny_partners import square_photos, with_partners
+
+from molyneux import Settings, explain_photos, read_document
+from molyneux.errors import RunError, UsageError
+from molyneux.explain.claims import percent
+from molyneux.explain.document import Document, Word
+from molyneux.explain.opened import ExplainRun
+from molyneux.explain.verdict import verdict
+from molyneux.explore.app import PAGES
+from molyneux.explore.export import export, join_modules
+from molyneux.explore.runs import open_runs
+from molyneux.explore.unit_lists import WORDS
+from molyneux.explore.views import Views
+from molyneux.records import from_plain
+from molyneux.studies.parts import PHOTO, part_schema, write_part
+from molyneux.studies.results import Number, Result, ResultTable
+
+ODD = '"images": [\n  {\n  },\n  {\n.png'
+MODELS = {"preset": None, "language_model": "tiny", "encoder": "toy", "n_layers": 3, "n_units": 144}
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three photos, the second under a name that looks like a document; one is torn."""
+    folder = tmp_path_factory.mktemp("photos")
+    photos = square_photos(folder)
+    model = with_partners(tiny_captioner(), photos, lambda k: "xylophone")
+    odd, torn = folder / ODD, folder / "torn.png"
+    odd.write_bytes(photos[1].read_bytes())
+    torn.write_bytes(photos[2].read_bytes()[:100])
+    settings = Settings(top=12, words=["dog"], grid=(0, 5), sight="none", seeds=1)
+    return explain_photos(
+        model, [photos[0], odd, torn], settings, tmp_path_factory.mktemp("runs") / "explained"
+    ).folder
+
+
+def views_of(*folders: Path, at_once: float | None = None) -> Views:
+    return Views(open_runs(folders), lambda run, n: f"/api/image/{run}/{n}", at_once=at_once)
+
+
+def test_a_photo_alone_is_what_the_whole_document_has(explained: Path) -> None:
+    document, run = read_document(explained), ExplainRun(explained)
+    assert run.total == run.finished() == 3
+    assert [run.image(n) for n in range(3)] == list(document.images)
+    assert run.model == document.model
+    assert run.settings == document.settings
+    assert document.images[1].path == ODD
+    assert run.image(2).error
+    for n, whole in enumerate(document.images):
+        glance = run.glance(n)
+        assert (glance.path, glance.caption, glance.error) == (
+            whole.path,
+            whole.caption,
+            whole.error,
+        )
+        assert [w.word for w in glance.words] == [w.word for w in whole.words]
+    with pytest.raises(UsageError, match="no photo 3"):
+        run.image(3)
+
+
+def test_a_document_of_another_layout_is_read_as_a_whole(explained: Path, tmp_path: Path) -> None:
+    document = json.loads((explained / "explain.json").read_text(encoding="utf-8"))
+    (tmp_path / "explain.json").write_text(json.dumps(document), encoding="utf-8")
+    run = ExplainRun(tmp_path)
+    assert [run.image(n) for n in range(3)] == list(read_document(explained).images)
+    assert run.glance(0).caption == document["images"][0]["caption"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[1, 2]", '{"images": [\n  {\n  }\n ]\n}', '{"schema": 7, "images": []}']
+)
+def test_a_damaged_document_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "explain.json").write_text(text, encoding="utf-8")
+    with pytest.raises(RunError):
+        ExplainRun(tmp_path)
+
+
+def test_a_photo_damaged_after_opening_is_named(explained: Path, tmp_path: Path) -> None:
+    text = (explained / "explain.json").read_text(encoding="utf-8")
+    (tmp_path / "explain.json").write_text(text, encoding="utf-8")
+    run = ExplainRun(tmp_path)
+    at = text.index('"caption": ')
+    (tmp_path / "explain.json").write_text(f"{text[:at]}'{text[at + 1 :]}", encoding="utf-8")
+    with pytest.raises(RunError, match="photo 0"):
+        run.image(0)
+
+
+def test_a_run_that_goes_on_shows_what_is_finished(tmp_path: Path) -> None:
+    photos = square_photos(tmp_path)[:3]
+    model, out = tiny_captioner(), tmp_path / "run"
+    settings = Settings(top=5, ablate="none", sight="none")
+    seen: list[tuple[int, Any]] = []
+
+    def look(number: int, _: Any) -> None:
+        views = views_of(out)
+        told = views.get("runs")["runs"][0]
+        assert (told["finished"], told["photos"]) == (number + 1, 3)
+        cards = views.get("gallery/r0")
+        assert len(cards["cards"]) == cards["finished"] == number + 1
+        assert views.get("search/r0")["units"]
+        seen.append((number, views.get(f"photo/r0/{number}")))
+        with pytest.raises(RunError if number < 2 else UsageError):
+            views.get(f"photo/r0/{number + 1}")
+
+    explain_photos(model, photos, settings, out, look)
+    assert [number for number, _ in seen] == [0, 1, 2]
+    # The same of the joined run, seen through one that was opened while it went on.
+    after = views_of(out)
+    assert [shown for _, shown in seen] == [after.get(f"photo/r0/{n}") for n in range(3)]
+
+
+def test_one_that_was_opened_while_it_went_on_finds_it_joined(tmp_path: Path) -> None:
+    photos, out = square_photos(tmp_path)[:2], tmp_path / "run"
+    opened: list[Views] = []
+
+    def look(number: int, _: Any) -> None:
+        opened.append(views_of(out))
+        opened[-1].get("gallery/r0")
+
+    explain_photos(
+        tiny_captioner(), photos, Settings(top=3, ablate="none", sight="none"), out, look
+    )
+    first = opened[0]
+    assert first.get("runs")["runs"][0]["finished"] == 2
+    assert len(first.get("gallery/r0")["cards"]) == 2
+    assert first.get("photo/r0/1")["image"]
+    assert first.get("search/r0") == views_of(out).get("search/r0")
+
+
+def test_maps_are_those_of_the_file_to_a_hundredth(explained: Path) -> None:
+    shown = views_of(explained).get("photo/r0/0")["fields"]
+    stored = {
+        name.removeprefix("0."): field
+        for name, field in load_file(explained / "fields.safetensors").items()
+        if name.startswith("0.")
+    }
+    assert set(shown) == set(stored)
+    for name, field in stored.items():
+        packed = shown[name]
+        assert packed["shape"] == list(field.shape)
+        maps = field.reshape(-1, *field.shape[-2:])
+        values = np.frombuffer(base64.b64decode(packed["int8"]), np.int8).reshape(maps.shape)
+        scale = np.array(packed["scale"]).reshape(-1, 1, 1)
+        np.testing.assert_allclose(values / 127 * scale, maps, atol=0.01 * np.abs(maps).max())
+
+
+def test_cards_are_read_as_far_as_a_moment_allows(explained: Path) -> None:
+    views = views_of(explained, at_once=0.0)
+    sizes = [len(views.get("gallery/r0")["cards"]) for _ in range(4)]
+    assert sizes == [1, 2, 3, 3]
+    card = views.get("gallery/r0")["cards"][2]
+    assert card["error"]
+    assert card["photo"] is None
+    assert views.get("gallery/r0")["cards"][0]["photo"] == "/api/image/r0/0"
+
+
+def test_a_unit_is_found_wherever_it_is_listed(explained: Path) -> None:
+    document, views = read_document(explained), views_of(explained)
+    places: dict[str, list[tuple[int, str, str, int]]] = {}
+    for n, each in enumerate(document.images):
+        for one in each.words:
+            for ranking, lists in one.rankings.items():
+                for view, rows in (("patches", lists.patches), ("last", lists.last)):
+                    for rank, row in enumerate(rows):
+                        name = f"L{row.layer}.u{row.unit}"
+                        places.setdefault(name, []).append((n, one.word, f"{ranking}.{view}", rank))
+    searched = views.get("search/r0")
+    assert [unit["id"] for unit in searched["units"]] == sorted(
+        places, key=lambda name: tuple(map(int, re.findall(r"\d+", name)))
+    )
+    for name in list(places)[:20]:
+        found = views.get(f"unit/r0/{name}")
+        shown = [(p["n"], p["word"], p["ranking"], p["rank"]) for p in found["in_run"]["photos"]]
+        assert sorted(shown) == sorted(places[name])
+        assert [p["rank"] for p in found["in_run"]["photos"]] == sorted(p[3] for p in places[name])
+        assert found["in_run"]["tokens"]
+        for place in found["in_run"]["photos"]:
+            assert (place["peak_patch"] is None) == place["ranking"].endswith(".last")
+    listed = next(unit for unit in searched["units"] if unit["id"] == shown_name(places))
+    of_words = {word for _, word, _, _ in places[listed["id"]]}
+    assert set(listed["words"]) <= of_words
+    assert len(listed["words"]) == min(WORDS, len(of_words))
+    # A direction's name is its unit's.
+    name = next(iter(places))
+    assert views.get(f"unit/r0/{name}-") == views.get(f"unit/r0/{name}")
+
+
+def shown_name(places: dict[str, Any]) -> str:
+    return max(places, key=lambda name: len(places[name]))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("", "nothing", "runs/", "gallery", "gallery/r1", "gallery/r0/", "photo/r0", "photo/r0/3"),
+        *("photo/r0/0/..", "photo/r0/../0", "photo/r0/-1", "photo/r0/0x0", "unit/r0/u1", "../runs"),
+        *("unit/r0/L1.u1/..", "unit/r9/L1.u1", "photo/r0/0\n", "search/r00000000", "photo/r0/٣"),
+    ],
+)
+def test_there_is_nothing_under_other_keys(explained: Path, key: str) -> None:
+    with pytest.raises(UsageError):
+        views_of(explained).get(key)
+
+
+def test_nothing_that_is_shown_is_no_json_or_names_a_folder(tmp_path: Path) -> None:
+    first = image("C:\\me\\guitar.jpg", "a woman.", [word("woman")])
+    first["reading"] = reading()
+    first["words"][0]["ablation"]["top"] = [1.0, float("nan"), None, 0.1, float("inf")]
+    run = write_run(tmp_path / "secret" / "run", [first, broken_image("x.jpg", "it is torn")])
+    field = np.full((100, 7, 7), np.nan, dtype=np.float32)
+    from safetensors.numpy import save_file
+
+    save_file({"0.0.total.patches": field}, run / "fields.safetensors")
+    views = views_of(run)
+    for key in ("runs", "gallery/r0", "photo/r0/0", "photo/r0/1"):
+        text = json.dumps(views.get(key), allow_nan=False)
+        assert "secret" not in text
+    shown = views.get("photo/r0/0")
+    assert shown["name"] == "guitar.jpg"
+    assert shown["said"]["patches"]
+    assert shown["patch_units"][0]
+    assert shown["told"][0]["claims"][0]["absent_word"] == "piano"
+    assert views.get("gallery/r0")["cards"][0]["says"][0] == "guitar"
+
+
+def test_units_at_a_patch_are_those_whose_peak_is_there(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [image("a.jpg", "a woman.", [word("woman")])])
+    shown = views_of(run).get("photo/r0/0")
+    lists = shown["image"]["words"][0]["rankings"]
+    for patch, units in shown["patch_units"][0].items():
+        row, column = divmod(int(patch), 7)
+        for unit in units:
+            for ranking, rank in unit["ranks"].items():
+                there = lists[ranking]["patches"][rank]
+                assert tuple(there["peak_patch"]) == (row, column)
+                assert unit["unit"].startswith(f"L{there['layer']}.u{there['unit']}")
+
+
+# --- verdicts --------------------------------------------------------------------------------
+
+
+def made(**changes: Any) -> Word:
+    return from_plain(Word, word("woman") | changes, "a word")
+
+
+def test_a_verdict_names_the_control_it_stands_by() -> None:
+    claim = made()
+    said = verdict(claim)
+    assert said is not None
+    assert percent(0.29) in said
+    assert "piano" in said
+    assert said.endswith("not evidence of sight")
+    curves = word("woman")["ablation"] | {"absent_specific": [1.0, 0.9, 0.9, 0.9, 0.9]}
+    assert "no evidence of sight" in str(verdict(made(ablation=curves, ablation_last=None)))
+    assert verdict(made(ablation=None, ablation_last=None)) is None
+
+
+def sight(gain: float, change: float | None, random: float, absent: float) -> dict[str, Any]:
+    def sets(value: float | None) -> list[dict[str, Any]]:
+        return [
+            {
+                "set": name,
+                "fraction_of_units": 0.05,
+                "layers": "all",
+                "mediated": 0.1,
+                "transplant": given,
+                "fraction_mediated": None,
+                "fraction_transplanted": None,
+                "edit_norm": 1.0,
+                "mediated_norm": 1.0,
+                "transplant_caption": None,
+            }
+            for name, given in (("change", value), ("random", random))
+        ]
+
+    return {
+        "gain": gain,
+        "standard_error": 0.1,
+        "partners": 8,
+        "partner_caption": "a boat.",
+        "sets": sets(change),
+        "absent": [{"word": "piano", "gain": 0.0, "sets": sets(absent)}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (sight(0.01, 1.0, 0.0, 0.0), "adds nothing"),
+        (sight(2.0, None, 0.0, 0.0), "what carries it was not measured"),
+        (sight(2.0, 1.5, 0.2, 0.1), "bring 1.50 nats of it to other photos; random units 0.20"),
+        (sight(2.0, 0.5, 0.6, 0.1), "random units 0.60: not shown to carry it"),
+        (sight(2.0, 0.5, 0.1, 0.7), "words not named 0.70: not shown to carry it"),
+    ],
+)
+def test_a_verdict_on_sight_follows_its_controls(found: dict[str, Any], said: str) -> None:
+    assert said in str(verdict(made(sight=found)))
+
+
+def test_under_the_floor_no_number_is_a_verdict() -> None:
+    from trust_rows import UNDER, trust
+
+    assert "counts" in str(verdict(made(trust=trust(**UNDER), probability=1e-5)))
+
+
+# --- studies ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A study of three photos, of which two are measured: one of them could not be read."""
+    run = tmp_path / "secret" / "study"
+    run.mkdir(parents=True)
+    manifest = {
+        "schema": 1,
+        "kind": "study",
+        "data": {"photos": 3},
+        "model": MODELS,
+        "settings": {"experiments": ["E7"]},
+    }
+    (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    rows = pa.schema([("set", pa.string()), ("gain", pa.float64()), ("at", pa.list_(pa.int32()))])
+    schema = part_schema({"toy": rows})
+    photo = dict.fromkeys(PHOTO.names) | {
+        "index": 0,
+        "id": "000032",
+        "caption": "a dog.",
+        "noun": "dog",
+        "captions": ["a dog sits"],
+        "human_nouns": ["dog"],
+    }
+    own = [{"set": "change", "gain": g, "at": [1, 2]} for g in (0.1234, float("nan"), None)]
+    write_part(run, "photos", photo | {"toy": own}, schema)
+    bad = dict.fromkeys(PHOTO.names) | {"index": 2, "id": "torn", "error": "it is torn"}
+    write_part(run, "photos", bad | {"toy": []}, schema)
+    return run
+
+
+def test_a_study_that_goes_on_shows_what_is_measured(study: Path) -> None:
+    views = views_of(study)
+    told = views.get("runs")["runs"][0]
+    assert (told["kind"], told["photos"], told["finished"], told["claims"]) == ("study", 3, 2, [])
+    cards = views.get("gallery/r0")["cards"]
+    assert [card["n"] for card in cards] == [0, 2]
+    assert cards[0]["words"] == ["dog"]
+    assert cards[1]["error"] == "it is torn"
+    shown = views.get("photo/r0/0")
+    assert shown["row"]["captions"] == ["a dog sits"]
+    assert shown["tables"] == [
+        {
+            "title": "toy",
+            "columns": ["set", "gain", "at"],
+            "rows": [["change", "0.123", "1 2"], ["change", None, "1 2"], ["change", None, "1 2"]],
+            "more": 0,
+        }
+    ]
+    assert "secret" not in json.dumps(shown, allow_nan=False)
+    with pytest.raises(UsageError, match="not measured"):
+        views.get("photo/r0/1")
+    assert views.get("search/r0")["photos"] == [{"n": 0, "caption": "a dog.", "words": ["dog"]}]
+    assert views.get("unit/r0/L1.u1")["in_run"]["places"] == 0
+
+
+def test_a_finished_study_tells_its_claims_with_their_controls(study: Path) -> None:
+    table = ResultTable(
+        "E7.claims",
+        "What may be said",
+        ("claim", "measured", "minus random units", "verdict", "paper"),
+        (
+            {
+                "claim": "sight",
+                "measured": Number(0.93, 0.8, 1.1, 194),
+                "minus random units": Number(0.9, 0.7, 1.0, 194),
+                "verdict": "holds",
+            },
+        ),
+    )
+    other = ResultTable("E7.gain", "no claims", ("words", "gain"), ({"words": "all", "gain": 1},))
+    (study / "results").mkdir()
+    result = Result("E7", "Sight", (table, other))
+    (study / "results" / "E7.json").write_text(json.dumps(result.document()), encoding="utf-8")
+    claims = views_of(study).get("runs")["runs"][0]["claims"]
+    assert claims == [
+        {
+            "experiment": "E7",
+            "claim": "sight",
+            "here": "0.930 [0.800, 1.10] (n = 194)",
+            "control": "minus random units: 0.900 [0.700, 1.00] (n = 194)",
+            "paper": "–",
+            "verdict": "holds",
+        }
+    ]
+
+
+# --- the export ------------------------------------------------------------------------------
+
+
+def scripts(folder: Path) -> dict[str, Any]:
+    """Return what the data scripts hand to a page, by key."""
+    found = {}
+    for path in (folder / "data").rglob("*.js"):
+        for line in path.read_text(encoding="ascii").splitlines():
+            key, text = re.fullmatch(
+                r'MOLYNEUX_DATA\((".*?"), JSON\.parse\((".*")\)\);', line
+            ).groups()  # type: ignore[union-attr]
+            found[json.loads(key)] = json.loads(json.loads(text))
+    return found
+
+
+def test_an_export_says_what_a_server_would(explained: Path, study: Path, tmp_path: Path) -> None:
+    page = export(open_runs([explained, study]), tmp_path / "out")
+    found = scripts(tmp_path / "out")
+    views = Views(
+        open_runs([explained, study]), lambda run, n: f"photos/{run}/{n}.jpg", at_once=None
+    )
+    for key in found:
+        whole = json.loads(json.dumps(views.get(key)))
+        if key.startswith("unit/"):  # what it writes is told from another photo perhaps
+            for each in (whole, found[key]):
+                for name in ("sign", "tokens", "suppressed"):
+                    each["in_run"].pop(name)
+        assert found[key] == whole
+    listed = {f"unit/r0/{unit['id']}" for unit in found["search/r0"]["units"]}
+    assert listed <= set(found)
+    assert {"runs", "gallery/r0", "gallery/r1", "photo/r0/2", "photo/r1/0", "photo/r1/2"} <= set(
+        found
+    )
+    assert found["runs"]["live"] is False
+    for name in ("0.jpg", "1.jpg"):
+        with Picture.open(tmp_path / "out" / "photos" / "r0" / name) as picture:
+            assert picture.format == "JPEG"
+    text = page.read_text(encoding="utf-8")
+    assert str(tmp_path) not in text + json.dumps(found)
+    (script,) = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    (style,) = re.findall(r"<style>(.*?)</style>", text, flags=re.DOTALL)
+    for inside in (script, style):
+        digest = base64.b64encode(sha256(inside.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in text
+    assert "unsafe" not in text.partition("</head>")[0]
+    assert 'type="module"' not in text
+    assert not re.search(r"^(import|export) ", script, flags=re.MULTILINE)
+
+
+def test_a_unit_lies_where_the_page_looks_for_it(explained: Path, tmp_path: Path) -> None:
+    export(open_runs([explained]), tmp_path / "out")
+    data = (PAGES / "data.js").read_text(encoding="utf-8")
+    assert "Math.floor(Number(unit[2]) / 64)" in data
+    for path in (tmp_path / "out" / "data" / "unit" / "r0").iterdir():
+        layer, shard = re.fullmatch(r"(L\d+)\.(\d+)\.js", path.name).groups()  # type: ignore[union-attr]
+        for key in re.findall(r'^MOLYNEUX_DATA\("(.*?)"', path.read_text(), flags=re.MULTILINE):
+            at, number = re.fullmatch(r"unit/r0/(L\d+)\.u(\d+)", key).groups()  # type: ignore[union-attr]
+            assert (at, int(number) // 64) == (layer, int(shard))
+
+
+def test_an_export_goes_nowhere_where_something_is(explained: Path, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(UsageError, match="already holds"):
+        export(open_runs([explained]), tmp_path)
+
+
+def test_modules_are_joined_in_the_order_of_need() -> None:
+    joined = join_modules(
+        {
+            "app.js": 'import { a, b as c } from "./one.js";\nimport {\n  default as D,\n} from '
+            '"./vendor/two.js";\nexport function run() { return a(c) + D; }\nrun();\n',
+            "one.js": 'import { d } from "./three.js";\nexport const a = (x) => x + d, z = 1;\n'
+            "export async function b() {}\nexport class Thing {}\nconst d2 = 2;\n",
+            "three.js": "export const d = 5;\n",
+            "vendor/two.js": "const X = 1, Y = 2;export{X as default,Y};\n",
+        }
+    )
+    order = re.findall(r'^modules\["(.*?)"\]', joined, flags=re.MULTILINE)
+    assert order == ["three.js", "one.js", "vendor/two.js", "app.js"]
+    assert 'const { a, b: c } = modules["one.js"];' in joined
+    assert re.search(r'const \{\s*default: D,\s*\} = modules\["vendor/two.js"\];', joined)
+    assert "return {default: X, Y};" in joined
+    assert "return {b, a, Thing};" in joined or "return {a, b, Thing};" in joined
+    assert not re.search(r"\b(import|export)\b", joined)
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        {"app.js": 'import { a } from "./none.js";\n'},
+        {
+            "app.js": 'import { a } from "./b.js";\n',
+            "b.js": 'import { c } from "./app.js";\nexport const a = 1;\n',
+        },
+        {},
+    ],
+)
+def test_modules_that_cannot_be_joined_are_refused(sources: dict[str, str]) -> None:
+    with pytest.raises(RunError, match="cannot be joined"):
+        join_modules(sources)
+
+
+def test_runs_of_both_kinds_are_numbered_in_the_order_given(
+    explained: Path, study: Path, tmp_path: Path
+) -> None:
+    opened = open_runs([study, explained, study])
+    assert [(each.id, each.kind) for each in opened.values()] == [
+        ("r0", "study"),
+        ("r1", "explain"),
+        ("r2", "study"),
+    ]
+    assert isinstance(read_document(explained), Document)
+    with pytest.raises(UsageError, match="is not there"):
+        open_runs([tmp_path / "none"])

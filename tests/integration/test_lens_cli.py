@@ -13,6 +13,7 @@ import pytest
 import torch
 from tiny_models import tiny_photos
 
+from molyneux.atlas import open_atlas
 from molyneux.cli import main
 from molyneux.errors import WeightsError
 from molyneux.explain.photo import explain_photo
@@ -218,6 +219,29 @@ def test_decode_reads_through_the_lens_that_is_asked_for(
     assert found[-1][-1] == []
     status, out, _ = run(capsys, "decode", units[-1], "--lens", measured)
     assert "no reading" in out
+
+
+def test_an_atlas_is_read_through_the_lens_too(
+    tiny: Any, presets: Any, measured: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    model = tiny.language_model
+    units = [Unit(0, 3), Unit(1, 40)]
+    expected = [one.tokens for one in decode_units(model, units, lens=load_lens(measured))]
+    given, own = tmp_path / "given", tmp_path / "own"
+    status, _, err = run(capsys, "atlas", "build", "--out", given, "--lens", measured)
+    assert status == 0, err
+    comes_with = dataclasses.replace(presets, lens=measured)
+    monkeypatch.setattr("molyneux.models.presets.find_preset", lambda name: comes_with)
+    status, _, err = run(capsys, "atlas", "build", "--out", own)  # the preset's, without asking
+    assert status == 0, err
+    for folder in (given, own):
+        atlas = open_atlas(folder)
+        assert atlas.lenses == ("none", "norm", "jacobian")
+        found = [atlas.unit(str(unit)).writes[-1].tokens for unit in units]
+        assert [[*tokens] for tokens in found] == expected
+    status, _, err = run(capsys, "atlas", "build", "--out", tmp_path / "head", "--lens", "norm")
+    assert status == 0, err
+    assert open_atlas(tmp_path / "head").lenses == ("none", "norm")
 
 
 def test_explain_reads_patches_through_the_lens_and_the_last_position_through_the_head(

@@ -16,6 +16,7 @@ from tiny_models import (
 )
 from trust_rows import scale_of
 
+from molyneux.atlas import open_atlas
 from molyneux.checkpoints.language_models import load_language_model
 from molyneux.errors import WeightsError
 from molyneux.explain.measure_reference import measure_reference
@@ -68,6 +69,17 @@ def test_commands_take_parts_from_local_paths(
     for tokens, norm in ((through, True), (json.loads(plain)[0]["tokens"], False)):
         found = decode_units(expected.language_model, [Unit(1, 7)], final_norm=norm)
         assert tokens == found[0].tokens
+
+    atlas = tmp_path / "atlas"
+    status, out, _ = run(capsys, "atlas", "build", "--language-model", gptj, "--out", atlas)
+    assert status == 0
+    built = open_atlas(atlas)
+    assert built.index.model["language_model"] == "tiny-gptj"
+    assert built.index.model["preset"] is None
+    assert len(built.index.model["sha256"]) == 64
+    writes = {each.lens: each.tokens for each in built.unit("L1.u7").writes}
+    assert list(writes["norm"]) == through
+    assert list(writes["none"]) == json.loads(plain)[0]["tokens"]
 
     status, out, _ = run(capsys, "doctor", "--json", *parts)
     assert status == 0

@@ -32,6 +32,7 @@ from torch import Tensor
 
 from molyneux.adapters.proof.prove import prove
 from molyneux.adapters.registry import find_vision_family
+from molyneux.atlas import open_atlas
 from molyneux.errors import AdapterError, UsageError, WeightsError
 from molyneux.explain.photo import explain_photo
 from molyneux.explain.run import explain_photos
@@ -352,6 +353,15 @@ def test_the_command_line_captions_and_explains(
     assert main([*asked, "--word", "dog", "--top", "3", "--json", "--ablate", "none"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["images"][0]["caption"] == caption
+    atlas = str(tmp_path / "atlas")
+    assert main(["atlas", "build", "--vlm", str(folder), "--out", atlas, "--json"]) == 0
+    capsys.readouterr()
+    language, built = made("llava").language_model, open_atlas(atlas)
+    (decoded,) = decode_units(language, ["L1.u3"])
+    norm = next(each for each in built.unit("L1.u3").writes if each.lens == "norm")
+    assert [*norm.tokens] == decoded.tokens
+    assert main(["atlas", "join", atlas, str(tmp_path / "run"), "--json"]) == 0
+    capsys.readouterr()
     assert main(["caption", str(path), "--vlm", str(folder), "--preset", "smollm2-effnet"]) != 0
     assert "without --preset" in capsys.readouterr().err
 

@@ -54,6 +54,7 @@ class Atlas:
     def __init__(self, folder: Path) -> None:
         """Open a folder; `open_atlas` says the same."""
         self.folder, self.index = folder, read_index(folder)
+        self._columns: dict[str, Int[np.ndarray, "units n"]] = {}
 
     def __repr__(self) -> str:
         model = self.index.model
@@ -344,11 +345,14 @@ class Atlas:
 
     def _ids(self, column: str) -> Int[np.ndarray, "units n"]:
         """Return a column of tokens; the vocabulary's size stands where there is none."""
+        if column in self._columns:
+            return self._columns[column]
         lists = self.units[column].combine_chunks()
         lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
         width = int(lengths.max(initial=0))
         found = np.full((len(lists), width), len(self.tokens), dtype=np.int32)
         found[np.arange(width) < lengths[:, None]] = pc.list_flatten(lists).to_numpy()
+        self._columns[column] = found
         return found
 
     def _texts(self, ids: Sequence[int]) -> tuple[str, ...]:

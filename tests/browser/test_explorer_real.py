@@ -1,4 +1,4 @@
-"""The explorer of the default preset, looked at; `--rewrite-docs` takes the README's picture anew."""
+"""The default preset, explored; `--rewrite-docs` takes the README's picture anew."""
 
 from __future__ import annotations
 

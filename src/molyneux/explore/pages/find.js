@@ -77,7 +77,7 @@ function useAtlas(asked, on) {
     const timer = setTimeout(() => {
       const query = new URLSearchParams({ q, limit: SHOWN, ...(layer && { layer }), ...(by && { by }), ...(sign && { sign }) });
       api(`atlas/search?${query}`).then(
-        (found) => wanted && setState({ rows: found.rows ?? found.units ?? found, error: null, busy: false }),
+        (found) => wanted && setState({ rows: found.rows, error: null, busy: false }),
         (error) => wanted && setState({ rows: null, error: error.message, busy: false }));
     }, PAUSE);
     return () => { wanted = false; clearTimeout(timer); };
@@ -86,11 +86,8 @@ function useAtlas(asked, on) {
 }
 
 function AtlasRow({ row, run, sought }) {
-  const name = row.unit ?? `L${row.layer}.u${row.index}`;
-  const tokens = row.tokens ?? row.top ?? [];
-  const effect = row.effect ?? row.nats;
-  return html`<li><a class="mono" href=${unitAddress(run, String(name).replace(/-$/, ""))}>${name}</a><${Tokens} list=${tokens} most=${8} sought=${sought} />
-    ${known(effect) && html`<span class="hint">effect ${signed(effect, 3)}${known(row.low) ? ` [${signed(row.low, 3)}, ${signed(row.high, 3)}]` : ""} nats</span>`}</li>`;
+  return html`<li><a class="mono" href=${unitAddress(run, row.unit.replace(/-$/, ""))}>${row.unit}</a><${Tokens} list=${row.tokens} most=${8} sought=${sought} />
+    ${known(row.effect) && html`<span class="hint">takes ${signed(row.effect, 3)}${known(row.effect_low) ? ` [${signed(row.effect_low, 3)}, ${signed(row.effect_high, 3)}]` : ""} logits, n = ${row.n_effect}${known(row.mismatched_effect) ? `; other photos' units ${signed(row.mismatched_effect, 3)}` : ""}</span>`}</li>`;
 }
 
 export function Find({ asked, runs }) {

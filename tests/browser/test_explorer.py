@@ -118,7 +118,7 @@ def test_a_word_a_patch_and_a_unit_are_chosen_and_the_address_restores_them(
     assert other.locator(".patch-card .at-patch li").all_inner_texts() == said
     assert other.locator(".row.pinned").get_attribute("data-unit") == unit
     other.get_by_role("link", name=f"All about {unit}").click()
-    assert other.locator("h1").inner_text() == unit
+    other.locator("h1.mono", has_text=unit).wait_for()
 
 
 def test_lists_show_no_token_that_cannot_be_seen(tabs: Tabs, served: Served) -> None:
@@ -365,3 +365,37 @@ def test_patches_are_chosen_with_the_keyboard(tabs: Tabs, served: Served) -> Non
     until_address(tab, "patch=3,4")
     tab.keyboard.press("Escape")
     until(lambda: "patch=" not in tab.evaluate("location.href"))
+
+
+def test_a_study_opens_with_its_verdicts_and_says_how_far_it_is(tabs: Tabs, served: Served) -> None:
+    rows = [
+        {"claim": "units carry it", "here": "0.9 [0.8, 1.0]", "control": "0.1", "paper": "–"},
+        {"claim": "it is lost without them", "here": "0.1", "control": "0.1", "paper": "0.5"},
+    ]
+    verdicts = ["holds", "does not hold"]
+
+    def with_claims(route: Any) -> None:
+        answer = route.fetch()
+        found = answer.json()
+        found["runs"][0]["claims"] = [
+            row | {"verdict": verdict} for row, verdict in zip(rows, verdicts, strict=True)
+        ]
+        route.fulfill(response=answer, json=found)
+
+    def half_way(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"total": 9})
+
+    tab = tabs.open()
+    tab.context.route("**/api/data/runs", with_claims)
+    tab.context.route("**/api/data/gallery/r0", half_way)
+    tab.goto(served.at("#/r0"))
+    tab.wait_for_selector(".verdicts")
+    assert tab.locator(".verdict-mark").all_inner_texts() == verdicts
+    assert tab.locator(".verdict-mark.holds").count() == 1
+    assert tab.locator(".verdict-mark.fails").count() == 1
+    # It stands above the photos, and the photos are not all.
+    verdict, photo = (tab.locator(one).first.bounding_box() for one in (".verdicts", ".photo-card"))
+    assert verdict["y"] < photo["y"]
+    assert "4 of 9 photos" in tab.locator(".progress").inner_text()
+    tab.context.unroute_all(behavior="ignoreErrors")

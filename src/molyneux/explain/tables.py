@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "layer", "unit", "score", "total", "share", "specific", "contrast", "change", "sign", "sink",
-    "interpretable", "peak_patch",
+    "interpretable",
 )  # fmt: skip
 _ROWS = 100_000  # written together
 
@@ -44,7 +44,6 @@ def units_table(images: Iterable[Image]) -> bytes:
             ("sign", pa.int8()),
             ("sink", pa.bool_()),
             ("interpretable", pa.bool_()),
-            ("peak_patch", pa.list_(pa.int32())),
             ("tokens", pa.list_(pa.string())),
             ("peak_patch", pa.int32()),
         ]

@@ -22,7 +22,6 @@ from molyneux.explain.tables import unit_rows
 from molyneux.explore.study_run import StudyRun
 from molyneux.parquet import read_batches
 
-_PEAK = pa.list_(pa.int32())
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _KEPT = pa.schema(
     [
@@ -34,7 +33,7 @@ _KEPT = pa.schema(
         ("layer", pa.int32()),
         ("unit", pa.int32()),
         ("score", pa.float32()),
-        ("peak_patch", _PEAK),
+        ("peak_patch", pa.int32()),
     ]
 )
 """What is kept of a place in a list."""
@@ -48,8 +47,8 @@ class Place:
 
     Attributes:
         rank: from 0.
-        peak_patch: row and column; None at the last position, of studies, and of runs whose table
-            is from before it was kept.
+        peak_patch: its place in reading order; None at the last position, of studies, and of runs
+            whose table is from before it was kept.
     """
 
     image: int
@@ -58,7 +57,7 @@ class Place:
     ranking: str
     rank: int
     score: float
-    peak_patch: list[int] | None
+    peak_patch: int | None
 
 
 class UnitLists:

@@ -3,6 +3,7 @@ import { photoAddress, restate } from "./address.js";
 import { Caption } from "./caption.js";
 import { useData } from "./data.js";
 import { Frame, Scale } from "./frame.js";
+import { useGallery } from "./gallery.js";
 import { fieldOf } from "./heat.js";
 import { Choice, Failure, Loading } from "./parts.js";
 import { listOf, wordOf } from "./photo.js";
@@ -18,7 +19,7 @@ function split(name) {
 }
 
 function ChoosePhoto({ side, place, runs }) {
-  const gallery = useData(place ? `gallery/${place.run}` : null).value;
+  const gallery = useGallery(place?.run).value;
   const other = side === "a" ? "Left" : "Right";
   return html`<div class="choose">
     ${runs.runs.length > 1 && html`<label>${other} run <select value=${place?.run} onChange=${(event) => restate({ [side]: `${event.target.value}.${place?.n ?? 0}` })}>

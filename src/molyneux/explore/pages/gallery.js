@@ -61,13 +61,19 @@ function Card({ run, card, pictures }) {
   </a></li>`;
 }
 
-export function Gallery({ run, asked }) {
+// A run's cards: {value, error, behind}. A long run is read a moment at a time, and asked for at
+// once again until all its cards are here; one that goes on, now and then.
+export function useGallery(id) {
   const [wait, setWait] = useState(null);
-  const { value, error } = useData(`gallery/${run.id}`, wait);
-  // A long run is read a moment at a time: at once again until all its cards are here.
-  const behind = value && value.cards.length < (value.finished ?? 0);
-  const going = value && (value.finished ?? 0) < (value.total ?? 0);
+  const { value, error } = useData(id && `gallery/${id}`, wait);
+  const behind = Boolean(value && value.cards.length < (value.finished ?? 0));
+  const going = Boolean(value && (value.finished ?? 0) < (value.total ?? 0));
   useEffect(() => setWait(behind ? SOON : going ? RELOAD : null), [behind, going]);
+  return { value, error, behind };
+}
+
+export function Gallery({ run, asked }) {
+  const { value, error, behind } = useGallery(run.id);
   const [more, setMore] = useState(AT_FIRST);
   if (error) return html`<${Failure}>${error}</${Failure}>`;
   if (!value) return html`<${Loading} />`;

@@ -4,7 +4,7 @@ import { address, photoAddress, restate } from "./address.js";
 import { Caption } from "./caption.js";
 import { useData } from "./data.js";
 import { Frame, Scale, placeName } from "./frame.js";
-import { Term } from "./glossary.js";
+import { useGallery } from "./gallery.js";
 import { fieldOf } from "./heat.js";
 import { Choice, Failure, Loading, Table } from "./parts.js";
 import { PatchCard, SaidByLayers } from "./patch.js";
@@ -206,12 +206,12 @@ function Neighbours({ run, n, total }) {
 
 export function PhotoView({ run, n, asked, runs }) {
   const { value, error } = useData(`photo/${run.id}/${n}`);
-  const gallery = useData(`gallery/${run.id}`).value;
+  const gallery = useGallery(run.id).value;
   const card = gallery?.cards.find((one) => one.n === n);
   const name = card?.name ?? `photo ${n + 1}`;
   const live = runs.live && ((units, word, list) => address("live", { photo: `${run.id}.${n}`, units: units.join(","), word, list }));
   return html`<div>
-    <${Neighbours} run=${run.id} n=${n} total=${gallery?.cards.length ?? run.photos} />
+    <${Neighbours} run=${run.id} n=${n} total=${gallery?.total ?? run.photos} />
     ${error ? html`<${Failure}>${error}</${Failure}>` : !value ? html`<${Loading} />`
       : value.image?.error ? html`<h1 class="name">${name}</h1><${Failure}>This photo was not explained. ${value.image.error}</${Failure}>`
       : value.image ? html`<${PhotoPage} data=${value} asked=${asked} run=${run.id} name=${value.name ?? name} live=${live} />`

@@ -86,7 +86,7 @@ function grouped(rows) {
     const key = `${row.n} ${row.word}`;
     const entry = found.get(key) ?? { ...row, lists: [] };
     if (row.rank < entry.rank) Object.assign(entry, row);
-    if (!entry.peak_patch) entry.peak_patch = row.peak_patch;
+    entry.peak_patch ??= row.peak_patch;
     entry.lists.push(`${listName(row.ranking)} ${row.rank + 1}`);
     found.set(key, entry);
   }
@@ -161,9 +161,9 @@ export function UnitView({ run, unit: name, runs }) {
 }
 
 function PeakPhoto({ one, grid }) {
-  if (!grid || !one.peak_patch) return html`<${Frame} src=${one.photo} alt="" grid=${null} small=${true} />`;
+  if (!grid || !known(one.peak_patch)) return html`<${Frame} src=${one.photo} alt="" grid=${null} small=${true} />`;
   const [rows, columns] = grid;
-  const [row, column] = one.peak_patch;
+  const [row, column] = [Math.floor(one.peak_patch / columns), one.peak_patch % columns];
   return html`<span class="peaked"><${Frame} src=${one.photo} alt="" grid=${null} small=${true} />
     <svg viewBox=${`0 0 ${columns} ${rows}`} preserveAspectRatio="none" aria-hidden="true"><rect x=${column} y=${row} width="1" height="1" /></svg></span>`;
 }

@@ -119,6 +119,7 @@ def test_a_word_a_patch_and_a_unit_are_chosen_and_the_address_restores_them(
     assert other.locator(".row.pinned").get_attribute("data-unit") == unit
     other.get_by_role("link", name=f"All about {unit}").click()
     other.locator("h1.mono", has_text=unit).wait_for()
+    other.wait_for_selector(".peaks img")
 
 
 def test_lists_show_no_token_that_cannot_be_seen(tabs: Tabs, served: Served) -> None:
@@ -365,6 +366,10 @@ def test_patches_are_chosen_with_the_keyboard(tabs: Tabs, served: Served) -> Non
     until_address(tab, "patch=3,4")
     tab.keyboard.press("Escape")
     until(lambda: "patch=" not in tab.evaluate("location.href"))
+    # Another view is read from its beginning.
+    tab.get_by_role("link", name="All photos").press("Enter")
+    tab.wait_for_selector(".photo-card")
+    until(lambda: tab.evaluate("document.activeElement.id") == "main")
 
 
 def test_a_study_opens_with_its_verdicts_and_says_how_far_it_is(tabs: Tabs, served: Served) -> None:

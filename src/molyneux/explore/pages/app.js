@@ -1,4 +1,4 @@
-import { html, render, useEffect, useState } from "./vendor/htm-preact.js";
+import { html, render, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { address, useAddress } from "./address.js";
 import { Compare } from "./compare.js";
 import { exported, useData } from "./data.js";
@@ -18,6 +18,7 @@ const RELOAD = 5; // seconds, while a run is not finished
 function Masthead({ place, runs, run }) {
   const link = (view, path, label) => html`<a href=${path} aria-current=${place.view === view ? "page" : null}>${label}</a>`;
   return html`<header class="masthead">
+    <button type="button" class="pill skip" onClick=${toMain}>Skip to the view</button>
     <a class="brand" href="#/">molyneux</a>
     <nav aria-label="Views">
       ${runs.live && link("transplant", "#/transplant", "Transplant")}
@@ -50,6 +51,8 @@ function View({ place, runs, run }) {
 
 const NAMES = { home: "", gallery: "photos", photo: "photo", unit: "unit", find: "find", compare: "compare", live: "live", transplant: "transplant" };
 
+const toMain = () => document.getElementById("main")?.focus({ preventScroll: true });
+
 function App() {
   const asked = useAddress();
   const [wait, setWait] = useState(null);
@@ -63,13 +66,19 @@ function App() {
     const what = place.view === "unit" ? place.unit : place.view === "photo" ? `photo ${place.n + 1}` : NAMES[place.view] ?? "";
     document.title = what ? `${what} · molyneux` : "molyneux";
   }, [place.view, place.unit, place.n]);
-  useEffect(() => scrollTo(0, 0), [place.view, place.run, place.n, place.unit]);
+  // Another view begins at its top, for those who read it with their ears, too.
+  const first = useRef(true);
+  useEffect(() => {
+    scrollTo(0, 0);
+    if (!first.current) toMain();
+    first.current = !fresh;
+  }, [place.view, place.run, place.n, place.unit, Boolean(fresh)]);
   if (error) return html`<main><${Failure}>${error}</${Failure}></main>`;
   if (!fresh) return html`<main><${Loading} /></main>`;
   const run = fresh.runs.find(({ id }) => id === place.run);
   return html`<${Glossary.Provider} value=${fresh.glossary ?? {}}>
     <${Masthead} place=${place} runs=${fresh} run=${run} />
-    <main id="main">
+    <main id="main" tabindex="-1">
       ${loading && html`<p class="hint loading-model" role="status"><span class="pulse" aria-hidden="true"></span> The model is being loaded; what you ask waits for it.</p>`}
       ${fresh.live_error && html`<${Failure}>The model is not there: ${fresh.live_error}</${Failure}>`}
       <${View} place=${place} runs=${fresh} run=${run} /></main>

@@ -23,7 +23,7 @@ const VALUES = [["0", "off"], ["mean", "their mean"], ["scale", "scaled"]];
 function specOf(asked, word) {
   const set = asked.set ?? (asked.units ? "named" : "change");
   const units = set === "named" ? (asked.units ?? "").split(/[\s,]+/).filter(Boolean)
-    : { set, view: asked.list?.split(".")[1] ?? "patches", top: Number(asked.top ?? 100), ...(OF_A_WORD.has(set) && { word }) };
+    : { set, view: asked.list?.split(".")[1] ?? "patches", top: Number(asked.top ?? 100), ...(word && { word }) };
   const value = asked.value === "mean" ? "mean" : asked.value === "scale" ? { scale: Number(asked.scale ?? 2) } : 0;
   return { units, value, positions: asked.at ?? "all" };
 }

@@ -19,19 +19,21 @@ from tiny_models import tiny_captioner
 from tiny_partners import square_photos, with_partners
 
 from molyneux import Settings, explain_photos, read_document
+from molyneux.atlas import AtlasUnit, open_atlas
 from molyneux.errors import RunError, UsageError
 from molyneux.explain.claims import percent
-from molyneux.explain.document import Document, Word
+from molyneux.explain.document import Document, UnitRow, Word
 from molyneux.explain.opened import ExplainRun
 from molyneux.explain.verdict import verdict
+from molyneux.explore import atlas_view
 from molyneux.explore.app import PAGES
 from molyneux.explore.export import export, join_modules
 from molyneux.explore.runs import open_runs
 from molyneux.explore.unit_lists import WORDS
 from molyneux.explore.views import Views
-from molyneux.records import from_plain
+from molyneux.records import from_plain, to_plain
 from molyneux.studies.parts import PHOTO, part_schema, write_part
-from molyneux.studies.results import Number, Result, ResultTable
+from molyneux.studies.results import Number, Result, Verdict
 
 ODD = '"images": [\n  {\n  },\n  {\n.png'
 MODELS = {"preset": None, "language_model": "tiny", "encoder": "toy", "n_layers": 3, "n_units": 144}
@@ -194,6 +196,9 @@ def test_a_unit_is_found_wherever_it_is_listed(explained: Path) -> None:
         assert found["in_run"]["tokens"]
         for place in found["in_run"]["photos"]:
             assert (place["peak_patch"] is None) == place["ranking"].endswith(".last")
+            row = row_of(document, place, name)
+            if row.peak_patch is not None:
+                assert divmod(place["peak_patch"], 4) == row.peak_patch
     listed = next(unit for unit in searched["units"] if unit["id"] == shown_name(places))
     of_words = {word for _, word, _, _ in places[listed["id"]]}
     assert set(listed["words"]) <= of_words
@@ -201,6 +206,16 @@ def test_a_unit_is_found_wherever_it_is_listed(explained: Path) -> None:
     # A direction's name is its unit's.
     name = next(iter(places))
     assert views.get(f"unit/r0/{name}-") == views.get(f"unit/r0/{name}")
+
+
+def row_of(document: Document, place: dict[str, Any], name: str) -> UnitRow:
+    ranking, _, view = place["ranking"].partition(".")
+    for one in document.images[place["n"]].words:
+        if one.word == place["word"]:
+            row = one.ranked(view=view, ranking=ranking)[place["rank"]]  # type: ignore[arg-type]
+            assert row.name.rstrip("-") == name
+            return row
+    raise AssertionError(place)
 
 
 def shown_name(places: dict[str, Any]) -> str:
@@ -380,34 +395,85 @@ def test_a_study_that_goes_on_shows_what_is_measured(study: Path) -> None:
 
 
 def test_a_finished_study_tells_its_claims_with_their_controls(study: Path) -> None:
-    table = ResultTable(
-        "E7.claims",
-        "What may be said",
-        ("claim", "measured", "minus random units", "verdict", "paper"),
-        (
-            {
-                "claim": "sight",
-                "measured": Number(0.93, 0.8, 1.1, 194),
-                "minus random units": Number(0.9, 0.7, 1.0, 194),
-                "verdict": "holds",
-            },
-        ),
+    verdict = Verdict(
+        "sight", Number(0.93, 0.8, 1.1, 194), Number(0.03, 0.0, 0.1, 194), None, "holds"
     )
-    other = ResultTable("E7.gain", "no claims", ("words", "gain"), ({"words": "all", "gain": 1},))
+    result = Result("E7", "Sight", (), verdicts=(verdict,))
     (study / "results").mkdir()
-    result = Result("E7", "Sight", (table, other))
     (study / "results" / "E7.json").write_text(json.dumps(result.document()), encoding="utf-8")
-    claims = views_of(study).get("runs")["runs"][0]["claims"]
-    assert claims == [
+    assert views_of(study).get("runs")["runs"][0]["claims"] == [
         {
             "experiment": "E7",
             "claim": "sight",
             "here": "0.930 [0.800, 1.10] (n = 194)",
-            "control": "minus random units: 0.900 [0.700, 1.00] (n = 194)",
+            "control": "0.0300 [0, 0.100] (n = 194)",
             "paper": "–",
             "verdict": "holds",
         }
     ]
+
+
+# --- the atlas -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def of_preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up run that says it is of the default preset's weights."""
+    run = tmp_path_factory.mktemp("atlas") / "run"
+    write_run(run, [image("a.jpg", "a woman.", [word("woman")])])
+    document = json.loads((run / "explain.json").read_text(encoding="utf-8"))
+    document["model"]["hashes"]["language_model"] = open_atlas().index.model["sha256"]
+    (run / "explain.json").write_text(json.dumps(document), encoding="utf-8")
+    return run
+
+
+def test_an_atlas_is_shown_of_the_same_weights_alone(of_preset: Path, tmp_path: Path) -> None:
+    other = write_run(tmp_path / "run", [image("a.jpg", "a woman.", [word("woman")])])
+    assert views_of(other).first_atlas() is None
+    assert views_of(other).get("runs")["atlas"] is False
+    views = views_of(of_preset)
+    assert views.get("runs")["atlas"] is True
+    given = Views(open_runs([other]), lambda run, n: "", atlas=open_atlas())
+    assert given.first_atlas() is not None
+    assert given.of_atlas(given.runs["r0"], 12, 905) is None
+
+
+def test_a_unit_is_told_with_its_neighbours_and_its_fake(of_preset: Path) -> None:
+    views, atlas = views_of(of_preset), open_atlas()
+    there, shown = atlas.unit("L12.u905"), views.of_atlas(views.runs["r0"], 12, 905)
+    assert shown is not None
+    assert from_plain(AtlasUnit, json.loads(json.dumps(shown, allow_nan=False)), "a unit") == there
+    assert shown["chance"] == atlas.chance
+    for near in there.neighbours:
+        found = shown["neighbour_tokens"][near.unit]
+        assert found == atlas.unit(near.unit).writes[-1].tokens[: len(found)]
+    with pytest.raises(UsageError, match="no unit"):
+        views.of_atlas(views.runs["r0"], 99, 0)
+
+
+def test_a_word_is_looked_for_in_the_atlas() -> None:
+    atlas = open_atlas()
+    rows = atlas_view.search(atlas, "water", "5-12", "norm", "", 5)["rows"]
+    assert rows == [to_plain(one) for one in atlas.find("water", layer=(5, 12), by="norm", top=5)]
+    # Those that write the word come before those that write a longer one.
+    both = [row["token"].strip().lower() for row in atlas_view.search(atlas, "wat")["rows"]]
+    assert all(token.startswith("wat") for token in both)
+    assert both[0] == "wat"
+    assert "water" in both
+    assert both == sorted(both, key=lambda token: token != "wat")
+    begins = atlas_view.search(atlas, "photograp")["rows"]
+    assert begins
+    assert all(row["token"].strip().lower().startswith("photograp") for row in begins)
+    layers = [row["layer"] for row in atlas_view.search(atlas, "water", by="layer")["rows"]]
+    assert layers == sorted(layers)
+    negative = atlas_view.search(atlas, "water", sign="-1")["rows"]
+    assert {row["sign"] for row in negative} == {-1}
+    assert len(atlas_view.search(atlas, "the", limit=10**9)["rows"]) <= atlas_view.MOST
+    for wrong in ({"q": ""}, {"q": "water", "layer": "x"}, {"q": "water", "layer": "99"}):
+        with pytest.raises(UsageError):
+            atlas_view.search(atlas, **wrong)
+    with pytest.raises(UsageError, match="not by"):
+        atlas_view.search(atlas, "water", by="magic")
 
 
 # --- the export ------------------------------------------------------------------------------

@@ -11,10 +11,12 @@ import typer
 from molyneux.cli.model_choice import COMPARES, TRUSTS, ModelChoice, takes_model
 from molyneux.cli.options import Opens, open_page
 from molyneux.cli.output import complain, note, show
+from molyneux.models import DEFAULT_PRESET
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from molyneux.atlas import Atlas
     from molyneux.explore.runs import OpenRun
 
 
@@ -45,6 +47,13 @@ def explore(
             help="Load a model to be asked: the first run's preset, or the one that is named.",
         ),
     ] = True,
+    atlas: Annotated[
+        str | None,
+        typer.Option(
+            "--atlas",
+            help="Another atlas than the preset's, of `molyneux atlas build` or `atlas join`.",
+        ),
+    ] = None,
     export: Annotated[
         Path | None,
         typer.Option(
@@ -63,7 +72,7 @@ def explore(
     from molyneux.explore.runs import open_runs
 
     if export is not None:
-        return _export(runs or [], export, opens)
+        return _export(runs or [], export, opens, atlas)
     opened = open_runs(runs or [])
     if not live and not opened:
         raise UsageError("there is nothing to show: name a run, or leave --no-live out")
@@ -75,7 +84,8 @@ def explore(
     at = listen(port)
     from molyneux.explore.explorer import address_of, explorer
 
-    with explorer(opened, None if chosen is None else chosen.load) as (app, token):
+    load = None if chosen is None else chosen.load
+    with explorer(opened, load, _atlas(atlas, chosen, opened)) as (app, token):
         address = address_of(at, token)
 
         def ready() -> None:
@@ -89,7 +99,7 @@ def explore(
     return 0
 
 
-def _export(runs: list[Path], out: Path, opens: bool) -> int:
+def _export(runs: list[Path], out: Path, opens: bool, atlas: str | None) -> int:
     """Write pages that need no server."""
     from molyneux.errors import UsageError
     from molyneux.explore.export import export
@@ -97,11 +107,28 @@ def _export(runs: list[Path], out: Path, opens: bool) -> int:
 
     if not runs:
         raise UsageError("there is nothing to write: name a run, as `molyneux runs` lists them")
-    page = export(open_runs(runs), out, lambda step: note(f"writing {step}"))
+    opened = open_runs(runs)
+    searched = _atlas(atlas, None, opened)
+    page = export(opened, out, lambda step: note(f"writing {step}"), searched)
     show(f"page: {page}")
     if opens:
         open_page(page)
     return 0
+
+
+def _atlas(
+    given: str | None, chosen: ModelChoice | None, opened: Mapping[str, OpenRun]
+) -> Atlas | None:
+    """Return the atlas that was named; where no run brings its own, that of the preset."""
+    from molyneux.atlas import open_atlas
+    from molyneux.models.presets import PRESETS
+
+    if given is not None:
+        return open_atlas(given)
+    if opened or chosen is None or chosen.vlm or chosen.language_model:
+        return None
+    preset = chosen.preset or DEFAULT_PRESET
+    return open_atlas(preset) if PRESETS[preset].atlas is not None else None
 
 
 def _chosen(model: ModelChoice, opened: Mapping[str, OpenRun]) -> ModelChoice | None:

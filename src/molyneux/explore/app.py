@@ -7,10 +7,12 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from molyneux.errors import MolyneuxError, PhotoError, UsageError
+from molyneux.explore import atlas_view
 from molyneux.explore.asked import FromRun, PhotoAsked, Sample, Upload, read_asked
 from molyneux.explore.guard import Guard
 from molyneux.explore.live import Live
@@ -31,6 +33,7 @@ _TYPES = {
 }
 _JPEG = "image/jpeg"
 _MOST_ASKED = 1_000_000
+_PATIENCE = 4
 
 
 def make_app(
@@ -47,6 +50,10 @@ def make_app(
     def _known(request: Request, error: MolyneuxError) -> JSONResponse:
         return _failed(404 if isinstance(error, UsageError) else 422, str(error))
 
+    @app.exception_handler(RequestValidationError)
+    def _no_such_value(request: Request, error: RequestValidationError) -> JSONResponse:
+        return _failed(422, "the request has a value of another kind than it takes")
+
     @app.exception_handler(HTTPException)
     def _no_address(request: Request, error: HTTPException) -> JSONResponse:
         return _failed(error.status_code, "there is no such address")
@@ -58,6 +65,15 @@ def make_app(
     @app.get("/api/data/{key:path}")
     def data(key: str) -> JSONResponse:
         return JSONResponse(views.get(key))
+
+    @app.get("/api/atlas/search")
+    def search(
+        q: str = "", layer: str = "", by: str = "", sign: str = "", limit: int = 50
+    ) -> JSONResponse:
+        atlas = views.first_atlas()
+        if atlas is None:
+            raise UsageError("no atlas of this model is at hand; `molyneux atlas build` makes one")
+        return JSONResponse(atlas_view.search(atlas, q[:80], layer[:20], by[:20], sign, limit))
 
     def picture(asked: PhotoAsked) -> Response:
         found = None if live is None else live.picture(asked)
@@ -134,16 +150,19 @@ def _take_questions(app: FastAPI, live: Live, uploads: Uploads) -> None:
 
 
 async def _read(request: Request, most: int) -> bytes | None:
-    """Return a request's body; None, and no more is read, as soon as it is longer."""
-    length = request.headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > most:
-        return None
-    found = bytearray()
+    """Return a request's body; None if it is longer.
+
+    What is too long is not kept, and read on for a while: a browser that is still sending would
+    not hear the answer.
+    """
+    found, size = bytearray(), 0
     async for part in request.stream():
-        found += part
-        if len(found) > most:
-            return None
-    return bytes(found)
+        size += len(part)
+        if size <= most:
+            found += part
+        elif size > _PATIENCE * most:
+            break
+    return bytes(found) if size <= most else None
 
 
 def _number(text: str) -> int:

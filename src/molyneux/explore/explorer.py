@@ -17,6 +17,7 @@ from molyneux.explore.uploads import MAX_BYTES, MAX_PIXELS, Uploads
 from molyneux.explore.views import Views
 
 if TYPE_CHECKING:
+    from molyneux.atlas import Atlas
     from molyneux.models.seeing_model import SeeingModel
 
 LIMITS = {"bytes": MAX_BYTES, "pixels": MAX_PIXELS}
@@ -24,17 +25,21 @@ LIMITS = {"bytes": MAX_BYTES, "pixels": MAX_PIXELS}
 
 @contextmanager
 def explorer(
-    runs: Mapping[str, OpenRun], load: Callable[[], SeeingModel] | None = None
+    runs: Mapping[str, OpenRun],
+    load: Callable[[], SeeingModel] | None = None,
+    atlas: Atlas | None = None,
 ) -> Iterator[tuple[Guard, str]]:
     """Give an explorer's application and its token; what it kept is deleted at the end.
 
     Args:
         load: returns the model that can be asked; called on another thread. None: runs are shown,
             and nothing can be asked.
+        atlas: of the model, to be searched; else those that come with the runs' presets.
     """
     token = new_token()
     state: dict[str, Any] = {"live": False}
-    views = Views(runs, _address, lambda: state | {"limits": LIMITS})
+    views = Views(runs, _address, lambda: state | {"limits": LIMITS}, atlas=atlas)
+    views.get("runs")  # what is built once is built before somebody waits for it
     if load is None:
         yield make_app(views, token), token
         return

@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from molyneux.atlas import Atlas
 from molyneux.errors import RunError
 from molyneux.explain.document import UnitRow
 from molyneux.explain.opened import ExplainRun
@@ -40,13 +41,17 @@ _POLICY = (
 
 
 def export(
-    runs: Mapping[str, OpenRun], out: Path, on_step: Callable[[str], None] = lambda step: None
+    runs: Mapping[str, OpenRun],
+    out: Path,
+    on_step: Callable[[str], None] = lambda step: None,
+    atlas: Atlas | None = None,
 ) -> Path:
     """Write runs as pages that need no server to a folder, and return the page to open.
 
     Args:
         out: the folder, which must be empty or not there.
         on_step: told what is written.
+        atlas: of the runs' model; else those that come with their presets.
 
     Raises:
         UsageError: the folder holds something.
@@ -55,7 +60,7 @@ def export(
     require_free(out)
     with Run.writing():
         out.mkdir(parents=True, exist_ok=True)
-        views = Views(runs, lambda run, number: f"photos/{run}/{number}.jpg", at_once=None)
+        views = Views(runs, _picture, at_once=None, atlas=atlas)
         for opened in runs.values():
             on_step(f"{opened.name}: {opened.run.total} photos")
             for key, data in _of_run(views, opened):
@@ -67,6 +72,10 @@ def export(
         page = out / "index.html"
         write_at_once(page, _page().encode())
     return page
+
+
+def _picture(run: str, number: int) -> str:
+    return f"photos/{run}/{number}.jpg"
 
 
 def _of_run(views: Views, opened: OpenRun) -> Iterator[tuple[str, Any]]:
@@ -92,6 +101,7 @@ def _of_units(views: Views, opened: OpenRun) -> Iterator[tuple[str, list[tuple[s
             gathered = []
         last = shard
         found = unit_view.unit(layer, number, places, rows.get((layer, number)), address)
+        found["atlas"] = views.of_atlas(opened, layer, number)
         gathered.append((f"unit/{opened.id}/L{layer}.u{number}", found))
     if last is not None:
         yield last, gathered

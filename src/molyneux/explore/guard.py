@@ -32,6 +32,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
+_DRAINED = 65_536
 _PICTURES = "/api/image/"
 
 
@@ -71,6 +72,7 @@ class Guard:
         if refused is None:
             await self.app(scope, receive, guarded)
             return
+        await _drain(receive)
         body = json.dumps({"error": refused}).encode()
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
         await guarded({"type": "http.response.start", "status": 403, "headers": headers})
@@ -98,6 +100,16 @@ class Guard:
         if len(given) != 1 or not secrets.compare_digest(given[0].encode(), self.token.encode()):
             return "the token is missing or of another run; open the address that was printed"
         return None
+
+
+async def _drain(receive: Receive) -> None:
+    """Read a small body to its end: a client that is still sending would not hear the answer."""
+    left = _DRAINED
+    while left > 0:
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return
 
 
 def _by_name(headers: list[tuple[bytes, bytes]]) -> dict[str, list[str]]:

@@ -39,6 +39,14 @@ class OpenRun:
             return found
         return self.run.model.preset
 
+    @property
+    def hashes(self) -> Mapping[str, str]:
+        """The sha256 of its model's parts."""
+        if isinstance(self.run, StudyRun):
+            found: dict[str, str] = self.run.manifest["model"].get("hashes") or {}
+            return found
+        return self.run.model.hashes
+
 
 def open_runs(folders: Sequence[Path]) -> Mapping[str, OpenRun]:
     """Return run folders by their ids, in the order given.

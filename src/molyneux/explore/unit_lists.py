@@ -47,8 +47,8 @@ class Place:
 
     Attributes:
         rank: from 0.
-        peak_patch: its place in reading order; None at the last position, of studies, and of runs
-            whose table is from before it was kept.
+        peak_patch: its place in reading order; None at the last position, and of runs whose table
+            is from before it was kept.
     """
 
     image: int
@@ -186,7 +186,7 @@ def _of_study(run: StudyRun, columns: list[str]) -> Iterator[pa.RecordBatch]:
     nouns = {number: row["noun"] or "" for number, row in rows.items() if row["error"] is None}
     good = list(nouns)  # what tables count
     named = {"image": "photo", "word": "photo", "tokens": "text"}
-    wanted = [named.get(name, name) for name in columns if name != "peak_patch"]
+    wanted = [named.get(name, name) for name in columns]
     for batch in _of_file(path, list(dict.fromkeys(wanted))):
         arrays: dict[str, pa.Array] = {}
         for name in columns:

@@ -52,8 +52,6 @@ def unit(
             "suppressed": None if listed is None else listed.suppressed,
             "sign": None if listed is None else listed.sign,
         },
-        "neighbours": [],
-        "fake": None,
     }
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from molyneux.atlas import Atlas
 from molyneux.errors import UsageError
 from molyneux.explain.opened import ExplainRun
-from molyneux.explore import photo_view, study_view, unit_view
+from molyneux.explore import atlas_view, photo_view, study_view, unit_view
 from molyneux.explore.glossary import GLOSSARY
 from molyneux.explore.runs import OpenRun
 from molyneux.explore.study_run import StudyRun
@@ -41,14 +42,18 @@ class Views:
         address: of photos.
         live: what `runs` says of a model that is there to be asked; nothing in an export.
         at_once: how long one answer may read on; None for as long as it takes.
+        atlas: of every run's model, if one was given; else the one that comes with a run's preset.
     """
 
     runs: Mapping[str, OpenRun]
     address: PhotoAddress
     live: Callable[[], Mapping[str, Any]] = lambda: {"live": False}
     at_once: float | None = AT_ONCE
+    atlas: Atlas | None = None
     _cards: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
     _lists: dict[str, UnitLists] = field(default_factory=dict)
+    _grids: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _atlases: dict[str, Atlas | None] = field(default_factory=dict)
 
     def get(self, key: str) -> dict[str, Any]:
         """Return the data of a key.
@@ -102,8 +107,9 @@ class Views:
 
     def _runs(self) -> dict[str, Any]:
         return {
-            "runs": [_described(each) for each in self.runs.values()],
+            "runs": [_described(each, self.grid_of(each)) for each in self.runs.values()],
             **self.live(),
+            "atlas": self.first_atlas() is not None,
             "glossary": GLOSSARY,
         }
 
@@ -149,7 +155,29 @@ class Views:
         listed = None
         if places and isinstance(run, ExplainRun):
             listed = unit_view.listed_row(run, layer, number, places[0])
-        return unit_view.unit(layer, number, places, listed, self.addresses(opened))
+        shown = unit_view.unit(layer, number, places, listed, self.addresses(opened))
+        return shown | {"atlas": self.of_atlas(opened, layer, number)}
+
+    def of_atlas(self, opened: OpenRun, layer: int, number: int) -> dict[str, Any] | None:
+        """Return what the atlas of a run's model says of a unit; None where there is none."""
+        atlas = self.atlas_of(opened)
+        return None if atlas is None else atlas_view.unit(atlas, layer, number)
+
+    def atlas_of(self, opened: OpenRun) -> Atlas | None:
+        """Return the atlas of a run's model; None where none of these weights is at hand."""
+        if opened.id not in self._atlases:
+            found = self.atlas
+            if found is None:
+                found = atlas_view.shipped_atlas(opened.preset, opened.hashes)
+            elif not atlas_view.is_of(found, opened.hashes):
+                found = None
+            self._atlases[opened.id] = found
+        return self._atlases[opened.id]
+
+    def first_atlas(self) -> Atlas | None:
+        """Return the atlas that is searched: the one that was given, else the first run's."""
+        of_runs = (self.atlas_of(opened) for opened in self.runs.values())
+        return self.atlas or next((found for found in of_runs if found is not None), None)
 
     def addresses(self, opened: OpenRun) -> Callable[[int], str | None]:
         """Return what says where the picture of a run's photo is; None where it has none."""
@@ -160,6 +188,15 @@ class Views:
             return self.address(opened.id, number) if shown else None
 
         return address
+
+    def grid_of(self, opened: OpenRun) -> tuple[int, int] | None:
+        """Return rows and columns of patches, where they are known."""
+        if opened.id not in self._grids and isinstance(opened.run, ExplainRun):
+            found = photo_view.grid_of(opened.run)
+            if found is None:
+                return None
+            self._grids[opened.id] = found
+        return self._grids.get(opened.id)
 
     def lists_of(self, opened: OpenRun) -> UnitLists:
         """Return the places of units in a run's lists."""
@@ -173,7 +210,7 @@ class Views:
         return found | {"photo": self.addresses(opened)(number)}
 
 
-def _described(opened: OpenRun) -> dict[str, Any]:
+def _described(opened: OpenRun, grid: tuple[int, int] | None) -> dict[str, Any]:
     run = opened.run
     if isinstance(run, StudyRun):
         return {
@@ -195,7 +232,7 @@ def _described(opened: OpenRun) -> dict[str, Any]:
             "encoder": model.encoder,
             "layers": model.n_layers,
             "units": model.n_units,
-            "patches": photo_view.grid_of(run),
+            "patches": grid,
         },
         "photos": run.total,
         "finished": run.finished(),

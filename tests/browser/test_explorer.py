@@ -404,3 +404,82 @@ def test_a_study_opens_with_its_verdicts_and_says_how_far_it_is(tabs: Tabs, serv
     assert verdict["y"] < photo["y"]
     assert "4 of 9 photos" in tab.locator(".progress").inner_text()
     tab.context.unroute_all(behavior="ignoreErrors")
+
+
+def _told(effect: float | None) -> dict[str, Any]:
+    """Return what the atlas says of a unit, as the server sends it."""
+    from molyneux.atlas.records import AtlasUnit, Measured, Neighbour, Taken, WordCount, Writes
+    from molyneux.records import to_plain
+
+    def measured(own: float) -> Measured:
+        return Measured(
+            *(31, 4, (WordCount("woman", 12, 1, own, 9),), ()),
+            *(Taken(own, own - 0.1, own + 0.1, 31), Taken(0.05, -0.02, 0.1, 31), None),
+            *(0.12, 0.1, 7, True, ("woman",), 0.12),
+        )
+
+    unit = AtlasUnit(
+        *("L1.u2", 1, 2, 4.2),
+        (Writes("norm", (" woman", "women"), ("\n", " king"), True, False),),
+        (Neighbour("L1.u3", 0.8),),
+        "L1.u4",
+        None if effect is None else measured(effect),
+        None if effect is None else measured(0.01),
+    )
+    beside = {"chance": {"random_tokens": 0.37}, "neighbour_tokens": {"L1.u3": [" girl"]}}
+    return to_plain(unit) | beside
+
+
+@pytest.mark.parametrize(
+    ("effect", "said"),
+    [(0.4, "more than other photos' units"), (0.06, "no more than chance"), (None, "in no list")],
+)
+def test_a_unit_of_the_atlas_stands_beside_its_controls(
+    tabs: Tabs, served: Served, effect: float | None, said: str
+) -> None:
+    tab = tabs.open()
+    shown = {"unit": "L1.u2", "layer": 1, "in_run": {"photos": [], "words": []}}
+    tab.context.route(
+        "**/api/data/unit/r0/L1.u2",
+        lambda route: route.fulfill(json=shown | {"atlas": _told(effect)}),
+    )
+    tab.goto(served.at("#/r0/unit/L1.u2"))
+    tab.wait_for_selector(".unit-page")
+    assert said in tab.locator(".verdict").inner_text()
+    assert tab.locator(".lens .token").all_inner_texts()[:2] == ["␣woman", "women"]
+    assert "1 unseen" in tab.locator(".lens").inner_text()
+    assert tab.get_by_role("link", name="L1.u3").count() == 1
+    assert tab.get_by_role("link", name="L1.u4").get_attribute("href") == "#/r0/unit/L1.u4"
+    # The unit's own effect, what other photos' units do to the same words, and its fake's.
+    rows = tab.locator("section[aria-labelledby=changes] .effects").first.locator("li")
+    assert rows.count() == (0 if effect is None else 3)
+
+
+def test_the_atlas_is_searched_where_there_is_one(tabs: Tabs, served: Served) -> None:
+    from molyneux.atlas.records import Found
+    from molyneux.records import to_plain
+
+    tokens = (" woman", " women", " lady")
+    unit = Found(
+        "L1.u2-", 1, 2, -1, " woman", 0, tokens, (), True, 4.2, 3, 0, 0.4, 0.3, 0.5, 31, 0.05
+    )
+    asked = []
+
+    def with_atlas(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"atlas": {"model": "tiny"}})
+
+    def found(route: Any) -> None:
+        asked.append(route.request.url)
+        route.fulfill(json={"rows": [to_plain(unit)]})
+
+    tab = tabs.open()
+    tab.context.route("**/api/data/runs", with_atlas)
+    tab.context.route("**/api/atlas/search*", found)
+    tab.goto(served.at("#/find?q=wom&layer=0-5&by=effect&sign=-1"))
+    row = tab.locator("section[aria-labelledby=in-atlas] li")
+    row.wait_for()
+    assert row.locator("a").get_attribute("href") == "#/r0/unit/L1.u2"
+    assert "+0.400 [+0.300, +0.500] logits, n = 31; other photos' units +0.050" in row.inner_text()
+    assert all(part in asked[-1] for part in ("q=wom", "layer=0-5", "by=effect", "sign=-1"))
+    tab.context.unroute_all(behavior="ignoreErrors")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from reference import slow
@@ -19,7 +20,7 @@ from tiny_models import D_MLP, N_LAYERS
 from molyneux.atlas import Atlas, open_atlas
 from molyneux.atlas import build as building
 from molyneux.atlas.build import build_atlas
-from molyneux.atlas.pack import pack_atlas
+from molyneux.atlas.pack import pack_atlas, shard_atlas
 from molyneux.cli import main
 from molyneux.errors import MolyneuxError, RunError, UsageError
 from molyneux.models.choice import ModelChoice
@@ -132,10 +133,14 @@ def test_what_was_killed_goes_on_to_the_same_bytes(
     with pytest.raises(UsageError, match="holds no finished atlas"):
         open_atlas(out)
     (out / "units" / "L01.parquet").write_bytes(b"half of a fi")  # not whole: measured anew
+    (out / "units" / "L02.parquet.part").write_bytes(b"what a kill leaves")
     build_atlas(model, out, lens=lens, names=names, on_layer=lambda *told: done.append(told))
     assert done == [(0, True), (1, False), (2, False)]
     for name in (*atlas.index.files, "atlas.json"):
         assert (out / name).read_bytes() == (atlas.folder / name).read_bytes(), name
+    assert sorted(path.name for path in out.rglob("*") if path.is_file()) == sorted(
+        path.name for path in atlas.folder.rglob("*") if path.is_file()
+    )
     again = build_atlas(model, out, lens=lens, names=names, on_layer=_interrupted)
     assert again == atlas.index
 
@@ -251,8 +256,8 @@ def test_units_and_folders_that_are_not_there_are_one_line(made: Any, tmp_path: 
 
 def test_the_small_form_says_the_same(made: Any, tmp_path: Path) -> None:
     _, _, atlas = made
-    pack_atlas(atlas, tmp_path / "packed", ["norm"])
-    packed = open_atlas(tmp_path / "packed")
+    packed = pack_atlas(atlas, tmp_path / "packed", ["norm"])
+    assert packed.index == open_atlas(tmp_path / "packed").index
     assert packed.lenses == ("norm",)
     assert packed.find("dog", top=None) == atlas.find("dog", top=None)
     whole, small = atlas.unit("L1.u7"), packed.unit("L1.u7")
@@ -261,6 +266,19 @@ def test_the_small_form_says_the_same(made: Any, tmp_path: Path) -> None:
     assert set(packed.chance["random_directions"]) == {"norm"}
     with pytest.raises(UsageError):
         pack_atlas(atlas, tmp_path / "other", ["glass"])
+
+
+def test_shards_are_one_file_a_layer_that_browsers_read(made: Any, tmp_path: Path) -> None:
+    _, _, atlas = made
+    packed = pack_atlas(atlas, tmp_path / "packed")
+    sharded = shard_atlas(packed, tmp_path / "shards", ["norm", "jacobian"])
+    assert sharded.find("dog", top=None) == atlas.find("dog", top=None)
+    assert sharded.units.equals(atlas.units.select(sharded.units.column_names))
+    layers = [name for name in sharded.index.files if name.startswith("units/")]
+    assert layers == [f"units/L{layer:02d}.parquet" for layer in range(N_LAYERS)]
+    for name in sharded.index.files:
+        file = pq.ParquetFile(sharded.folder / name)
+        assert file.metadata.row_group(0).column(0).compression == "SNAPPY"
 
 
 def test_the_query_of_the_page_finds_the_same(made: Any) -> None:

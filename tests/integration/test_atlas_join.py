@@ -16,7 +16,7 @@ from tiny_models import D_MLP, N_LAYERS, tiny_photos
 from molyneux.atlas import Atlas, open_atlas
 from molyneux.atlas.build import build_atlas
 from molyneux.atlas.join import FEWEST, join_runs, read_runs
-from molyneux.atlas.pack import copy_atlas
+from molyneux.atlas.pack import copy_atlas, shard_atlas
 from molyneux.cli import main
 from molyneux.errors import RunError, UsageError
 from molyneux.explain.run import explain_photos
@@ -158,6 +158,14 @@ def test_a_fake_stands_beside_a_unit(atlas: Atlas, study: Path) -> None:
     assert unit.fake_measured is not None
     (row,) = (r for r in joined.effects.to_pylist() if (r["layer"], r["unit"]) == (1, 4))  # type: ignore[union-attr]
     assert (row["n_specific"], row["fake_n_specific"], row["fake_n_top"]) == (2, 1, 0)
+
+
+def test_shards_keep_what_was_joined(atlas: Atlas, study: Path, tmp_path: Path) -> None:
+    joined = join_runs(atlas, read_runs(atlas, [study]))
+    sharded = shard_atlas(joined, tmp_path / "shards")
+    assert sharded.unit("L1.u4") == joined.unit("L1.u4")
+    assert sharded.runs == joined.runs
+    assert copy_atlas(joined, tmp_path / "copy").runs == []
 
 
 def test_few_photos_have_no_interval(atlas: Atlas, study: Path) -> None:

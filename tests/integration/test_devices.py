@@ -19,6 +19,8 @@ from tiny_vlms import tiny_vlm
 from torch import Tensor
 
 from molyneux.adapters.proof.prove import prove
+from molyneux.atlas import open_atlas
+from molyneux.atlas.build import build_atlas
 from molyneux.checkpoints.encoders import load_encoder
 from molyneux.cli.model_choice import ModelChoice
 from molyneux.data.open import open_dataset
@@ -152,6 +154,8 @@ def explained(captioner: Captioner, table: Reference, place: Path, out: Path) ->
     run = explain_photos(seeing, [str(photos[0])], settings, out / "run")
     document = run.document()
     fields = (run.folder / "fields.safetensors").stat().st_size
+    build_atlas(model, out / "atlas", neighbours=2)
+    units = open_atlas(out / "atlas").units.to_pylist()
     return plain(
         {
             "captions": captioner.caption_all(photos[:2]),
@@ -161,6 +165,8 @@ def explained(captioner: Captioner, table: Reference, place: Path, out: Path) ->
             "decoded": [(d.tokens, d.suppressed) for d in decode_units(model, UNITS, [1, -1, 0])],
             "ranks": token_ranks(model, UNITS, [1, -1, 1], 12),
             "writers": [(str(unit), *more) for unit, *more in find_writers(model, 12)],
+            "atlas": [[row["top_norm"], row["bottom_none"], row["fake"]] for row in units],
+            "neighbours": [[n["unit"] for n in row["neighbours"]] for row in units],
             "nearest": [near.tokens for near in nearest_tokens(model, prompts)],
             "proved": [(check.claim, check.holds) for check in prove(model)],
         }

@@ -24,6 +24,7 @@ TOP = 100
 VIEW = "patches"
 RANKINGS = {"top": "top", "raw": "top", "specific": "specific"}
 """The two lists that count, by what runs call them: `raw` of `explain` is `top` of a study."""
+_TABLES = ("e2_units", "e6_units", "e4_fields")
 CROSSED = "other_specific"
 """Where a study keeps what other photos' units take from this photo's word."""
 
@@ -137,12 +138,14 @@ def read_run(folder: Path) -> RunRows:
 
 
 def _study(folder: Path) -> tuple[int, list[pa.Table]]:
-    photos = _photos(folder)
+    paths = sorted((folder / "parts" / "photos").glob("[0-9]*.parquet"))
+    finished = not paths or any((folder / "results").glob("*.json"))
+    photos, tables = _finished(folder) if finished else _unfinished(paths)
     ids, nouns = photos["id"].combine_chunks(), photos["noun"].combine_chunks()
 
     def rows(name: str, schema: pa.Schema) -> pa.Table:
         """Return a table of the study with the photo and its noun named."""
-        found = _table(folder, name, photos)
+        found = tables.get(name)
         if found is None:
             return schema.empty_table()
         number = found["photo"].combine_chunks()
@@ -152,13 +155,35 @@ def _study(folder: Path) -> tuple[int, list[pa.Table]]:
             columns["target"] = columns["category"]
         return pa.table([columns[n] for n in schema.names], names=schema.names).cast(schema)
 
-    listed = _table(folder, "e2_units", photos)
     return photos.num_rows, [
-        LISTED.empty_table() if listed is None else _counted(rows("e2_units", _seen(LISTED))),
+        _counted(rows("e2_units", _seen(LISTED))),
         rows("e6_units", SILENCED),
         rows("e4_fields", FIELDS),
         _classes(folder),
     ]
+
+
+def _finished(folder: Path) -> tuple[pa.Table, dict[str, pa.Table]]:
+    """Return the photos of a study, and the tables it has; `photo` is the photo's row."""
+    paths = {name: folder / "tables" / f"{name}.parquet" for name in _TABLES}
+    tables = {name: read_parquet(path) for name, path in paths.items() if path.is_file()}
+    return read_parquet(folder / "tables" / "photos.parquet", ["id", "noun"]), tables
+
+
+def _unfinished(paths: list[Path]) -> tuple[pa.Table, dict[str, pa.Table]]:
+    """Return what `_finished` does of the photos that are measured: their parts are whole."""
+    every = [read_parquet(path) for path in paths]
+    there = [name for name in _TABLES if name in every[0].column_names]
+    parts = pa.concat_tables([part.select(["id", "noun", "error", *there]) for part in every])
+    parts = parts.filter(pc.is_null(parts["error"]))
+    return parts, {name: _flattened(parts[name].combine_chunks()) for name in there}
+
+
+def _flattened(lists: pa.Array) -> pa.Table:
+    """Return lists of rows as one table, `photo` being the place of the list."""
+    rows, parents = pc.list_flatten(lists), pc.list_parent_indices(lists)
+    columns = {rows.type.field(i).name: rows.field(i) for i in range(rows.type.num_fields)}
+    return pa.table({"photo": parents.cast(pa.int32()), **columns})
 
 
 def _seen(schema: pa.Schema) -> pa.Schema:
@@ -184,39 +209,6 @@ def _classes(folder: Path) -> pa.Table:
     found = read_parquet(path)
     found = found.filter(pc.equal(found["view"], VIEW))
     return found.select(CLASSES.names).cast(CLASSES)
-
-
-def _parts(folder: Path, columns: list[str]) -> pa.Table:
-    """Return columns of a study's parts of photos that could be read, in their order."""
-    paths = sorted((folder / "parts" / "photos").glob("[0-9]*.parquet"))
-    if not paths:
-        raise FileNotFoundError(f"no photo is measured in {folder.name}")
-    parts = pa.concat_tables([read_parquet(path, ["error", *columns]) for path in paths])
-    return parts.filter(pc.is_null(parts["error"]))
-
-
-def _photos(folder: Path) -> pa.Table:
-    path = folder / "tables" / "photos.parquet"
-    columns = ["id", "noun"]
-    return read_parquet(path, columns) if path.is_file() else _parts(folder, columns)
-
-
-def _table(folder: Path, name: str, photos: pa.Table) -> pa.Table | None:
-    """Return a measured table, its column `photo` being the photo's row; None where it is none."""
-    path = folder / "tables" / f"{name}.parquet"
-    if path.is_file():
-        return read_parquet(path)
-    if (folder / "tables" / "photos.parquet").is_file():
-        return None
-    try:
-        parts = _parts(folder, [name])
-    except pa.ArrowKeyError:
-        return None
-    lists = parts[name].combine_chunks()
-    flat, parents = pc.list_flatten(lists), pc.list_parent_indices(lists)
-    kinds = flat.type
-    columns = {kinds.field(i).name: flat.field(i) for i in range(kinds.num_fields)}
-    return pa.table({"photo": parents.cast(pa.int32()), **columns})
 
 
 def _explain(folder: Path) -> tuple[int, list[pa.Table]]:

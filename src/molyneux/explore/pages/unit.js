@@ -1,6 +1,6 @@
 import { html } from "./vendor/htm-preact.js";
 import { address, photoAddress, unitAddress } from "./address.js";
-import { useData } from "./data.js";
+import { exported, useData } from "./data.js";
 import { Frame } from "./frame.js";
 import { Term } from "./glossary.js";
 import { Failure, Loading } from "./parts.js";
@@ -19,7 +19,7 @@ function Stack({ layer, layers }) {
 
 // What a unit's output row favours through one lens, either way that it may be active.
 function Writes({ lens, tokens, suppressed, words, suppressedWords, chance }) {
-  const passes = (flag) => known(flag) && html` <span class="hint" title=${chance}>${flag ? "words" : "no words"}</span>`;
+  const passes = (flag) => known(flag) && html` <span class="hint" title=${chance}>${flag ? "· 7 of 10 are words" : "· not words"}</span>`;
   return html`<div class="lens">${lens && html`<h3><${Term} name="lens">${LENSES[lens] ?? lens}</${Term}></h3>`}
     <dl><div><dt>active positively, it raises${passes(words)}</dt><dd><${Tokens} list=${tokens} /></dd></div>
       <div><dt>active negatively, it raises${passes(suppressedWords)}</dt><dd><${Tokens} list=${suppressed} /></dd></div></dl></div>`;
@@ -107,7 +107,9 @@ function verdictOf(seen, atlas, layer, layers) {
 
 export function UnitView({ run, unit: name, runs }) {
   const { value, error } = useData(`unit/${run.id}/${name}`);
-  if (error) return html`<div><h1 class="mono">${name}</h1><${Failure}>${error}</${Failure}></div>`;
+  if (error) return html`<div><h1 class="mono">${name}</h1>${exported
+    ? html`<p class="note">This export holds the units that its runs list, and this is none of them.</p>`
+    : html`<${Failure}>${error}</${Failure}>`}</div>`;
   if (!value) return html`<${Loading} what=${name} />`;
   const { atlas, in_run: seen = {} } = value;
   const layer = value.layer ?? Number(/^L(\d+)/.exec(name)?.[1]);
@@ -153,7 +155,7 @@ export function UnitView({ run, unit: name, runs }) {
       <section class="part" aria-labelledby="fake"><h2 id="fake">Beside it, a fake</h2>
         ${atlas.fake ? html`<p>The other unit of its layer that is nearest in output norm, and has nothing else to do with it: <a class="mono" href=${unitAddress(run.id, atlas.fake)}>${atlas.fake}</a>.
           What is said of this unit should not hold of that one.</p>
-          ${atlas.fake_measured ? html`<${Measured} measured=${atlas.fake_measured} />` : html`<p class="hint">No run lists it.</p>`}`
+          ${atlas.fake_measured ? html`<${Measured} measured=${atlas.fake_measured} />` : html`<p class="hint">Not measured: no run that is joined to the atlas lists it.</p>`}`
           : html`<p class="hint">It is alone in its layer.</p>`}
       </section>
     </div>`}

@@ -40,13 +40,13 @@ def explore(
             help="Where to serve; 8631, or any that is free, if not given.",
         ),
     ] = None,
-    live: Annotated[
+    no_live: Annotated[
         bool,
         typer.Option(
-            "--live/--no-live",
-            help="Load a model to be asked: the first run's preset, or the one that is named.",
+            "--no-live",
+            help="Load no model to be asked; else the first run's preset, or the one named.",
         ),
-    ] = True,
+    ] = False,
     atlas: Annotated[
         str | None,
         typer.Option(
@@ -74,9 +74,9 @@ def explore(
     if export is not None:
         return _export(runs or [], export, opens, atlas)
     opened = open_runs(runs or [])
-    if not live and not opened:
+    if no_live and not opened:
         raise UsageError("there is nothing to show: name a run, or leave --no-live out")
-    chosen = _chosen(model, opened) if live else None
+    chosen = None if no_live else _chosen(model, opened)
     if chosen is not None:
         chosen.require_ready()
     from molyneux.explore.serve import listen, serve

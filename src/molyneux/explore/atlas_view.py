@@ -22,7 +22,7 @@ def shipped_atlas(preset: str | None, hashes: Mapping[str, Any]) -> Atlas | None
     Args:
         hashes: of the model's parts, `language_model` among them.
     """
-    if preset not in PRESETS or PRESETS[preset].atlas is None:
+    if preset is None or preset not in PRESETS or PRESETS[preset].atlas is None:
         return None
     atlas = open_atlas(preset)
     return atlas if is_of(atlas, hashes) else None

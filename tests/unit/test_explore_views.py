@@ -106,7 +106,8 @@ def test_a_photo_damaged_after_opening_is_named(explained: Path, tmp_path: Path)
 
 
 def test_a_run_that_goes_on_shows_what_is_finished(tmp_path: Path) -> None:
-    photos = square_photos(tmp_path)[:3]
+    # The last is the first once more, so that its lists bring no new unit.
+    photos = [*square_photos(tmp_path)[:2], tmp_path / "00.png"]
     model, out = tiny_captioner(), tmp_path / "run"
     settings = Settings(top=5, ablate="none", sight="none")
     seen: list[tuple[int, Any]] = []

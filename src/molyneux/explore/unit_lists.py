@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -111,13 +112,16 @@ class UnitLists:
         tokens: dict[tuple[int, int], list[str]] = {}
         words: dict[tuple[int, int], Counter[str]] = {}
         for batch in _batches(self._run, ["layer", "unit", "word", "tokens"]):
-            pairs = batch.select(["layer", "unit", "word"]).to_pydict()
-            keys = list(zip(pairs["layer"], pairs["unit"], strict=True))
-            new = [n for n, key in enumerate(keys) if key not in tokens]
-            for n, written in zip(new, batch["tokens"].take(new).to_pylist(), strict=True):
-                tokens.setdefault(keys[n], list(written or ())[:TOKENS])
-            for key, word in zip(keys, pairs["word"], strict=True):
-                words.setdefault(key, Counter())[word] += 1
+            listed = pa.table({name: batch[name] for name in ("layer", "unit", "word")})
+            counted = listed.group_by(["layer", "unit", "word"]).aggregate([([], "count_all")])
+            for row in counted.to_pylist():
+                own = words.setdefault((row["layer"], row["unit"]), Counter())
+                own[row["word"]] += row["count_all"]
+            numbers = listed["layer"].to_numpy().astype(np.int64) << 32
+            _, first = np.unique(numbers | listed["unit"].to_numpy(), return_index=True)
+            here = batch.take(pa.array(first)).select(["layer", "unit", "tokens"])
+            for row in here.to_pylist():
+                tokens.setdefault((row["layer"], row["unit"]), (row["tokens"] or [])[:TOKENS])
         return [
             {
                 "id": f"L{layer}.u{unit}",

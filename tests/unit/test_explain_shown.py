@@ -22,6 +22,7 @@ from molyneux.explain.explanation import Explanation
 from molyneux.explain.photo import explain_photo
 from molyneux.explain.settings import Settings
 from molyneux.explain.text import heading, rounded
+from molyneux.explain.verdict import verdict
 from molyneux.neurons.unit_sets import LISTED
 from molyneux.records import from_plain
 
@@ -54,6 +55,19 @@ class Tags(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def test_a_notebook_begins_with_the_verdict_and_shows_the_captions_with_units_off() -> None:
+    found = made_word("woman")
+    html = Tags(found._repr_html_()).text
+    assert str(verdict(found)) in html
+    assert "The caption with units off" in html
+    captions = found.ablated_caption
+    assert captions is not None
+    for text in (captions.total, captions.specific, captions.other_specific, captions.random):
+        assert str(text) in html
+    bare = made_word("woman", ablation=None, ablation_last=None, ablated_caption=None)
+    assert "units off" not in Tags(bare._repr_html_()).text
 
 
 def test_a_word_s_units_are_of_the_largest_total_at_the_patches() -> None:

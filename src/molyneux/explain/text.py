@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from molyneux.explain.claims import Claim, claim_of, probability
 from molyneux.explain.sight_text import sight_lines
+from molyneux.explain.verdict import verdict
 from molyneux.explain.why_text import why_lines, why_title
+from molyneux.neurons.unit_sets import UNIT_SETS
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -153,6 +155,8 @@ def word_text(word: Word) -> str:
 def word_html(word: Word) -> str:
     """Return a word with its claims and the first units of its default list."""
     note = f' <span style="{_SOFT}">{escape(word.note)}</span>' if word.note else ""
+    found = verdict(word)
+    judged = f'<p style="margin:2px 0"><b>{escape(found)}</b></p>' if found else ""
     said = f", {escape(word.trust.short)}" if word.trust and word.trust.short else ""
     warned = f'<p style="margin:2px 0">{escape(word.warning)}</p>' if word.warning else ""
     lines = [f"{claim.title}: {claim.sentence} {claim.caveat}" for claim in _claims(word)]
@@ -163,8 +167,23 @@ def word_html(word: Word) -> str:
     return (
         f'<p style="margin:12px 0 2px;font-size:1.15em"><b>{escape(word.word)}</b> '
         f'<span style="{_SOFT}">p = {probability(word.probability)}{said}</span>{note}</p>'
-        f"{claims}{units_html(word.units, word.units.title)}"
+        f"{judged}{claims}{_rewrites(word)}{units_html(word.units, word.units.title)}"
     )
+
+
+def _rewrites(word: Word) -> str:
+    """Return the captions with units off, each with whose they were; nothing where none are."""
+    captions = word.ablated_caption
+    if captions is None:
+        return ""
+    rows = "".join(
+        f'<tr><td style="{_CELL};{_SOFT}">{captions.units} {UNIT_SETS[key].title}</td>'
+        f'<td style="{_CELL}">{escape(text)}</td></tr>'
+        for key in ("total", "specific", "other_specific", "random")
+        if (text := getattr(captions, key)) is not None
+    )
+    title = '<p style="margin:8px 0 2px"><b>The caption with units off</b></p>'
+    return f'{title}<table style="border-collapse:collapse"><tbody>{rows}</tbody></table>'
 
 
 def photo_text(image: Image, lead: str = "") -> str:

@@ -68,6 +68,7 @@ def explore(
 
     Prints the address, and serves until Ctrl-C.
     """
+    from molyneux.atlas import open_atlas
     from molyneux.errors import UsageError
     from molyneux.explore.runs import open_runs
 
@@ -76,6 +77,7 @@ def explore(
     opened = open_runs(runs or [])
     if no_live and not opened:
         raise UsageError("there is nothing to show: name a run, or leave --no-live out")
+    given = None if atlas is None else open_atlas(atlas)
     chosen = None if no_live else _chosen(model, opened)
     if chosen is not None:
         chosen.require_ready()
@@ -85,7 +87,7 @@ def explore(
     from molyneux.explore.explorer import address_of, explorer
 
     load = None if chosen is None else chosen.load
-    with explorer(opened, load, _atlas(atlas, chosen, opened)) as (app, token):
+    with explorer(opened, load, given or _atlas(chosen, opened)) as (app, token):
         address = address_of(at, token)
 
         def ready() -> None:
@@ -101,34 +103,30 @@ def explore(
 
 def _export(runs: list[Path], out: Path, opens: bool, atlas: str | None) -> int:
     """Write pages that need no server."""
+    from molyneux.atlas import open_atlas
     from molyneux.errors import UsageError
     from molyneux.explore.export import export
     from molyneux.explore.runs import open_runs
 
     if not runs:
         raise UsageError("there is nothing to write: name a run, as `molyneux runs` lists them")
-    opened = open_runs(runs)
-    searched = _atlas(atlas, None, opened)
-    page = export(opened, out, lambda step: note(f"writing {step}"), searched)
+    opened, given = open_runs(runs), None if atlas is None else open_atlas(atlas)
+    page = export(opened, out, lambda step: note(f"writing {step}"), given)
     show(f"page: {page}")
     if opens:
         open_page(page)
     return 0
 
 
-def _atlas(
-    given: str | None, chosen: ModelChoice | None, opened: Mapping[str, OpenRun]
-) -> Atlas | None:
-    """Return the atlas that was named; where no run brings its own, that of the preset."""
+def _atlas(chosen: ModelChoice | None, opened: Mapping[str, OpenRun]) -> Atlas | None:
+    """Return the atlas of the preset that is loaded, where no run brings its own."""
     from molyneux.atlas import open_atlas
-    from molyneux.models.presets import PRESETS
+    from molyneux.models.presets import find_preset
 
-    if given is not None:
-        return open_atlas(given)
     if opened or chosen is None or chosen.vlm or chosen.language_model:
         return None
     preset = chosen.preset or DEFAULT_PRESET
-    return open_atlas(preset) if PRESETS[preset].atlas is not None else None
+    return open_atlas(preset) if find_preset(preset).atlas is not None else None
 
 
 def _chosen(model: ModelChoice, opened: Mapping[str, OpenRun]) -> ModelChoice | None:

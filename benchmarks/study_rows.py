@@ -47,7 +47,7 @@ def keep(run: Path, out: Path) -> None:
             tables = [read_parquet(file) for file in sorted(phase.glob("[0-9]*.parquet"))]
             (whole / "parts" / phase.name).mkdir(parents=True)
             rows = whole / "parts" / phase.name / "0000000.parquet"
-            rows.write_bytes(parquet_bytes(pa.concat_tables(tables)))
+            rows.write_bytes(parquet_bytes(pa.concat_tables(tables), "zstd"))
         conclude_in(whole, whole)
         whole.rename(out)
 

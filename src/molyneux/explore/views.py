@@ -29,7 +29,7 @@ _KEY = re.compile(
     r"(?P<runs>runs)|(?P<kind>gallery|search)/(?P<run>r\d{1,4})|photo/(?P<of>r\d{1,4})/(?P<n>\d{1,7})"
     r"|unit/(?P<at>r\d{1,4})/(?P<unit>L\d{1,5}\.u\d{1,7}[+-]?)"
 )
-AT_ONCE = 0.4
+AT_ONCE = 0.12
 """Seconds that one answer spends on reading photos which no answer has read before."""
 
 

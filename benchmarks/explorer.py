@@ -200,7 +200,9 @@ def main() -> None:
             found["memory with the model, GB"] = peak_gb(child.pid)
         export = ["explore", str(many), "--export", str(out)]
         command = [sys.executable, "-m", "molyneux", *export]
-        found["export"] = round(timed(lambda: subprocess.run(command, check=True)), 1)
+        found["export"] = round(
+            timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)), 1
+        )
         found["opened from disk"] = pages(f"file://{out}/index.html")
     record = {"photos": options.photos, "cores": os.cpu_count(), **source_record()}
     print(json.dumps(record | {"seconds": found}, indent=1))

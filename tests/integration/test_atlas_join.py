@@ -344,7 +344,7 @@ def test_the_command_joins_a_run_of_explain(
         assert expected_line in said.err.strip().splitlines()[-1]
     status = main(["find", "dog", "--atlas", str(out), "--by", "count", "--top", "3"])
     assert status == 0
-    assert "of photos' specific lists" in capsys.readouterr().out
+    assert "in the specific lists of" in capsys.readouterr().out
 
 
 def test_numbers_are_finite(atlas: Atlas, study: Path) -> None:

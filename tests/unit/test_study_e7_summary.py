@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from typechecker import unchecked
 
 from molyneux.errors import UsageError
-from molyneux.studies.e7_sight.claims import Claims, claim_table, verdict
+from molyneux.studies.e7_sight.claims import Claims, claim_table, verdict, verdicts
 from molyneux.studies.e7_sight.experiment import Sight
 from molyneux.studies.e7_sight.tables import TABLES
 from molyneux.studies.finished import Finished, ModelTables
@@ -276,3 +277,17 @@ def test_a_setting_that_is_none_is_refused() -> None:
 )
 def test_articles(noun: str, article: str) -> None:
     assert article_of(noun) == article
+
+
+def test_wrong_pixels_are_the_control_of_sight_alone() -> None:
+    """The caption's noun is carried behind them as well, so that they control nothing there."""
+    path = Path(__file__).parents[2] / "benchmarks/results/sight/results/E7.json"
+    result = read_result(json.loads(path.read_text(encoding="utf-8")))
+    (table,) = (table for table in result.tables if table.name == "E7.claims")
+    found = verdicts(result)
+    assert [one.claim for one in found] == [row["claim"] for row in table.rows]
+    for one, row in zip(found, table.rows, strict=True):
+        if "no sight" in one.claim:
+            assert one.control is None
+        else:
+            assert one.control == row["permuted pixels"] is not None

@@ -90,7 +90,7 @@ def _told(found: Found) -> str:
     """Return what runs say of a unit, in a few words."""
     if found.n_top is None:
         return ""
-    counted = f" in {found.n_specific} of photos' specific lists"
+    counted = f" in the specific lists of {found.n_specific} photos"
     if found.effect is None:
         return counted
     low, high = found.effect_low, found.effect_high

@@ -160,12 +160,15 @@ def claim_table(claims: Claims, left_out: str = "") -> ResultTable:
 
 
 def verdicts(result: Result) -> list[Verdict]:
-    """Return the claims of a result; their control is what is measured behind wrong pixels."""
+    """Return the claims of a result; the control of those of sight is what wrong pixels leave.
+
+    What the model says is carried behind wrong pixels as well: that is no control of the others.
+    """
     return [
         Verdict(
             str(row["claim"]),
             row.get("measured"),
-            row.get("permuted pixels"),
+            row.get("permuted pixels") if row.get("minus permuted") is not None else None,
             None,
             str(row["verdict"]),
         )

@@ -46,8 +46,8 @@ def serve(runs: list[Path], load: Callable[[], Any] | None) -> Iterator[Served]:
     import uvicorn
 
     from molyneux.explore.explorer import address_of, explorer
-    from molyneux.explore.runs import open_runs
     from molyneux.explore.serve import listen
+    from molyneux.pages.runs import open_runs
 
     with explorer(open_runs(runs), load) as (app, token), listen(None) as at:
         server = uvicorn.Server(

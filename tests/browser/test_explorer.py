@@ -329,8 +329,8 @@ def test_a_page_of_another_site_can_neither_read_nor_ask(tabs: Tabs, served: Ser
 
 
 def test_an_export_opens_from_disk_without_a_network(tabs: Tabs, run: Path, tmp_path: Path) -> None:
-    from molyneux.explore.export import export
-    from molyneux.explore.runs import open_runs
+    from molyneux.pages.export import export
+    from molyneux.pages.runs import open_runs
 
     page = export(open_runs([run]), tmp_path / "pages")
     tab = tabs.open()

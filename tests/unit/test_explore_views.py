@@ -25,12 +25,12 @@ from molyneux.explain.claims import percent
 from molyneux.explain.document import Document, UnitRow, Word
 from molyneux.explain.opened import ExplainRun
 from molyneux.explain.verdict import verdict
-from molyneux.explore import atlas_view
-from molyneux.explore.app import PAGES
-from molyneux.explore.export import export, join_modules
-from molyneux.explore.runs import open_runs
-from molyneux.explore.unit_lists import WORDS
-from molyneux.explore.views import Views
+from molyneux.pages import atlas_view
+from molyneux.pages.export import export
+from molyneux.pages.joined import WEB, join_modules
+from molyneux.pages.runs import open_runs
+from molyneux.pages.unit_lists import WORDS
+from molyneux.pages.views import Views
 from molyneux.records import from_plain, to_plain
 from molyneux.studies.parts import PHOTO, part_schema, write_part
 from molyneux.studies.results import Number, Result, Verdict
@@ -528,7 +528,7 @@ def test_an_export_says_what_a_server_would(explained: Path, study: Path, tmp_pa
 
 def test_a_unit_lies_where_the_page_looks_for_it(explained: Path, tmp_path: Path) -> None:
     export(open_runs([explained]), tmp_path / "out")
-    data = (PAGES / "data.js").read_text(encoding="utf-8")
+    data = (WEB / "data.js").read_text(encoding="utf-8")
     assert "Math.floor(Number(unit[2]) / 64)" in data
     for path in (tmp_path / "out" / "data" / "unit" / "r0").iterdir():
         layer, shard = re.fullmatch(r"(L\d+)\.(\d+)\.js", path.name).groups()  # type: ignore[union-attr]

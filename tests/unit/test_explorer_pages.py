@@ -10,9 +10,9 @@ import pytest
 
 import molyneux
 
-PAGES = Path(molyneux.__file__).parent / "explore" / "pages"
-OURS = sorted(PAGES.glob("*.js"))
-VENDORED = sorted((PAGES / "vendor").glob("*.js"))
+WEB = Path(molyneux.__file__).parent / "pages" / "web"
+OURS = sorted(WEB.glob("*.js"))
+VENDORED = sorted((WEB / "vendor").glob("*.js"))
 IMPORT = re.compile(r'^import \{[^}]*\} from "\./[\w/-]+\.js";$')
 
 
@@ -21,13 +21,13 @@ def _imports(text: str) -> list[str]:
 
 
 def test_vendored_files_are_those_whose_hashes_are_kept() -> None:
-    lines = (PAGES / "vendor" / "HASHES.txt").read_text(encoding="ascii").splitlines()
+    lines = (WEB / "vendor" / "HASHES.txt").read_text(encoding="ascii").splitlines()
     kept = {name: digest for digest, name in (line.split() for line in lines)}
     assert kept == {path.name: sha256(path.read_bytes()).hexdigest() for path in VENDORED}
 
 
 def test_every_vendored_file_has_its_licence_and_is_named_among_third_parties() -> None:
-    licences = (PAGES / "vendor" / "LICENCES.txt").read_text(encoding="utf-8")
+    licences = (WEB / "vendor" / "LICENCES.txt").read_text(encoding="utf-8")
     third = Path(__file__).parents[2] / "THIRD_PARTY.md"
     for path in VENDORED:
         assert path.name in licences
@@ -40,7 +40,7 @@ def test_a_module_can_be_joined_with_the_others(path: Path) -> None:
     found = _imports(text)
     assert all(IMPORT.match(" ".join(one.split())) for one in found)
     for named in re.findall(r'from "\./([^"]+)"', "\n".join(found)):
-        assert (PAGES / named).is_file()
+        assert (WEB / named).is_file()
     # What is imported stands first, and what is exported is declared where it is.
     body = text[text.rindex(found[-1]) + len(found[-1]) :] if found else text
     assert not re.search(r"^import ", body, flags=re.MULTILINE)
@@ -49,7 +49,7 @@ def test_a_module_can_be_joined_with_the_others(path: Path) -> None:
     assert "import(" not in text
 
 
-@pytest.mark.parametrize("path", [*OURS, PAGES / "index.html"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*OURS, WEB / "index.html"], ids=lambda path: path.name)
 def test_a_page_names_no_other_host_and_has_nothing_inline(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"https?://", text)
@@ -67,8 +67,8 @@ def test_every_module_can_be_reached_from_the_entry() -> None:
         if name in seen:
             continue
         seen.add(name)
-        text = (PAGES / name).read_text(encoding="utf-8")
+        text = (WEB / name).read_text(encoding="utf-8")
         if not name.startswith("vendor/"):
             waiting += re.findall(r'from "\./([^"]+)"', "\n".join(_imports(text)))
-    there = {path.relative_to(PAGES).as_posix() for path in (*OURS, *VENDORED)}
+    there = {path.relative_to(WEB).as_posix() for path in (*OURS, *VENDORED)}
     assert seen == there

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from molyneux.atlas import Atlas
-    from molyneux.explore.runs import OpenRun
+    from molyneux.pages.runs import OpenRun
 
 
 @takes_model(*COMPARES, *TRUSTS, "lens")
@@ -70,7 +70,7 @@ def explore(
     """
     from molyneux.atlas import open_atlas
     from molyneux.errors import UsageError
-    from molyneux.explore.runs import open_runs
+    from molyneux.pages.runs import open_runs
 
     if export is not None:
         return _export(runs or [], export, opens, atlas)
@@ -105,8 +105,8 @@ def _export(runs: list[Path], out: Path, opens: bool, atlas: str | None) -> int:
     """Write pages that need no server."""
     from molyneux.atlas import open_atlas
     from molyneux.errors import UsageError
-    from molyneux.explore.export import export
-    from molyneux.explore.runs import open_runs
+    from molyneux.pages.export import export
+    from molyneux.pages.runs import open_runs
 
     if not runs:
         raise UsageError("there is nothing to write: name a run, as `molyneux runs` lists them")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -12,14 +11,14 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from molyneux.errors import MolyneuxError, PhotoError, UsageError
-from molyneux.explore import atlas_view
 from molyneux.explore.asked import FromRun, PhotoAsked, Sample, Upload, read_asked
 from molyneux.explore.guard import Guard
 from molyneux.explore.live import Live
 from molyneux.explore.uploads import MAX_BYTES, Uploads
-from molyneux.explore.views import Views
+from molyneux.pages import atlas_view
+from molyneux.pages.joined import WEB
+from molyneux.pages.views import Views
 
-PAGES = Path(__file__).with_name("pages")
 _TYPES = {
     # By hand: what the machine's own table says of .js differs, and browsers insist on it.
     ".html": "text/html; charset=utf-8",
@@ -173,7 +172,7 @@ def _number(text: str) -> int:
 
 def _page(name: str) -> Response:
     """Return a file of the package's pages; only names that are listed there are opened."""
-    listed = {path.relative_to(PAGES).as_posix(): path for path in PAGES.rglob("*")}
+    listed = {path.relative_to(WEB).as_posix(): path for path in WEB.rglob("*")}
     path = listed.get(name)
     if path is None or path.suffix not in _TYPES or not path.is_file():
         return _failed(404, "there is no such address")

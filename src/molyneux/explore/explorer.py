@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from molyneux.explore.app import make_app
 from molyneux.explore.guard import Guard, new_token
 from molyneux.explore.live import Live
-from molyneux.explore.runs import OpenRun
 from molyneux.explore.serve import HOST
 from molyneux.explore.uploads import MAX_BYTES, MAX_PIXELS, Uploads
-from molyneux.explore.views import Views
+from molyneux.pages.runs import OpenRun
+from molyneux.pages.views import Views
 
 if TYPE_CHECKING:
     from molyneux.atlas import Atlas

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molyneux.errors import MolyneuxError, UsageError
-from molyneux.explore import photo_view
 from molyneux.explore.asked import (
     AskCaption,
     AskChange,
@@ -29,8 +28,9 @@ from molyneux.explore.asked import (
 )
 from molyneux.explore.jobs import Job, Queue
 from molyneux.explore.uploads import Uploads
-from molyneux.explore.views import Views
 from molyneux.neurons.unit_sets import UNIT_SETS
+from molyneux.pages import photo_view
+from molyneux.pages.views import Views
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,12 +15,12 @@ from typing import Any
 from molyneux.atlas import Atlas
 from molyneux.errors import UsageError
 from molyneux.explain.opened import ExplainRun
-from molyneux.explore import atlas_view, photo_view, study_view, unit_view
-from molyneux.explore.glossary import GLOSSARY
-from molyneux.explore.runs import OpenRun
-from molyneux.explore.study_run import StudyRun
-from molyneux.explore.unit_lists import UnitLists
 from molyneux.neurons.unit_names import read_name
+from molyneux.pages import atlas_view, photo_view, study_view, unit_view
+from molyneux.pages.glossary import GLOSSARY
+from molyneux.pages.runs import OpenRun
+from molyneux.pages.study_run import StudyRun
+from molyneux.pages.unit_lists import UnitLists
 
 PhotoAddress = Callable[[str, int], str]
 """Where the picture of a run's photo is, seen from a page."""

@@ -20,7 +20,7 @@ from molyneux.errors import RunError
 from molyneux.explain.folder import UNITS
 from molyneux.explain.opened import ExplainRun
 from molyneux.explain.tables import unit_rows
-from molyneux.explore.study_run import StudyRun
+from molyneux.pages.study_run import StudyRun
 from molyneux.parquet import read_batches
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())

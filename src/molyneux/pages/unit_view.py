@@ -8,7 +8,7 @@ from typing import Any
 
 from molyneux.explain.document import UnitRow
 from molyneux.explain.opened import ExplainRun
-from molyneux.explore.unit_lists import Place
+from molyneux.pages.unit_lists import Place
 
 PHOTOS, WORDS = 60, 40
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from molyneux.errors import UsageError
 from molyneux.explain.opened import ExplainRun
-from molyneux.explore.study_run import StudyRun
+from molyneux.pages.study_run import StudyRun
 
 
 @dataclass(frozen=True)

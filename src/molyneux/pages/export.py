@@ -1,39 +1,30 @@
 """The same pages without a server: a folder that opens from disk, or from any static host.
 
-A page opened from disk may fetch nothing and import no module. So its modules are joined into one
-classic script inside the page, and what it reads lies in classic scripts, loaded when it is asked
-for. The page's policy lets only these run: by the hash of what is inside, and what that loads.
+A page opened from disk may fetch nothing. So what it reads lies in classic scripts, loaded when it
+is asked for. The page's policy lets only these run: by the hash of what is inside, and what that
+loads.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from molyneux.atlas import Atlas
-from molyneux.errors import RunError
 from molyneux.explain.document import UnitRow
 from molyneux.explain.opened import ExplainRun
-from molyneux.explore import unit_view
-from molyneux.explore.app import PAGES
-from molyneux.explore.runs import OpenRun
-from molyneux.explore.study_run import StudyRun
-from molyneux.explore.views import Views
+from molyneux.pages import unit_view
+from molyneux.pages.joined import joined_page
+from molyneux.pages.runs import OpenRun
+from molyneux.pages.study_run import StudyRun
+from molyneux.pages.views import Views
 from molyneux.store import Run, require_free, write_at_once
 
-ENTRY = "app.js"
 SHARD = 64
 """Units of a layer whose views share a script; the page's `data.js` knows it, too."""
-_IMPORT = re.compile(r'^import \{([^}]*)\} from "(\./[\w/.-]+)";\n', re.MULTILINE)
-_DECLARED = re.compile(r"^export ((?:async )?function\*?|const|class) (\w+)", re.MULTILINE)
-_LISTED = re.compile(r"\bexport ?\{([^}]*)\};?")
-_RENAMED = re.compile(r"([\w$]+) as ([\w$]+)")
 _POLICY = (
     "default-src 'none'; script-src 'sha256-{script}' 'strict-dynamic'; style-src "
     "'sha256-{style}'; img-src 'self' file: data: blob:; base-uri 'none'; form-action 'none'"
@@ -70,7 +61,9 @@ def export(
             _copy_pictures(opened, out)
         _write_data(out, "runs", [("runs", views.get("runs"))])
         page = out / "index.html"
-        write_at_once(page, _page().encode())
+        write_at_once(
+            page, "".join(joined_page("window.MOLYNEUX_EXPORT = true;", _POLICY)).encode()
+        )
     return page
 
 
@@ -145,80 +138,3 @@ def _write_data(out: Path, name: str, found: list[tuple[str, Any]]) -> None:
 
 def _json(data: Any) -> str:
     return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _page() -> str:
-    """Return the page with its style and its script inside, and the policy that names them."""
-    script = f"\nwindow.MOLYNEUX_EXPORT = true;\n{join_modules(_sources())}"
-    style = f"\n{(PAGES / 'style.css').read_text(encoding='utf-8')}"
-    if "</script" in script.lower() or "</style" in style.lower():
-        raise RunError("the pages hold what would end their own script; install molyneux anew")
-    policy = _POLICY.format(script=_digest(script), style=_digest(style))
-    page = (PAGES / "index.html").read_text(encoding="utf-8")
-    for there, instead in (
-        ("<title>", f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n<title>'),
-        ('<link rel="stylesheet" href="style.css">', f"<style>{style}</style>"),
-        ('<script type="module" src="app.js"></script>\n', ""),
-        ("</body>", f"<script>{script}</script>\n</body>"),
-    ):
-        if page.count(there) != 1:
-            raise RunError(f"the page has not one {there}; install molyneux anew")
-        page = page.replace(there, instead)
-    return page
-
-
-def _digest(text: str) -> str:
-    return base64.b64encode(sha256(text.encode()).digest()).decode()
-
-
-def _sources() -> dict[str, str]:
-    return {
-        path.relative_to(PAGES).as_posix(): path.read_text(encoding="utf-8")
-        for path in PAGES.rglob("*.js")
-    }
-
-
-def join_modules(sources: Mapping[str, str], entry: str = ENTRY) -> str:
-    """Return modules as one classic script: each a function of its own, those it needs ahead of it.
-
-    They import names alone, at their top, and export declarations or one list of names.
-
-    Raises:
-        RunError: one is not there, or they import one another in a circle.
-    """
-    done: dict[str, str] = {}
-
-    def add(name: str, above: tuple[str, ...]) -> None:
-        if name in above or name not in sources:
-            raise RunError(f"the pages' {name} cannot be joined; install molyneux anew")
-        if name in done:
-            return
-        for _, needed in _IMPORT.findall(sources[name]):
-            add(_beside(name, needed), (*above, name))
-        done[name] = _as_function(name, sources[name])
-
-    add(entry, ())
-    return '(() => {\n"use strict";\nconst modules = {};\n' + "".join(done.values()) + "})();\n"
-
-
-def _beside(name: str, needed: str) -> str:
-    return (Path(name).parent / needed).as_posix()
-
-
-def _as_function(name: str, source: str) -> str:
-    taken = []
-    for names, needed in _IMPORT.findall(source):
-        renamed = _RENAMED.sub(r"\1: \2", names)
-        taken.append(f"const {{{renamed}}} = modules[{json.dumps(_beside(name, needed))}];")
-    body = _IMPORT.sub("", source)
-    given = [declared for _, declared in _DECLARED.findall(body)]
-    body = _DECLARED.sub(r"\1 \2", body)
-    for listed in _LISTED.findall(body):
-        given += [
-            _RENAMED.sub(r"\2: \1", part.strip()) for part in listed.split(",") if part.strip()
-        ]
-    body = _LISTED.sub("", body)
-    return (
-        f"modules[{json.dumps(name)}] = (() => {{\n{' '.join(taken)}\n{body}\n"
-        f"return {{{', '.join(given)}}};\n}})();\n"
-    )

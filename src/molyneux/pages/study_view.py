@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from molyneux.explore.study_run import StudyRun
+from molyneux.pages.study_run import StudyRun
 from molyneux.report.numbers import digits, shown
 from molyneux.studies.parts import PHOTO
 from molyneux.studies.results import Result

@@ -155,6 +155,13 @@ def test_decode_units_and_words(tiny: Any, capsys: Any) -> None:
     assert [(r["layer"], r["unit"], r["sign"]) for r in rows] == [(1, 7, 1), (2, 3, -1)]
 
 
+@pytest.mark.parametrize(("lens", "said"), [("none", "the head alone"), ("norm", "the final norm")])
+def test_decode_says_through_what_it_reads(tiny: Any, capsys: Any, lens: str, said: str) -> None:
+    _, out, err = run(capsys, "decode", "L1.u7", "--lens", lens)
+    assert said in err
+    assert said not in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -8,7 +8,13 @@ import typer
 
 from molyneux.cli.model_choice import READS, ModelChoice, takes_model
 from molyneux.cli.options import AsJson
-from molyneux.cli.output import show, show_json
+from molyneux.cli.output import note, show, show_json
+
+_LENSES = {
+    "none": "the head alone",
+    "norm": "the scale of the final norm",
+    "jacobian": "the Jacobian lens",
+}
 
 
 @takes_model(*READS)
@@ -55,6 +61,8 @@ def decode(
             ]
         )
         return 0
+    through = lens.name if lens is not None else "norm" if decoding.final_norm else "none"
+    note(f"molyneux: read through {_LENSES[through]} (--lens)")
     for item in decoded:
         name = f"{item.unit}{'-' if item.sign < 0 else ''}"
         tokens = " ".join(repr(token) for token in item.tokens)

@@ -202,6 +202,8 @@ def conclude(
         write_json(file, summary)
     elif before != summary:
         sys.exit(f"{file} is not what the rows give")
+    else:
+        print(f"{file} is what the rows give")
 
 
 def concluded(run: Path, summarise: Callable[[], Row]) -> Row:

@@ -25,8 +25,8 @@ def _claim(text: str, own: str, control: str, paper: str | None = None, **units:
 
 CLAIMS = (
     _claim(
-        "switching off the 1.4 % of units that its score ranks highest takes the word; as many "
-        "random ones do not (share of its probability left)",
+        "switching off the 1.4 % of units that its score ranks highest takes more of the word than "
+        "as many random ones do (share of its probability left)",
         "top",
         "random",
         "20 % left; random: largely unaffected",

@@ -238,7 +238,7 @@ MANIFEST = {
 def reading(
     *, lens: str = "jacobian", grid: tuple[int, int] | None = (7, 7)
 ) -> list[dict[str, Any]]:
-    """Return what the patches say: of all layers, at each patch too, then of two layers alone."""
+    """Return what the patches say, at each patch too: of all layers, then of two layers alone."""
     nouns = ["guitar", *NOUNS]
     found: list[dict[str, Any]] = []
     for layers in ("all", [0, 1]):
@@ -261,12 +261,12 @@ def reading(
                 "effects_down": [{"word": "tax", "nats": -0.52}],
             }
         )
-    if grid is not None:
-        found[0]["at_patches"] = [
+    for shift, one in enumerate(found if grid is not None else ()):
+        one["at_patches"] = [
             {
-                "words": [nouns[(n + k) % 11] for k in range(5)],
-                "scores": [5.0 - k for k in range(5)],
+                "words": [nouns[(n + k + 3 * shift) % 11] for k in range(5)],
+                "scores": [5.0 - k - shift for k in range(5)],
             }
-            for n in range(grid[0] * grid[1])
+            for n in range(grid[0] * grid[1] if grid else 0)
         ]
     return found

@@ -166,25 +166,28 @@ def test_a_word_has_its_place_in_other_photos_readings_too(seeing: Any, files: l
             assert each.in_other_photos == pytest.approx(mean[each.word], abs=5e-3)
 
 
-def test_every_patch_has_a_reading_of_its_own(seeing: Any, files: list[Path]) -> None:
+def test_every_patch_has_a_reading_of_its_own_of_all_layers_and_of_each_part(
+    seeing: Any, files: list[Path]
+) -> None:
     image = explain_photo(seeing, files[0], SETTINGS).image
     assert image.reading is not None
-    assert [one.at_patches is not None for one in image.reading] == [False, True, *[False] * 4]
-    told = image.reading[1].at_patches
-    assert told is not None
-    expected = photo_reading(seeing, files[0])
-    by_patch = expected.by_patch()
-    assert len(told) == len(by_patch) == 16
+    assert [one.at_patches is not None for one in image.reading] == [False, True] * 3
     also = {word.word for word in image.words}
-    for patch, scores in zip(told, by_patch, strict=True):
-        found = dict(zip(expected.words, scores.tolist(), strict=True))
-        listed = [word for word in patch.words if word in found]
-        assert set(patch.words) - set(listed) <= also
-        assert list(patch.scores) == sorted(patch.scores, reverse=True)
-        best = sorted(found, key=found.__getitem__, reverse=True)[: len(listed)]
-        assert listed == best
-        for word, score in zip(patch.words, patch.scores, strict=True):
-            assert found.get(word, score) == pytest.approx(score, abs=1e-4)
+    told = [(one.layers, one.at_patches) for one in image.reading if one.at_patches is not None]
+    assert len({patches for _, patches in told}) == len(told)
+    for layers, patches in told:
+        expected = photo_reading(seeing, files[0], layers=None if layers == "all" else layers)
+        by_patch = expected.by_patch()
+        assert len(patches) == len(by_patch) == 16
+        for patch, scores in zip(patches, by_patch, strict=True):
+            found = dict(zip(expected.words, scores.tolist(), strict=True))
+            listed = [word for word in patch.words if word in found]
+            assert set(patch.words) - set(listed) <= also
+            assert list(patch.scores) == sorted(patch.scores, reverse=True)
+            best = sorted(found, key=found.__getitem__, reverse=True)[: len(listed)]
+            assert listed == best
+            for word, score in zip(patch.words, patch.scores, strict=True):
+                assert found.get(word, score) == pytest.approx(score, abs=1e-4)
 
 
 def test_without_partners_no_effects_are_told(seeing: Any, files: list[Path]) -> None:

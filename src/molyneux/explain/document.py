@@ -458,8 +458,8 @@ class Reading:
         words: the nouns of highest score, and those of the caption.
         effects_up: the nouns that the set gives most, exactly; none without enough partners.
         effects_down: those that it takes most from.
-        at_patches: what it says at each patch, row by row; only of all layers through the Jacobian
-            lens, and absent where the encoder has no patch grid.
+        at_patches: what it says at each patch, row by row; only through the Jacobian lens, and
+            absent where the encoder has no patch grid (and of some layers in earlier documents).
     """
 
     lens: Literal["none", "norm", "jacobian"]

@@ -94,8 +94,8 @@ def read_change(
 ) -> tuple[Reading, ...] | None:
     """Return what the units that a photo changes most say, through the head and a Jacobian lens.
 
-    Over all layers, then over each third of them alone; over all through the Jacobian lens, at
-    each patch too. Of the list of everyday nouns, those that are one token are read.
+    Over all layers, then over each third of them alone; through the Jacobian lens, at each patch
+    too. Of the list of everyday nouns, those that are one token are read.
 
     Args:
         until: the photo's prompt, up to where the caption's first noun is predicted.
@@ -143,7 +143,6 @@ def read_change(
             if of_others:
                 beside = read_writes(model, each, torch.cat(of_others, dim=1), words).by_patch()
                 elsewhere = percentiles(beside).mean(dim=0)
-            at_patches = has_patches and each is lens and chosen.layers is None
             found.append(
                 Reading(
                     lens=each.name,
@@ -153,7 +152,7 @@ def read_change(
                     words=_ranked(said, kept, also, elsewhere),
                     effects_up=() if given is None else _largest(words, given),
                     effects_down=() if given is None else _largest(words, -given, sign=-1),
-                    at_patches=_at_patches(said) if at_patches else None,
+                    at_patches=_at_patches(said) if has_patches and each is lens else None,
                 )
             )
     return tuple(found)

@@ -54,10 +54,22 @@ def said_by_layers(image: Image) -> list[Said]:
 
 def said_at_patches(image: Image) -> list[list[tuple[str, float]]] | None:
     """Return the words of every patch with their scores, row by row; None where there are none."""
-    for one in _readings(image):
-        if one.at_patches is not None:
-            return [list(zip(patch.words, patch.scores, strict=True)) for patch in one.at_patches]
-    return None
+    return next((_patches(one) for one in _at_patches(image) if one.layers == "all"), None)
+
+
+def said_at_patches_by_layers(image: Image) -> list[tuple[str, list[list[tuple[str, float]]]]]:
+    """Return the same of each part of the layers, beside which it is; none in earlier documents."""
+    return [
+        (_layers(one.layers), _patches(one)) for one in _at_patches(image) if one.layers != "all"
+    ]
+
+
+def _at_patches(image: Image) -> list[Reading]:
+    return [one for one in _readings(image) if one.at_patches is not None]
+
+
+def _patches(one: Reading) -> list[list[tuple[str, float]]]:
+    return [list(zip(each.words, each.scores, strict=True)) for each in one.at_patches or ()]
 
 
 def _readings(image: Image) -> list[Reading]:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,6 +109,16 @@ def every_document_fits_its_schema() -> Iterator[None]:
             if name.startswith("molyneux.cli") and getattr(module, "show_json", None) is show:
                 patch.setattr(module, "show_json", checked)
         yield
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    """A folder of two photos, a.png and b.png."""
+    from odd_data import photo
+
+    photo(tmp_path / "a.png")
+    photo(tmp_path / "b.png")
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

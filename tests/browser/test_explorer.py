@@ -105,6 +105,11 @@ def test_a_word_a_patch_and_a_unit_are_chosen_and_the_address_restores_them(
     tab.locator(".cell").nth(10).click()
     said = tab.locator(".patch-card .at-patch li").all_inner_texts()
     assert len(said) == 5
+    (part,) = tab.locator(".patch-parts tbody tr").all_inner_texts()
+    names = [line.split()[0] for line in said]
+    assert part.startswith("layers 0 to 1")
+    assert [part.index(name) for name in names[3:]] == sorted(part.index(n) for n in names[3:])
+    assert names[0] not in part  # a set of its own, and so words of its own
     unit = tab.locator(".ranked .row").nth(2).get_attribute("data-unit")
     tab.locator(".ranked .unit").nth(2).click()
     tab.wait_for_selector(".of-unit")

@@ -252,9 +252,24 @@ def test_nothing_that_is_shown_is_no_json_or_names_a_folder(tmp_path: Path) -> N
     shown = views.get("photo/r0/0")
     assert shown["name"] == "guitar.jpg"
     assert shown["said"]["patches"]
+    (part,) = shown["said"]["parts"]
+    assert part["layers"] == "layers 0 to 1"
+    told = first["reading"][1]["at_patches"]
+    assert [[word for word, _ in patch] for patch in part["patches"]] == [
+        each["words"] for each in told
+    ]
     assert shown["patch_units"][0]
     assert shown["told"][0]["claims"][0]["absent_word"] == "piano"
     assert views.get("gallery/r0")["cards"][0]["says"][0] == "guitar"
+
+
+def test_a_run_that_read_patches_of_all_layers_alone_is_shown_as_it_is(tmp_path: Path) -> None:
+    first = image("a.jpg", "a woman.", [word("woman")])
+    first["reading"] = reading()
+    del first["reading"][1]["at_patches"]
+    said = views_of(write_run(tmp_path / "run", [first])).get("photo/r0/0")["said"]
+    assert len(said["patches"]) == 49
+    assert said["parts"] == []
 
 
 def test_units_at_a_patch_are_those_whose_peak_is_there(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from molyneux.explain.why_text import WHY_COLUMNS, why_lines, why_table, why_tit
 from molyneux.records import to_plain
 from molyneux.report.page import score_words, sink_badge
 from molyneux.report.quantised import as_bytes, magnitude
-from molyneux.report.reading import said_at_patches, said_by_layers
+from molyneux.report.reading import said_at_patches, said_at_patches_by_layers, said_by_layers
 
 SAYS = 8
 UNITS_AT_A_PATCH = 12
@@ -58,7 +58,6 @@ def photo(
         fields: heat maps by `<word>.<ranking>.<view>`, units x rows x columns, and that with
             `.set`, rows x columns.
     """
-    at_patches = said_at_patches(image)
     return {
         "image": to_plain(image),
         "name": name_of(image.path),
@@ -66,7 +65,11 @@ def photo(
         "grid": image.grid,
         "said": {
             "layers": [asdict(one) for one in said_by_layers(image)],
-            "patches": at_patches,
+            "patches": said_at_patches(image),
+            "parts": [
+                {"layers": layers, "patches": patches}
+                for layers, patches in said_at_patches_by_layers(image)
+            ],
         },
         "lines": [line for line in (seen_otherwise(image), image.note, patches_say(image)) if line],
         "patch_units": [_at_patches(word, image.grid) for word in image.words],

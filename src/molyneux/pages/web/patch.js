@@ -26,6 +26,18 @@ export function unitsAt(image, n) {
   return [...found.values()];
 }
 
+// What a patch says of each part of the layers, each a set of its own.
+function SaidInParts({ parts, n, explained }) {
+  return html`<h4>Layer by layer</h4>
+    <table class="by-layer patch-parts">
+      <thead><tr><th scope="col">units of</th><th scope="col">say here</th></tr></thead>
+      <tbody>${parts.map(({ layers, patches }) => html`<tr key=${layers}><th scope="row">${layers}</th>
+        <td>${patches[n].map(([word, score], place) => html`${place ? ", " : ""}${explained.has(word)
+          ? html`<mark>${word}</mark>` : word} <span class="hint">${rounded(score)}</span>`)}</td></tr>`)}</tbody>
+    </table>
+    <p class="hint">Of some layers the set is the units that change most among theirs: the rows add up to no total.</p>`;
+}
+
 // What one patch says, and which units wrote which words from there.
 export function PatchCard({ image, said, n, sinks, onUnit, onClose }) {
   const entries = unitsAt(image, n);
@@ -39,6 +51,8 @@ export function PatchCard({ image, said, n, sinks, onUnit, onClose }) {
     ${here ? html`<p class="hint">It says, before any word is asked for (logits, to first order):</p>
       <ol class="at-patch">${here.map(([word, score]) => html`<li key=${word}>${word}<span class="hint">${rounded(score)}</span></li>`)}</ol>`
       : html`<p class="hint">What single patches say was not read in this run.</p>`}
+    ${said?.parts?.length > 0 && html`<${SaidInParts} parts=${said.parts} n=${n}
+      explained=${new Set(image.words.filter(({ warning }) => !warning).map(({ word }) => word))} />`}
     ${entries.length > 0
       ? html`<h4>From here, by layer</h4>
         <p class="hint">${entries.length === 1 ? "One listed unit has" : `${entries.length} listed units have`} their peak here${entries.length > LAYERS_SHOWN ? `; the ${LAYERS_SHOWN} that rank highest` : ""}.</p>

@@ -24,7 +24,7 @@ from report_run import broken_image, image, word, write_run
 from tiny_models import count_hooks, tiny_captioner
 from tiny_partners import square_photos, with_partners
 
-from molyneux import Scaled
+from molyneux import Scaled, Settings, explain
 from molyneux.cli import main
 from molyneux.errors import WeightsError
 from molyneux.explore import uploads
@@ -454,6 +454,30 @@ def test_a_photo_is_explained_as_a_runs_is_shown(served: Served) -> None:
     assert found["image"]["path"] == "guitar.jpg"
     assert "dog" in [one["word"] for one in found["image"]["words"]]
     assert found["fields"]
+
+
+def test_who_comes_back_to_an_explanation_does_not_wait_for_it_again(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, ...]] = []
+    real = explain.photo.explain_photo
+
+    def counted(model: Any, photo: Any, settings: Settings, **more: Any) -> Any:
+        made.append(tuple(settings.words))
+        return real(model, photo, settings, **more)
+
+    monkeypatch.setattr(explain.photo, "explain_photo", counted)
+    asked: dict[str, Any] = {"kind": "explain", "photo": {"run": "r0", "n": 1}}
+    first = result(served, **asked, words=["cat"])
+    assert result(served, **asked, words=["cat"]) == first
+    assert made == [("cat",)]
+    others = [[], ["dog"], ["dog", "cat"], ["cat", "dog"]]
+    found = [result(served, **asked, words=words) for words in others]
+    assert first not in found
+    assert result(served, **asked, words=others[-1]) == found[-1]
+    result(served, **asked, words=["cat"])  # too many came between: it is made anew
+    assert [words for words in made if words == ("cat",)] == [("cat",)] * 2
+    assert len(made) == 6
 
 
 def test_what_cannot_be_done_is_said(served: Served) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from molyneux.explore.ahead import reading_ahead
 from molyneux.explore.app import make_app
 from molyneux.explore.guard import Guard, new_token
 from molyneux.explore.live import Live
@@ -40,17 +41,18 @@ def explorer(
     state: dict[str, Any] = {"live": False}
     views = Views(runs, _address, lambda: state | {"limits": LIMITS}, atlas=atlas)
     views.get("runs")  # what is built once is built before somebody waits for it
-    if load is None:
-        yield make_app(views, token), token
-        return
-    uploads = Uploads()
-    live = Live(load, views, uploads, _samples())
-    views.live = lambda: live.state | {"limits": LIMITS}
-    try:
-        yield make_app(views, token, live, uploads), token
-    finally:
-        live.close()
-        uploads.close()
+    with reading_ahead(views):
+        if load is None:
+            yield make_app(views, token), token
+            return
+        uploads = Uploads()
+        live = Live(load, views, uploads, _samples())
+        views.live = lambda: live.state | {"limits": LIMITS}
+        try:
+            yield make_app(views, token, live, uploads), token
+        finally:
+            live.close()
+            uploads.close()
 
 
 def address_of(at: socket.socket, token: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 KEPT_PHOTOS = 8
 """Photos whose captions and scores are kept; the scores of a word are some 20 MB of the default
 preset's."""
+KEPT_ANSWERS = 4
+"""Explanations that are kept, of some MB each, for those who come back to one: making it anew
+takes as long as the first time, since little of it is shared between photos or words."""
 GRID = (0, 100)
 """Numbers of units that are switched off when a photo is explained here, as by `molyneux demo`."""
 
@@ -89,6 +93,7 @@ class Live:
         self._record: ModelRecord | None = None
         self._failed: str | None = None
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._explained: OrderedDict[tuple[str, tuple[str, ...]], dict[str, Any]] = OrderedDict()
         self._pictures: dict[str, bytes] = {}
         self._picturing = threading.Lock()
         self._queue = Queue()
@@ -187,8 +192,10 @@ class Live:
         from molyneux.explain.run import model_record
 
         try:
-            self._seeing = self._load()
-            self._record = model_record(self._seeing)
+            seeing = self._load()
+            self._record = model_record(seeing)
+            _warm(seeing, self._samples)
+            self._seeing = seeing
         except MolyneuxError as error:
             self._failed = str(error)
             raise
@@ -254,6 +261,10 @@ class Live:
         from molyneux.explain.settings import Settings
 
         found = self._find(asked.photo)
+        key = (found.address, asked.words)
+        if key in self._explained:
+            self._explained.move_to_end(key)
+            return self._explained[key]
         job.go_on(f"explaining {found.name}", 0.1)
         settings = Settings(words=asked.words, grid=GRID)
         explanation = explain_photo(self._model, found.path, settings, on_stage=job.go_on)
@@ -264,7 +275,10 @@ class Live:
             replace(explanation.image, path=found.name),
             {name: each.numpy() for name, each in explanation.fields.items()},
         )
-        return shown | {"photo": found.address}
+        self._explained[key] = shown | {"photo": found.address}
+        while len(self._explained) > KEPT_ANSWERS:
+            self._explained.popitem(last=False)
+        return self._explained[key]
 
     def _change(self, job: Job, asked: AskChange) -> dict[str, Any]:
         from molyneux.models.captioned import answer
@@ -376,6 +390,16 @@ class Live:
     def _grid(self) -> list[int] | None:
         grid = self._model.encoder.grid
         return [grid.rows, grid.columns] if grid.has_patches else None
+
+
+def _warm(seeing: SeeingModel, photos: Mapping[str, Path]) -> None:
+    """Have a model see a photo once: what it builds at its first pass, no visitor waits for."""
+    from molyneux.neurons.sinks import patch_norms
+
+    for path in list(photos.values())[:1]:
+        # What cannot be done is said where it is asked for.
+        with suppress(Exception):
+            patch_norms(seeing.language_model, seeing.see([path]))
 
 
 def _nouns(kept: _Kept) -> tuple[str, ...]:

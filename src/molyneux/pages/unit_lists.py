@@ -5,6 +5,7 @@ Read from the run's tables once, and kept as columns: a thousand photos list two
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,6 +69,18 @@ class UnitLists:
         self._run = run
         self._read: tuple[int, pa.Table] | None = None
         self._searched: tuple[int, list[dict[str, Any]]] | None = None
+        self._reading, self._searching = threading.Lock(), threading.Lock()
+
+    def ahead(self) -> Iterator[None]:
+        """Read all that will be asked for, piece by piece; one who asks meanwhile waits for it.
+
+        Raises:
+            RunError: a table is missing or damaged.
+        """
+        with self._reading:
+            yield from self._read_table()
+        with self._searching:
+            yield from self._search()
 
     def places(self, layer: int, unit: int) -> list[Place]:
         """Return where a unit stands, the first places first.
@@ -95,20 +108,34 @@ class UnitLists:
         Raises:
             RunError: a table is missing or damaged.
         """
-        photos = _finished(self._run)
-        if self._searched is None or self._searched[0] != photos:
-            self._searched = (photos, self._search())
-        return self._searched[1]
+        with self._searching:
+            for _ in self._search():
+                pass
+            assert self._searched is not None
+            return self._searched[1]
 
     @property
     def _table(self) -> pa.Table:
-        photos = _finished(self._run)
-        if self._read is None or self._read[0] != photos:
-            parts = [_small(batch) for batch in _batches(self._run, _KEPT.names)]
-            self._read = (photos, pa.Table.from_batches(parts, _KEPT).unify_dictionaries())
-        return self._read[1]
+        with self._reading:
+            for _ in self._read_table():
+                pass
+            assert self._read is not None
+            return self._read[1]
 
-    def _search(self) -> list[dict[str, Any]]:
+    def _read_table(self) -> Iterator[None]:
+        photos = _finished(self._run)
+        if self._read is not None and self._read[0] == photos:
+            return
+        parts = []
+        for batch in _batches(self._run, _KEPT.names):
+            parts.append(_small(batch))
+            yield
+        self._read = (photos, pa.Table.from_batches(parts, _KEPT).unify_dictionaries())
+
+    def _search(self) -> Iterator[None]:
+        photos = _finished(self._run)
+        if self._searched is not None and self._searched[0] == photos:
+            return
         tokens: dict[tuple[int, int], list[str]] = {}
         words: dict[tuple[int, int], Counter[str]] = {}
         for batch in _batches(self._run, ["layer", "unit", "word", "tokens"]):
@@ -122,7 +149,8 @@ class UnitLists:
             here = batch.take(pa.array(first)).select(["layer", "unit", "tokens"])
             for row in here.to_pylist():
                 tokens.setdefault((row["layer"], row["unit"]), (row["tokens"] or [])[:TOKENS])
-        return [
+            yield
+        rows = [
             {
                 "id": f"L{layer}.u{unit}",
                 "tokens": tokens[layer, unit],
@@ -130,6 +158,7 @@ class UnitLists:
             }
             for layer, unit in sorted(tokens)
         ]
+        self._searched = (photos, rows)
 
 
 def _places(rows: list[dict[str, Any]]) -> list[Place]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,16 @@ class Views:
             return self._unit(run, found["unit"])
         return self._photo(run, int(found["n"]))
 
+    def ahead(self) -> Iterator[None]:
+        """Read what pages would wait for, piece by piece: once, also where one asks meanwhile.
+
+        Raises:
+            RunError: a file is damaged.
+        """
+        for opened in self.runs.values():
+            yield from self.lists_of(opened).ahead()
+            yield from self._read_cards(opened)
+
     def picture(self, run: str, number: int) -> Path:
         """Return the file of a photo's picture.
 
@@ -115,12 +125,21 @@ class Views:
 
     def _gallery(self, opened: OpenRun) -> dict[str, Any]:
         """Return the cards that were read, and as many more as can be in a moment."""
-        cards = self._cards.setdefault(opened.id, {})
-        run = opened.run
-        numbers: Sequence[int]
-        numbers = run.measured() if isinstance(run, StudyRun) else range(run.finished())
         until = None if self.at_once is None else time.monotonic() + self.at_once
-        for number in numbers:
+        for _ in self._read_cards(opened):
+            if until is not None and time.monotonic() > until:
+                break
+        cards, run = self._cards[opened.id], opened.run
+        return {
+            "cards": [cards[number] for number in sorted(cards)],
+            "finished": len(_numbers(run)),
+            "total": run.total,
+        }
+
+    def _read_cards(self, opened: OpenRun) -> Iterator[None]:
+        """Read the cards that no one has read, and stop after each."""
+        cards, run = self._cards.setdefault(opened.id, {}), opened.run
+        for number in _numbers(run):
             if number in cards:
                 continue
             if isinstance(run, StudyRun):
@@ -128,13 +147,7 @@ class Views:
             else:
                 card = photo_view.card(run, number)
                 cards[number] = card | {"photo": self.addresses(opened)(number)}
-            if until is not None and time.monotonic() > until:
-                break
-        return {
-            "cards": [cards[number] for number in sorted(cards)],
-            "finished": len(numbers),
-            "total": run.total,
-        }
+            yield
 
     def _search(self, opened: OpenRun) -> dict[str, Any]:
         """Return what is searched in a page: the listed units, and the photos read so far."""
@@ -208,6 +221,11 @@ class Views:
             return study_view.photo(run, number)
         found = photo_view.photo(run.model, run.settings, run.image(number), run.fields(number))
         return found | {"photo": self.addresses(opened)(number)}
+
+
+def _numbers(run: ExplainRun | StudyRun) -> Sequence[int]:
+    """Return the photos that can be read by now."""
+    return run.measured() if isinstance(run, StudyRun) else range(run.finished())
 
 
 def _described(opened: OpenRun, grid: tuple[int, int] | None) -> dict[str, Any]:

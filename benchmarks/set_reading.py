@@ -208,7 +208,9 @@ def main() -> None:
     for file in options.lens:
         lens = load_lens(file)
         captioner.with_lens(lens)  # refused if it was measured on something else
-        lenses[f"jacobian of {lens.provenance['of']}"] = lens
+        # One that is fitted instead (tuned_lens.py) has a name of its own.
+        called = lens.provenance.get("called", f"jacobian of {lens.provenance['of']}")
+        lenses[called] = lens
     words = list(word_list(model, EVERYDAY_NOUNS).words)
     record = {
         "source": source_record(),

@@ -155,8 +155,10 @@ def asked(address: str) -> dict[str, Any]:
         with urllib.request.urlopen(request) as answer:
             return json.load(answer)
 
-    while not call("data/runs").get("live"):
-        time.sleep(0.2)
+    started = time.monotonic()
+    while not (call("data/runs").get("live") or {}).get("loaded"):
+        time.sleep(0.05)
+    loaded = time.monotonic() - started
 
     def job(body: dict[str, Any]) -> None:
         name = call("jobs", body)["job"]
@@ -178,6 +180,7 @@ def asked(address: str) -> dict[str, Any]:
     ]
     put = {"kind": "transplant", "from": photos[0], "into": photos[1], "ask": words}
     return {
+        "until the model is loaded": round(loaded, 2),
         "a set switched off": told([timed(lambda one=one: job(one)) for one in switched]),
         "a transplant with its controls": told([timed(lambda: job(put)) for _ in range(4)]),
     }

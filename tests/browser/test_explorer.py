@@ -145,6 +145,14 @@ def test_a_share_above_the_plot_is_marked(tabs: Tabs, served: Served) -> None:
     assert not other.locator(".chart .beyond").count()
 
 
+def test_what_is_said_of_a_photo_ends_in_a_full_stop(tabs: Tabs, served: Served) -> None:
+    tab = tabs.open(served.at("#/r0/0"))
+    for kind in (".verdict", ".line", ".told"):
+        lines = tab.locator(f".say {kind}").all_inner_texts()
+        assert lines
+        assert [line for line in lines if not line.endswith((".", "!", "?"))] == []
+
+
 def test_pointing_at_a_unit_paints_its_map(tabs: Tabs, served: Served) -> None:
     tab = tabs.open(served.at("#/r0/0?word=woman"))
     pixels = "document.querySelector('.frame canvas').toDataURL()"

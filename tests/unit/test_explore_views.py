@@ -29,9 +29,11 @@ from molyneux.pages import atlas_view
 from molyneux.pages.export import export
 from molyneux.pages.joined import WEB, join_modules
 from molyneux.pages.runs import open_runs
+from molyneux.pages.study_words import TABLES, column_title, table_title
 from molyneux.pages.unit_lists import WORDS
 from molyneux.pages.views import Views
 from molyneux.records import from_plain, to_plain
+from molyneux.studies.experiment import default_names, load_experiments
 from molyneux.studies.parts import PHOTO, part_schema, write_part
 from molyneux.studies.results import Number, Result, Verdict
 
@@ -368,8 +370,12 @@ def study(tmp_path: Path) -> Path:
         "settings": {"experiments": ["E7"]},
     }
     (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    rows = pa.schema([("set", pa.string()), ("gain", pa.float64()), ("at", pa.list_(pa.int32()))])
-    schema = part_schema({"toy": rows})
+    columns = [
+        ("set", pa.string()),
+        ("best_iou", pa.float64()),
+        ("at_patches", pa.list_(pa.int32())),
+    ]
+    schema = part_schema({"toy_rows": pa.schema(columns)})
     photo = dict.fromkeys(PHOTO.names) | {
         "index": 0,
         "id": "000032",
@@ -378,10 +384,11 @@ def study(tmp_path: Path) -> Path:
         "captions": ["a dog sits"],
         "human_nouns": ["dog"],
     }
-    own = [{"set": "change", "gain": g, "at": [1, 2]} for g in (0.1234, float("nan"), None)]
-    write_part(run, "photos", photo | {"toy": own}, schema)
+    values = (0.1234, float("nan"), None)
+    own = [{"set": "change", "best_iou": each, "at_patches": [1, 2]} for each in values]
+    write_part(run, "photos", photo | {"toy_rows": own}, schema)
     bad = dict.fromkeys(PHOTO.names) | {"index": 2, "id": "torn", "error": "it is torn"}
-    write_part(run, "photos", bad | {"toy": []}, schema)
+    write_part(run, "photos", bad | {"toy_rows": []}, schema)
     return run
 
 
@@ -395,10 +402,16 @@ def test_a_study_that_goes_on_shows_what_is_measured(study: Path) -> None:
     assert cards[1]["error"] == "it is torn"
     shown = views.get("photo/r0/0")
     assert shown["row"]["captions"] == ["a dog sits"]
+    assert shown["facts"] == [
+        ["name in the data set", "000032"],
+        ["the caption's first noun", "dog"],
+        ["what people wrote", ["a dog sits"]],
+        ["nouns that people used", ["dog"]],
+    ]
     assert shown["tables"] == [
         {
-            "title": "toy",
-            "columns": ["set", "gain", "at"],
+            "title": "toy rows",
+            "columns": ["set", "best unit's IoU", "at patches"],
             "rows": [["change", "0.123", "1 2"], ["change", None, "1 2"], ["change", None, "1 2"]],
             "more": 0,
         }
@@ -408,6 +421,19 @@ def test_a_study_that_goes_on_shows_what_is_measured(study: Path) -> None:
         views.get("photo/r0/1")
     assert views.get("search/r0")["photos"] == [{"n": 0, "caption": "a dog.", "words": ["dog"]}]
     assert views.get("unit/r0/L1.u1")["in_run"]["places"] == 0
+
+
+def test_every_table_of_a_photo_that_a_study_measures_has_a_title() -> None:
+    measured = {
+        name: schema
+        for one in load_experiments(default_names())
+        for name, schema in one.tables().items()
+    }
+    assert len(measured) > 10
+    assert set(measured) <= set(TABLES)
+    for name, schema in measured.items():
+        assert table_title(name).startswith(f"{name[:2].upper()}: ")
+        assert not any("_" in column_title(column) for column in schema.names)
 
 
 def test_a_finished_study_tells_its_claims_with_their_controls(study: Path) -> None:

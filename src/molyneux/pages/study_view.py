@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from molyneux.pages.study_run import StudyRun
+from molyneux.pages.study_words import FACTS, column_title, table_title
 from molyneux.report.numbers import digits, shown
 from molyneux.studies.parts import PHOTO
 from molyneux.studies.results import Result
@@ -69,6 +70,7 @@ def photo(run: StudyRun, number: int) -> dict[str, Any]:
     return {
         "image": None,
         "row": {name: row.get(name) for name in PHOTO.names},
+        "facts": [[title, row[name]] for name, title in FACTS.items() if row.get(name)],
         "tables": [
             _table(name, rows)
             for name, rows in row.items()
@@ -96,8 +98,8 @@ def _claims(result: Result) -> list[dict[str, str]]:
 def _table(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     columns = list(rows[0])
     return {
-        "title": name,
-        "columns": columns,
+        "title": table_title(name),
+        "columns": [column_title(column) for column in columns],
         "rows": [[_cell(row[column]) for column in columns] for row in rows[:SMALL]],
         "more": max(0, len(rows) - SMALL),
     }

@@ -32,10 +32,10 @@ function SaidInParts({ parts, n, explained }) {
     <table class="by-layer patch-parts">
       <thead><tr><th scope="col">units of</th><th scope="col">say here</th></tr></thead>
       <tbody>${parts.map(({ layers, patches }) => html`<tr key=${layers}><th scope="row">${layers}</th>
-        <td>${patches[n].map(([word, score], place) => html`${place ? ", " : ""}${explained.has(word)
-          ? html`<mark>${word}</mark>` : word} <span class="hint">${rounded(score)}</span>`)}</td></tr>`)}</tbody>
+        <td>${patches[n].map(([word, score], place) => html`${place ? ", " : ""}<span title=${`${rounded(score)} logits`}>${explained.has(word)
+          ? html`<mark>${word}</mark>` : word}</span>`)}</td></tr>`)}</tbody>
     </table>
-    <p class="hint">Of some layers the set is the units that change most among theirs: the rows add up to no total.</p>`;
+    <p class="hint">Each part’s own units that change most: the rows add up to no total.</p>`;
 }
 
 // What one patch says, and which units wrote which words from there.

@@ -10,7 +10,7 @@ import { Choice, Failure, Loading, Table } from "./parts.js";
 import { PatchCard, SaidByLayers } from "./patch.js";
 import { withToken } from "./server.js";
 import { Adds, SightBlock, WhyBlock } from "./sight.js";
-import { capital, known, probability, sentence, unitKey, unitName } from "./text.js";
+import { capital, count, known, probability, sentence, unitKey, unitName } from "./text.js";
 import { Token } from "./tokens.js";
 import { UnitList, meaning } from "./units.js";
 
@@ -99,7 +99,7 @@ export function PhotoPage({ data, asked, run = null, name, live }) {
     const own = fieldOf(data.fields, field, at);
     return own && html`<${Frame} src=${src} alt="" grid=${image.grid} values=${own} peak=${units[at].peak_patch} mapped=${unitName(units[at])} />`;
   };
-  const notes = data.lines?.map((line) => html`<p key=${line} class="line">${capital(line)}</p>`);
+  const notes = data.lines?.map((line) => html`<p key=${line} class="line">${sentence(line)}</p>`);
   return html`<article class="photo" aria-label=${`The photo ${name}`}>
     <div class="bench">
       <div class="sight-side">
@@ -128,9 +128,9 @@ export function PhotoPage({ data, asked, run = null, name, live }) {
           onChoose=${(next) => restate({ word: next, unit: null })} />
         ${word ? html`
           ${verdict && html`<p class="verdict">${sentence(verdict)}</p>`}
-          ${word.warning && html`<p class="note under-floor">${word.warning}</p>`}
+          ${word.warning && html`<p class="note under-floor">${sentence(word.warning)}</p>`}
           <${Facts} word=${word} />
-          ${word.note && html`<p class="hint">${capital(word.note)}</p>`}
+          ${word.note && html`<p class="hint">${sentence(word.note)}</p>`}
           ${notes}
           <${Adds} word=${word} bars=${told?.bars} />
           <${Rewrites} word=${word} caption=${image.caption} lead=${about?.lead} />
@@ -170,8 +170,6 @@ export function PhotoPage({ data, asked, run = null, name, live }) {
   </article>`;
 }
 
-const BY_THE_WAY = new Set(["caption", "index", "sha256", "error"]);
-
 function Value({ value }) {
   if (!Array.isArray(value)) return html`<span>${String(value)}</span>`;
   if (!value.some((one) => String(one).includes(" "))) return html`<span>${value.join(", ")}</span>`;
@@ -180,12 +178,11 @@ function Value({ value }) {
 
 // A photo of a study: what people and the model say of it, and its small tables.
 function StudyPhoto({ data, name, lead }) {
-  const { row, tables = [] } = data;
-  const facts = Object.entries(row ?? {}).filter(([key, value]) => !BY_THE_WAY.has(key) && known(value) && value !== "" && value?.length !== 0);
+  const { row, facts = [], tables = [] } = data;
   const said = html`<div class="say">
     <h1 class="caption"><span class="lead">${lead ? `${lead} ` : ""}</span>${row?.caption ?? name}</h1>
-    <dl class="rows">${facts.map(([key, value]) => html`<div key=${key}><dt>${key.replace(/_/g, " ")}</dt><dd><${Value} value=${value} /></dd></div>`)}</dl>
-    ${tables.map((table) => html`<details key=${table.title}><summary>${table.title} (${table.rows.length} rows)</summary>
+    <dl class="rows">${facts.map(([key, value]) => html`<div key=${key}><dt>${key}</dt><dd><${Value} value=${value} /></dd></div>`)}</dl>
+    ${tables.map((table) => html`<details key=${table.title}><summary>${table.title} <span class="hint">${count(table.rows.length, "row", "rows")}${table.more ? ` of ${table.rows.length + table.more}` : ""}</span></summary>
       <${Table} caption=${table.title} columns=${table.columns} rows=${table.rows.map((one) => (Array.isArray(one) ? one : table.columns.map((column) => one[column])))} /></details>`)}
   </div>`;
   if (!data.photo) return html`<article class="photo">${said}</article>`;

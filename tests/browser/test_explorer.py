@@ -8,6 +8,7 @@ import re
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from explorer_served import Served, Tabs, serve, until, until_address
@@ -367,6 +368,85 @@ def test_an_export_opens_from_disk_without_a_network(tabs: Tabs, run: Path, tmp_
     other.wait_for_selector(".found-units li")
     # What needs a model is not offered.
     assert other.get_by_role("link", name="Live").count() == 0
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of an export with the atlas that comes with the default preset."""
+    from report_run import image, word, write_run
+
+    from molyneux.atlas import open_atlas
+    from molyneux.explain.document import read_document
+    from molyneux.explain.tables import units_table
+    from molyneux.pages.export import export
+    from molyneux.pages.runs import open_runs
+
+    folder = write_run(
+        tmp_path_factory.mktemp("of-preset") / "run", [image("a.jpg", "a cat.", [word("cat")])]
+    )
+    path = folder / "explain.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["model"]["hashes"]["language_model"] = open_atlas().index.model["sha256"]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    (folder / "units.parquet").write_bytes(units_table(read_document(folder).images))
+    return export(open_runs([folder]), tmp_path_factory.mktemp("exported") / "pages")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *({"q": "water"}, {"q": "wat"}, {"q": "Photogr"}, {"q": "the", "sign": "-1"}),
+        *({"q": "dog", "layer": "5-12"}, {"q": "dog", "layer": "29", "by": "layer"}),
+        *({"q": "wo", "by": "effect"}, {"q": "s", "by": "effect", "layer": "20-29", "sign": "1"}),
+    ],
+    ids=lambda asked: "-".join(asked.values()),
+)
+def test_the_atlas_in_an_export_finds_what_the_server_would(
+    tabs: Tabs, exported: Path, asked: dict[str, str]
+) -> None:
+    from molyneux.atlas import open_atlas
+    from molyneux.pages import atlas_view
+
+    expected = atlas_view.search(open_atlas(), **asked, limit=40)["rows"]
+    assert expected
+    tab = tabs.open()
+    tab.context.set_offline(True)
+    tab.goto(f"{exported.as_uri()}#/find?{urlencode(asked)}")
+    rows = tab.locator("section[aria-labelledby=in-atlas] li")
+    rows.first.wait_for()
+    assert rows.locator("a").all_inner_texts() == [row["unit"] for row in expected]
+    shown = rows.evaluate_all("all => all.map((each) => each.innerText)")
+    for row, text in zip(expected, shown, strict=True):
+        assert ("takes" in text) == (row["effect"] is not None)
+        seen = [token.strip() for token in row["tokens"] if token.strip().isalnum()]
+        assert not seen or seen[0] in text
+    files = {path.name for path in (exported.parent / "data" / "atlas").iterdir()}
+    assert all(
+        (exported.parent / "data" / "atlas" / name).stat().st_size < 100_000 for name in files
+    )
+
+
+def test_a_unit_that_was_found_opens_without_a_list_that_has_it(tabs: Tabs, exported: Path) -> None:
+    from molyneux.atlas import open_atlas
+
+    tab = tabs.open()
+    tab.context.set_offline(True)
+    tab.goto(f"{exported.as_uri()}#/find?q=water")
+    first = tab.locator("section[aria-labelledby=in-atlas] li a").first
+    name = first.inner_text()
+    first.click()
+    tab.wait_for_selector(".unit-page h2")
+    assert tab.locator("h1").inner_text() == name.rstrip("-")
+    text = tab.locator(".unit-page").inner_text()
+    writes = open_atlas().unit(name).writes[0]
+    for token in (*writes.tokens, *writes.suppressed):
+        assert token.strip() in text or not token.strip().isalnum()
+    assert "in no list" in text
+    tab.goto(f"{exported.as_uri()}#/find?q=zzqqzz")
+    tab.get_by_text("no token of").wait_for()
+    tab.goto(f"{exported.as_uri()}#/find?q=water&layer=44")
+    tab.get_by_text("there are no layers 44").wait_for()
+    tabs.wrong[:] = [line for line in tabs.wrong if "ERR_FILE_NOT_FOUND" not in line]
 
 
 def test_patches_are_chosen_with_the_keyboard(tabs: Tabs, served: Served) -> None:

@@ -91,6 +91,22 @@ class Atlas:
             )
         return table.combine_chunks()
 
+    def token_ids(self, column: str) -> Int[np.ndarray, "units n"]:
+        """Return a column of tokens; the vocabulary's size stands where there is none.
+
+        Raises:
+            RunError: as for `units`.
+        """
+        if column in self._columns:
+            return self._columns[column]
+        lists = self.units[column].combine_chunks()
+        lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+        width = int(lengths.max(initial=0))
+        found = np.full((len(lists), width), len(self.tokens), dtype=np.int32)
+        found[np.arange(width) < lengths[:, None]] = pc.list_flatten(lists).to_numpy()
+        self._columns[column] = found
+        return found
+
     @cached_property
     def tokens(self) -> tuple[str, ...]:
         """The text of every token of the vocabulary.
@@ -204,7 +220,7 @@ class Atlas:
         found = []
         for end, direction in _ENDS:
             if sign in (None, direction):
-                written: Bool[np.ndarray, "units n"] = wanted[self._ids(f"{end}_{lens}")]
+                written: Bool[np.ndarray, "units n"] = wanted[self.token_ids(f"{end}_{lens}")]
                 rows = np.flatnonzero(written.any(axis=1))
                 ranks = written[rows].argmax(axis=1)
                 found.append(_Places(rows, ranks, np.full(len(rows), direction)))
@@ -342,18 +358,6 @@ class Atlas:
     @cached_property
     def _plain_tokens(self) -> list[str]:
         return [text.strip().casefold() for text in self.tokens]
-
-    def _ids(self, column: str) -> Int[np.ndarray, "units n"]:
-        """Return a column of tokens; the vocabulary's size stands where there is none."""
-        if column in self._columns:
-            return self._columns[column]
-        lists = self.units[column].combine_chunks()
-        lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
-        width = int(lengths.max(initial=0))
-        found = np.full((len(lists), width), len(self.tokens), dtype=np.int32)
-        found[np.arange(width) < lengths[:, None]] = pc.list_flatten(lists).to_numpy()
-        self._columns[column] = found
-        return found
 
     def _texts(self, ids: Sequence[int]) -> tuple[str, ...]:
         return tuple(self.tokens[token] for token in ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from molyneux.atlas import Atlas, AtlasUnit, Found, open_atlas
@@ -83,7 +84,7 @@ def search(
     }
     begins = atlas.find(prefix=q, **chosen)
     found: dict[str, Found] = {}
-    if any(one.token is not None and _same(one.token, q) for one in begins):
+    with suppress(UsageError):  # no token is the word itself
         found = {one.unit: one for one in atlas.find(q, **chosen)}
     for one in begins:
         found.setdefault(one.unit, one)
@@ -91,10 +92,6 @@ def search(
     if by == "layer":
         rows.sort(key=lambda one: (one.layer, one.rank or 0))
     return {"rows": [to_plain(one) for one in rows]}
-
-
-def _same(token: str, word: str) -> bool:
-    return token.strip().casefold() == word.strip().casefold()
 
 
 def _layers(text: str) -> int | tuple[int, int] | None:

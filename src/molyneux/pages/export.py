@@ -17,6 +17,7 @@ from molyneux.atlas import Atlas
 from molyneux.explain.document import UnitRow
 from molyneux.explain.opened import ExplainRun
 from molyneux.pages import unit_view
+from molyneux.pages.atlas_parts import atlas_parts
 from molyneux.pages.joined import joined_page
 from molyneux.pages.runs import OpenRun
 from molyneux.pages.study_run import StudyRun
@@ -59,6 +60,11 @@ def export(
             for shard, units in _of_units(views, opened):
                 _write_data(out, shard, units)
             _copy_pictures(opened, out)
+        atlas = views.first_atlas()
+        if atlas is not None:
+            on_step(f"the atlas of {atlas.index.model['language_model']}")
+            for key, data in atlas_parts(atlas):
+                _write_data(out, key, [(key, data)])
         _write_data(out, "runs", [("runs", views.get("runs"))])
         page = out / "index.html"
         write_at_once(

@@ -1,9 +1,9 @@
 import { html, useEffect, useMemo, useState } from "./vendor/htm-preact.js";
 import { default as MiniSearch } from "./vendor/minisearch.js";
 import { photoAddress, restate, unitAddress } from "./address.js";
-import { exported, load } from "./data.js";
+import { searchAtlas } from "./atlas.js";
+import { load } from "./data.js";
 import { Failure, Loading } from "./parts.js";
-import { api } from "./server.js";
 import { isSeen, known, signed } from "./text.js";
 import { Tokens } from "./tokens.js";
 
@@ -63,7 +63,7 @@ function unitsLike(index, text) {
   return index.units.search(text, { prefix: true, combineWith: "AND", boost: { tokens: 2 } });
 }
 
-// What the atlas of the whole model finds: on a server only.
+// What the atlas of the whole model finds.
 function useAtlas(asked, on) {
   const [state, setState] = useState({ rows: null, error: null, busy: false });
   const { q = "", layer = "", by = "", sign = "" } = asked;
@@ -75,9 +75,8 @@ function useAtlas(asked, on) {
     let wanted = true;
     setState((now) => ({ ...now, busy: true }));
     const timer = setTimeout(() => {
-      const query = new URLSearchParams({ q, limit: SHOWN, ...(layer && { layer }), ...(by && { by }), ...(sign && { sign }) });
-      api(`atlas/search?${query}`).then(
-        (found) => wanted && setState({ rows: found.rows, error: null, busy: false }),
+      searchAtlas({ q, layer, by, sign, limit: SHOWN }).then(
+        (rows) => wanted && setState({ rows, error: null, busy: false }),
         (error) => wanted && setState({ rows: null, error: error.message, busy: false }));
     }, PAUSE);
     return () => { wanted = false; clearTimeout(timer); };
@@ -92,7 +91,7 @@ function AtlasRow({ row, run, sought }) {
 
 export function Find({ asked, runs }) {
   const { value: index, error } = useIndex(runs.runs);
-  const atlas = useAtlas(asked, !exported && Boolean(runs.atlas));
+  const atlas = useAtlas(asked, Boolean(runs.atlas));
   const text = (asked.q ?? "").trim();
   const [from, to] = layersOf(asked.layer);
   const found = useMemo(() => {
@@ -116,6 +115,7 @@ export function Find({ asked, runs }) {
     ${!index && !error && html`<${Loading} what="the units of the runs" />`}
     ${text && atlas.rows && html`<section class="part first" aria-labelledby="in-atlas"><h2 id="in-atlas">In the atlas of the model <span class="hint">${atlas.rows.length} shown</span></h2>
       ${atlas.rows.length ? html`<ol class="near">${atlas.rows.map((row, n) => html`<${AtlasRow} key=${n} row=${row} run=${run} sought=${text.toLowerCase()} />`)}</ol>` : html`<p class="hint">No unit of the model writes it among its first tokens.</p>`}</section>`}
+    ${text && atlas.busy && !atlas.rows && html`<${Loading} what="the atlas of the model" />`}
     ${text && atlas.error && html`<p class="hint">The atlas: ${atlas.error}</p>`}
     ${found && html`
       <section class="part first" aria-labelledby="in-runs"><h2 id="in-runs">Units in the runs' lists <span class="hint" role="status">${found.units.length} found</span></h2>

@@ -1,5 +1,6 @@
-import { html } from "./vendor/htm-preact.js";
+import { html, useEffect, useState } from "./vendor/htm-preact.js";
 import { address, photoAddress, unitAddress } from "./address.js";
+import { unitOf } from "./atlas.js";
 import { exported, useData } from "./data.js";
 import { Frame } from "./frame.js";
 import { Term } from "./glossary.js";
@@ -105,11 +106,31 @@ function verdictOf(seen, atlas, layer, layers) {
   return `Switched off, it takes ${rounded(effect.mean)} logits from its photos' words (${count(effect.n, "photo", "photos")}), ${apart ? "more than" : "no more than chance lets"} other photos' units do: ${rounded(control.mean)}. ${listed}`;
 }
 
+// A unit that no list of an export has: what it writes is in the atlas, if that came along.
+function Unlisted({ run, name, runs }) {
+  const [found, setFound] = useState(null);
+  const [, layer, unit] = /^L(\d+)\.u(\d+)/.exec(name).map(Number);
+  useEffect(() => {
+    setFound(null);
+    (runs.atlas ? unitOf(layer, unit) : Promise.resolve(null)).then((one) => setFound(one ?? false), () => setFound(false));
+  }, [name]);
+  if (found === null) return html`<${Loading} what=${name} />`;
+  return html`<article class="unit-page">
+    <header class="view-head"><p class="hint"><${Term} name="unit">Unit</${Term}> of layer ${layer}</p><h1 class="mono">${name}</h1>
+      ${found && html`<${Stack} layer=${layer} layers=${run.model?.layers} />`}
+      <p class="note">${found ? "It stands in no list of this export's runs; this is from the atlas of the model." : "This export holds the units that its runs list, and this is none of them."}</p></header>
+    ${found && html`<section class="part first" aria-labelledby="writes"><h2 id="writes">What it writes</h2>
+      <${Writes} lens=${found.lens} tokens=${found.tokens} suppressed=${found.suppressed} />
+      <${FactList} facts=${[["output norm", rounded(found.norm, 3), "of what it writes at activation 1"]]} />
+      ${known(found.effect) && html`<${Effects} rows=${[["its photos' words, without it", found.effect, found.low, found.high, found.n, "own"], ["the same words, without other photos' units", found.mismatched, null, null, found.n, "other"]].filter(([, mean]) => known(mean))} />`}
+    </section>`}
+  </article>`;
+}
+
 export function UnitView({ run, unit: name, runs }) {
   const { value, error } = useData(`unit/${run.id}/${name}`);
-  if (error) return html`<div><h1 class="mono">${name}</h1>${exported
-    ? html`<p class="note">This export holds the units that its runs list, and this is none of them.</p>`
-    : html`<${Failure}>${error}</${Failure}>`}</div>`;
+  if (error && exported) return html`<${Unlisted} run=${run} name=${name} runs=${runs} />`;
+  if (error) return html`<div><h1 class="mono">${name}</h1><${Failure}>${error}</${Failure}></div>`;
   if (!value) return html`<${Loading} what=${name} />`;
   const { atlas, in_run: seen = {} } = value;
   const layer = value.layer ?? Number(/^L(\d+)/.exec(name)?.[1]);

@@ -41,7 +41,9 @@ class Served:
 
 
 @contextmanager
-def serve(runs: list[Path], load: Callable[[], Any] | None) -> Iterator[Served]:
+def serve(
+    runs: list[Path], load: Callable[[], Any] | None, pictures: Any = None
+) -> Iterator[Served]:
     """Serve an explorer on another thread, and end it."""
     import uvicorn
 
@@ -49,7 +51,8 @@ def serve(runs: list[Path], load: Callable[[], Any] | None) -> Iterator[Served]:
     from molyneux.explore.serve import listen
     from molyneux.pages.runs import open_runs
 
-    with explorer(open_runs(runs), load) as (app, token), listen(None) as at:
+    opened = open_runs(runs)
+    with explorer(opened, load, None, pictures) as (app, token), listen(None) as at:
         server = uvicorn.Server(
             uvicorn.Config(app, log_config=None, lifespan="off", ws="none", access_log=False)
         )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from molyneux.atlas import Atlas
+    from molyneux.explore.study_photos import StudyPhotos
     from molyneux.pages.runs import OpenRun
 
 
@@ -54,6 +55,15 @@ def explore(
             help="Another atlas than the preset's, of `molyneux atlas build` or `atlas join`.",
         ),
     ] = None,
+    photos: Annotated[
+        str | None,
+        typer.Option(
+            "--photos",
+            metavar="DATA",
+            help="The data set that a study was made with: its photos are shown, where they are "
+            "the same byte for byte.",
+        ),
+    ] = None,
     export: Annotated[
         Path | None,
         typer.Option(
@@ -72,12 +82,18 @@ def explore(
     from molyneux.errors import UsageError
     from molyneux.pages.runs import open_runs
 
+    if export is not None and photos is not None:
+        raise UsageError(
+            "--photos goes with the server alone: an export holds no photos of a data set; leave "
+            "one of them out"
+        )
     if export is not None:
         return _export(runs or [], export, opens, atlas)
     opened = open_runs(runs or [])
     if no_live and not opened:
         raise UsageError("there is nothing to show: name a run, or leave --no-live out")
     given = None if atlas is None else open_atlas(atlas)
+    pictures = None if photos is None else _pictures(photos, opened)
     chosen = None if no_live else _chosen(model, opened)
     if chosen is not None:
         chosen.require_ready()
@@ -87,7 +103,7 @@ def explore(
     from molyneux.explore.explorer import address_of, explorer
 
     load = None if chosen is None else chosen.load
-    with explorer(opened, load, given or _atlas(chosen, opened)) as (app, token):
+    with explorer(opened, load, given or _atlas(chosen, opened), pictures) as (app, token):
         address = address_of(at, token)
 
         def ready() -> None:
@@ -116,6 +132,29 @@ def _export(runs: list[Path], out: Path, opens: bool, atlas: str | None) -> int:
     if opens:
         open_page(page)
     return 0
+
+
+def _pictures(photos: str, opened: Mapping[str, OpenRun]) -> StudyPhotos:
+    """Return a data set's photos for the studies that are shown.
+
+    Raises:
+        UsageError: there is no study, no such data set, or it has no photo of a study.
+    """
+    from molyneux.data.open import open_dataset
+    from molyneux.errors import UsageError
+    from molyneux.explore.study_photos import StudyPhotos
+    from molyneux.pages.study_run import StudyRun
+
+    studies = [each.run for each in opened.values() if isinstance(each.run, StudyRun)]
+    if not studies:
+        raise UsageError(
+            "--photos is for runs of `molyneux study`, and none is shown; a run of `molyneux "
+            "explain` keeps its own"
+        )
+    found = StudyPhotos(open_dataset(photos))
+    for study in studies:
+        found.require_some(study)
+    return found
 
 
 def _atlas(chosen: ModelChoice | None, opened: Mapping[str, OpenRun]) -> Atlas | None:

@@ -14,6 +14,7 @@ from molyneux.errors import MolyneuxError, PhotoError, UsageError
 from molyneux.explore.asked import FromRun, PhotoAsked, Sample, Upload, read_asked
 from molyneux.explore.guard import Guard
 from molyneux.explore.live import Live
+from molyneux.explore.study_photos import StudyPhotos
 from molyneux.explore.uploads import MAX_BYTES, Uploads
 from molyneux.pages import atlas_view
 from molyneux.pages.joined import WEB
@@ -36,12 +37,17 @@ _PATIENCE = 4
 
 
 def make_app(
-    views: Views, token: str, live: Live | None = None, uploads: Uploads | None = None
+    views: Views,
+    token: str,
+    live: Live | None = None,
+    uploads: Uploads | None = None,
+    pictures: StudyPhotos | None = None,
 ) -> Guard:
     """Return the server's application, guarded.
 
     Args:
         live: the model that can be asked; nothing is asked and nothing taken in without it.
+        pictures: of studies' photos.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -92,8 +98,13 @@ def make_app(
 
     @app.get("/api/image/{run}/{number}")
     def image(run: str, number: str) -> Response:
-        # A run's folder has it as it was seen.
         asked = FromRun(run, _number(number))
+        study = views.study(asked.run)
+        if study is not None and pictures is not None:
+            is_file = pictures.file(study, asked.n) is not None
+            seen = live.picture(asked) if live is not None and is_file else None
+            return Response(seen or pictures.shown(study, asked.n), media_type=_JPEG)
+        # A folder of `explain` has it as it was seen.
         return FileResponse(views.picture(asked.run, asked.n), media_type=_JPEG)
 
     if live is not None and uploads is not None:

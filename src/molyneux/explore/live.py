@@ -28,6 +28,7 @@ from molyneux.explore.asked import (
     UnitSetAsked,
 )
 from molyneux.explore.jobs import Job, Queue
+from molyneux.explore.study_photos import StudyPhotos
 from molyneux.explore.uploads import Uploads
 from molyneux.neurons.unit_sets import UNIT_SETS
 from molyneux.pages import photo_view
@@ -80,6 +81,7 @@ class Live:
         views: Views,
         uploads: Uploads,
         samples: Mapping[str, Path],
+        pictures: StudyPhotos | None = None,
     ) -> None:
         """Begin to load the model; jobs wait for it.
 
@@ -87,8 +89,10 @@ class Live:
             load: returns the model.
             views: of the runs whose photos may be asked for.
             samples: photos that may be, by name.
+            pictures: of the photos of studies.
         """
         self._load, self._views, self._uploads, self._samples = load, views, uploads, samples
+        self._of_studies = pictures
         self._seeing: SeeingModel | None = None
         self._record: ModelRecord | None = None
         self._failed: str | None = None
@@ -178,7 +182,13 @@ class Live:
         if isinstance(asked, FromRun):
             name = self._views.name(asked.run, asked.n)
             address = self._views.address(asked.run, asked.n)
-            return _Found(self._views.picture(asked.run, asked.n), name, address)
+            study = self._views.study(asked.run)
+            if study is None or self._of_studies is None:
+                return _Found(self._views.picture(asked.run, asked.n), name, address)
+            file = self._of_studies.file(study, asked.n)
+            if file is None:
+                raise UsageError(f"{name} lies in an archive; save it as a file and drop it in")
+            return _Found(file, name, address)
         if isinstance(asked, Sample):
             if asked.sample not in self._samples:
                 raise UsageError(f"there is no sample photo {asked.sample[:80]!r}")

@@ -78,7 +78,7 @@ class Uploads:
                 raise PhotoError(
                     f"cannot keep {called}: {error.strerror}; free some space for temporary files"
                 ) from error
-            found = Uploaded(path.name, called, path, _as_shown(photo), *photo.size)
+            found = Uploaded(path.name, called, path, as_shown(photo), *photo.size)
             self._found[found.id] = found
             while len(self._found) > MOST:
                 oldest = self._found.pop(next(iter(self._found)))
@@ -124,8 +124,10 @@ def _called(name: str) -> str:
     return printable(last.strip()[:100]) if last.strip() else "the given photo"
 
 
-def _as_shown(photo: Image.Image) -> bytes:
-    photo.thumbnail((_SHOWN, _SHOWN))
+def as_shown(photo: Image.Image) -> bytes:
+    """Return a photo as a JPEG of at most 1024 pixels a side."""
+    small = photo.copy()
+    small.thumbnail((_SHOWN, _SHOWN))
     buffer = io.BytesIO()
-    photo.save(buffer, "JPEG", quality=88)
+    small.save(buffer, "JPEG", quality=88)
     return buffer.getvalue()

@@ -38,7 +38,7 @@ def described(run: StudyRun) -> dict[str, Any]:
 
 
 def card(run: StudyRun, number: int) -> dict[str, Any]:
-    """Return what a list of photos shows of one.
+    """Return what a list of photos shows of one, without its picture.
 
     Raises:
         RunError: its part is damaged.
@@ -55,12 +55,11 @@ def card(run: StudyRun, number: int) -> dict[str, Any]:
         "agrees": None,
         "words": row["human_nouns"] or [],
         "says": [],
-        "photo": None,
     }
 
 
 def photo(run: StudyRun, number: int) -> dict[str, Any]:
-    """Return what was measured of a photo; a study's folder holds no pictures.
+    """Return what was measured of a photo, without its picture.
 
     Raises:
         UsageError: it is not measured, or there is no such photo.
@@ -76,7 +75,6 @@ def photo(run: StudyRun, number: int) -> dict[str, Any]:
             for name, rows in row.items()
             if name not in PHOTO.names and isinstance(rows, list) and rows
         ],
-        "photo": None,
     }
 
 

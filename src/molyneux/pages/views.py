@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from molyneux.atlas import Atlas
 from molyneux.errors import UsageError
@@ -29,6 +29,23 @@ _KEY = re.compile(
     r"(?P<runs>runs)|(?P<kind>gallery|search)/(?P<run>r\d{1,4})|photo/(?P<of>r\d{1,4})/(?P<n>\d{1,7})"
     r"|unit/(?P<at>r\d{1,4})/(?P<unit>L\d{1,5}\.u\d{1,7}[+-]?)"
 )
+
+
+@runtime_checkable
+class StudyPictures(Protocol):
+    """Pictures of studies' photos, whose folders keep none.
+
+    Attributes:
+        name: where they are from.
+    """
+
+    name: str
+
+    def has(self, run: StudyRun, number: int) -> bool:
+        """Return whether the picture of a study's photo is there."""
+        ...
+
+
 AT_ONCE = 0.12
 """Seconds that one answer spends on reading photos which no answer has read before."""
 
@@ -43,6 +60,7 @@ class Views:
         live: what `runs` says of a model that is there to be asked; nothing in an export.
         at_once: how long one answer may read on; None for as long as it takes.
         atlas: of every run's model, if one was given; else the one that comes with a run's preset.
+        pictures: of studies' photos, if some were given.
     """
 
     runs: Mapping[str, OpenRun]
@@ -50,6 +68,7 @@ class Views:
     live: Callable[[], Mapping[str, Any]] = lambda: {"live": False}
     at_once: float | None = AT_ONCE
     atlas: Atlas | None = None
+    pictures: StudyPictures | None = None
     _cards: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
     _lists: dict[str, UnitLists] = field(default_factory=dict)
     _grids: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -110,6 +129,15 @@ class Views:
             return str(found.row(number)["id"])
         return photo_view.name_of(found.glance(number).path)
 
+    def study(self, run: str) -> StudyRun | None:
+        """Return a run if it is a study.
+
+        Raises:
+            UsageError: there is no such run.
+        """
+        found = self._run(run).run
+        return found if isinstance(found, StudyRun) else None
+
     def _run(self, name: str) -> OpenRun:
         if name not in self.runs:
             raise UsageError(f"there is no run {name}; there are {len(self.runs)}")
@@ -129,12 +157,14 @@ class Views:
         for _ in self._read_cards(opened):
             if until is not None and time.monotonic() > until:
                 break
-        cards, run = self._cards[opened.id], opened.run
-        return {
-            "cards": [cards[number] for number in sorted(cards)],
-            "finished": len(_numbers(run)),
-            "total": run.total,
-        }
+        run = opened.run
+        cards = [card for _, card in sorted(self._cards[opened.id].items())]
+        found: dict[str, Any] = {"cards": cards}
+        found |= {"finished": len(_numbers(run)), "total": run.total}
+        if self.pictures is not None and isinstance(run, StudyRun):
+            without = sum(card["photo"] is None and card["error"] is None for card in cards)
+            found["pictures"] = {"of": self.pictures.name, "without": without}
+        return found
 
     def _read_cards(self, opened: OpenRun) -> Iterator[None]:
         """Read the cards that no one has read, and stop after each."""
@@ -142,11 +172,9 @@ class Views:
         for number in _numbers(run):
             if number in cards:
                 continue
-            if isinstance(run, StudyRun):
-                cards[number] = study_view.card(run, number)
-            else:
-                card = photo_view.card(run, number)
-                cards[number] = card | {"photo": self.addresses(opened)(number)}
+            read = study_view.card if isinstance(run, StudyRun) else photo_view.card
+            card = read(run, number)  # type: ignore[arg-type]
+            cards[number] = card | {"photo": self.addresses(opened)(number)}
             yield
 
     def _search(self, opened: OpenRun) -> dict[str, Any]:
@@ -197,7 +225,10 @@ class Views:
         run = opened.run
 
         def address(number: int) -> str | None:
-            shown = isinstance(run, ExplainRun) and run.photo(number) is not None
+            if isinstance(run, StudyRun):
+                shown = self.pictures is not None and self.pictures.has(run, number)
+            else:
+                shown = run.photo(number) is not None
             return self.address(opened.id, number) if shown else None
 
         return address
@@ -218,7 +249,8 @@ class Views:
     def _photo(self, opened: OpenRun, number: int) -> dict[str, Any]:
         run = opened.run
         if isinstance(run, StudyRun):
-            return study_view.photo(run, number)
+            found = study_view.photo(run, number)
+            return found | {"photo": self.addresses(opened)(number)}
         found = photo_view.photo(run.model, run.settings, run.image(number), run.fields(number))
         return found | {"photo": self.addresses(opened)(number)}
 

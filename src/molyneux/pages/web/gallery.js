@@ -90,6 +90,7 @@ export function Gallery({ run, asked }) {
       <${Progress} finished=${value.finished} total=${value.total} />
     </header>
     <${Verdicts} claims=${run.claims} />
+    ${value.pictures?.without > 0 && html`<p class="note">Not shown: ${count(value.pictures.without, "photo", "photos")} of which ${value.pictures.of} has no file with the same bytes.</p>`}
     <form class="filters" role="search" aria-label="Filter the photos" onSubmit=${(event) => event.preventDefault()}>
       <label>Text <input type="search" value=${asked.q ?? ""} placeholder="caption, name, what patches say" onInput=${(event) => restate({ q: event.target.value })} /></label>
       <label>First noun <select value=${asked.word ?? ""} onChange=${(event) => restate({ word: event.target.value })}>

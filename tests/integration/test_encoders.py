@@ -36,8 +36,8 @@ from molyneux.explain.run import explain_photos
 from molyneux.explain.settings import Settings
 from molyneux.neurons.receptive_fields import receptive_fields
 from molyneux.neurons.unit import Unit
+from molyneux.pages.one_file import write_report
 from molyneux.records import to_plain
-from molyneux.report.page import write_photo_report
 from molyneux.vision.encoder import ImageEncoder, PatchGrid, prepare_pixels
 from molyneux.vision.transformers_encoder import TransformersEncoder
 
@@ -249,7 +249,7 @@ def test_explaining_end_to_end(load: Any, kind: str, tmp_path: Path) -> None:
                 assert all(0 <= place < side for place in unit.peak_patch)
     with Image.open(io.BytesIO((run.folder / "photos" / "0.jpg").read_bytes())) as shown:
         assert shown.width == shown.height
-    assert write_photo_report(run.folder).is_file()
+    assert write_report(run.folder).is_file()
 
 
 # Without a patch grid
@@ -309,7 +309,7 @@ def test_explaining_without_a_grid_leaves_the_maps_out_and_says_so(
     assert word.ablation is not None
     assert word.ablation.top[0] == pytest.approx(1.0, abs=1e-5)
     run = explain_photos(captioner, [path], settings, tmp_path / "run")
-    assert "no patch grid" in write_photo_report(run.folder).read_text()
+    assert "no patch grid" in write_report(run.folder).read_text()
 
 
 # Documentation

@@ -123,7 +123,7 @@ def test_an_installed_experiment_is_found_measured_shown(
     assert twice.value == 2 * (mean.value or 0)
     page = (out / "report.html").read_text(encoding="utf-8")
     assert Lengths.title in page
-    assert 'id="LEN2"' in page
+    assert '"experiment":"LEN2"' in page
     capsys.readouterr()
     assert main(["table", str(out), "LEN", "--json"]) == 0
     (table,) = json.loads(capsys.readouterr().out)["tables"]

@@ -23,7 +23,7 @@ from molyneux.explain.folder import find_folder, shared_names
 from molyneux.explain.photo import explain_photo, explain_seen
 from molyneux.explain.run import explain_photos
 from molyneux.explain.settings import Settings
-from molyneux.report import write_report
+from molyneux.pages.one_file import write_report
 from molyneux.words.nouns import find_nouns
 
 SETTINGS = Settings(grid=[0, 5], top=3, ablate="none")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import report_run
 import torch
+from report_page import ReportPage
 from study_toy import photo_files
 from tiny_models import count_hooks, tiny_captioner, tiny_photos, weights_hash
 
@@ -36,7 +37,7 @@ from molyneux.neurons.scorers import DEFAULT_SCORER, Context, ScoresTogether
 from molyneux.neurons.targets import read_sentence, word_tokens
 from molyneux.neurons.unit import Unit, top_units
 from molyneux.neurons.unit_sets import LISTED, UNIT_SETS
-from molyneux.report.page import write_photo_report
+from molyneux.pages.one_file import write_report
 from molyneux.vision.layout import joined
 
 GRID = [0, 5, 10]
@@ -422,23 +423,20 @@ def test_documents_from_before_still_open(tmp_path: Path) -> None:
     assert word.ablation.own_minus_others is not None
     assert word.ablation.own_minus_others.difference == -0.6
     assert word.ablation.contrast == ()
-    page = write_photo_report(run).read_text(encoding="utf-8")
-    assert 'value="raw"' in page
-    assert 'value="total"' not in page
-    data = json.loads(page.partition('class="photo-data">')[2].partition("</script>")[0])
-    assert data["rankings"] == ["specific", "raw"]
-    assert set(data["words"][0]["fields"]) == {
-        f"{r}.{v}" for r in ("raw", "specific") for v in VIEWS
+    shown = ReportPage(write_report(run)).photo()
+    assert set(shown["image"]["words"][0]["rankings"]) == {"raw", "specific"}
+    assert {name for name in shown["fields"] if not name.endswith(".set")} == {
+        f"0.{r}.{v}" for r in ("raw", "specific") for v in VIEWS
     }
 
 
 def test_the_page_draws_the_absent_word_and_calls_nothing_sight(tmp_path: Path) -> None:
     photo = report_run.image("house.jpg", "a house on a hill.", [report_run.word("house")])
     run = report_run.write_run(tmp_path / "run", [photo])
-    page = write_photo_report(run).read_text(encoding="utf-8")
-    assert "of “piano”, which is not named here, its own 100 leave 21\u00a0%" in page
-    assert "no evidence of sight" in page
-    assert "absent word, its own largest total" in page
-    data = json.loads(page.partition('class="photo-data">')[2].partition("</script>")[0])
-    assert data["rankings"] == ["total", "specific", "raw"]
-    assert data["words"][0]["curves"][0]["absent_total"] == [1.0, 0.4, 0.1, 0.04, 0.0]
+    page = ReportPage(write_report(run))
+    assert "of “piano”, which is not named here, its own 100 leave 21\u00a0%" in page.said
+    assert "no evidence of sight" in page.text
+    assert "absent word, its own largest total" in page.said
+    (word,) = page.photo()["image"]["words"]
+    assert set(word["rankings"]) == {"total", "specific", "raw"}
+    assert word["ablation"]["absent_total"] == [1.0, 0.4, 0.1, 0.04, 0.0]

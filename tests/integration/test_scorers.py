@@ -13,6 +13,7 @@ import pytest
 import torch
 from docs_tables import DOCS
 from PIL import Image
+from report_page import ReportPage
 from study_toy import photo_files
 from tiny_models import tiny_photos
 
@@ -172,9 +173,9 @@ def test_a_scorer_works_in_reference_explain_the_page_and_study(
         assert [row["score"] for row in rows] == [float(score[u]) for u in listed]
     assert word["ablation"]["other_specific"][0] == 1
     assert document["settings"].get("scorer", {"name": "gradient-activation"})["name"] in name
-    page = (tmp_path / "explained" / "report.html").read_text(encoding="utf-8")
+    page = ReportPage(tmp_path / "explained" / "report.html")
     said = "direct-logit" if name == DIRECT else "gradient × activation in logits"
-    assert f'"score":"{said}"' in page.replace('": "', '":"')
+    assert page.photo()["score"] == said
 
     out = tmp_path / "study"
     run("study", files[0].parent, *given, "--experiments", "E3", "--subsets", 0, "--out", out)

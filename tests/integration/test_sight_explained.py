@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import html
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from report_page import ReportPage
 from tiny_models import tiny_captioner
 from tiny_partners import N_PARTNERS, Seeing, square_photos, with_partners
 from tiny_vlms import tiny_vlm
@@ -31,8 +31,8 @@ from molyneux.neurons.sight.forms import sets_of
 from molyneux.neurons.sight.measure import MIN_PARTNERS
 from molyneux.neurons.sight.reading import patch_activations
 from molyneux.neurons.targets import read_sentence
+from molyneux.pages.one_file import write_report
 from molyneux.records import from_json, to_json
-from molyneux.report import write_report
 from molyneux.vision.photo import photo_sha256
 
 
@@ -298,13 +298,13 @@ def test_it_is_on_the_page_and_in_the_text(
     (image,) = run.document().images
     word = image.words[0]
     assert word.sight is not None
-    page = write_report(run.folder).read_text(encoding="utf-8")
+    page = ReportPage(write_report(run.folder))
     first = sight_lines(word.sight)[0]
-    assert first[1:] in html.unescape(page)
+    assert first in page.photo()["told"][0]["sight"]
     assert first in repr(word)
     bare = explain_photos(replace(captioner, reference=None), photos[:1], asked, tmp_path / "bare")
-    page = write_report(bare.folder).read_text(encoding="utf-8")
-    assert "ight is not measured" in page
+    page = ReportPage(write_report(bare.folder))
+    assert "ight is not measured" in page.photo()["image"]["words"][0]["sight_note"]
 
 
 # --- transplants from Python ----------------------------------------------------------------

@@ -26,7 +26,7 @@ from molyneux.neurons.change import change_scores
 from molyneux.neurons.sight.measure import MIN_PARTNERS, in_order
 from molyneux.neurons.sight.patch_sets import change_set
 from molyneux.neurons.sight.reading import patch_activations
-from molyneux.report import write_report
+from molyneux.pages.one_file import write_report
 from molyneux.report.text import as_text
 from molyneux.studies.e7_sight.asked import (
     FEW,

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import study_toy
 import torch
+from report_page import ReportPage
 
 from molyneux.errors import RunError, UsageError
 from molyneux.parquet import parquet_bytes
@@ -282,8 +283,9 @@ def test_bad_photos_warn_and_fail_only_if_asked_to(
     assert "left out 003.png: " in said
     assert "warning: 1 of 10 photos could not be read" in said
     assert main([*command, "--subsets", "0", "--strict"]) == 1
-    page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
-    assert "1 photo could not be read" in page
+    page = ReportPage(tmp_path / "run/report.html")
+    ((bad, why),) = page.data["study/r0"]["bad"]
+    assert f"left out {bad}: {why}" in said
     assert main(["runs", str(tmp_path)]) == 0
     assert "finished, 9 photos, 1 could not be read" in capsys.readouterr().out
 

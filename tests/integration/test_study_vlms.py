@@ -16,6 +16,7 @@ import pytest
 import study_toy
 import torch
 from PIL import Image
+from report_page import ReportPage
 from tiny_vlms import VLM_KINDS, tiny_vlm, tiny_vlm_parts
 
 from molyneux.cli import main
@@ -24,7 +25,7 @@ from molyneux.data.selection import select
 from molyneux.errors import RunError
 from molyneux.explain.measure_reference import measure_reference
 from molyneux.models.vlm import VisionLanguageModel
-from molyneux.report import write_report
+from molyneux.pages.one_file import write_report
 from molyneux.studies import study, texts
 from molyneux.studies.e1_prompts.experiment import Prompts
 from molyneux.studies.e4_fields.experiment import Fields
@@ -109,14 +110,14 @@ def test_a_whole_study(vlm_kind: str, data: Path, tmp_path: Path) -> None:
 
 
 def _page_names_the_model(out: Path) -> None:
-    page = write_report(out).read_text(encoding="utf-8")
-    said_of_it = page.split("<footer")[0]
-    assert "tiny-idefics3" in said_of_it
-    assert "its own vision network and projector" in said_of_it
-    assert "and one linear layer" not in said_of_it
-    assert "<code>{image}A picture of</code>" in said_of_it
-    assert "float32 on the cpu" in said_of_it
-    assert "trained together with its projector" in said_of_it
+    page = ReportPage(write_report(out))
+    (run,) = page.data["runs"]["runs"]
+    assert run["model"]["language_model"] == "tiny-idefics3"
+    assert run["model"]["sees"] == "sees through its own vision network and projector"
+    shown = page.data["study/r0"]
+    assert "“{image}A picture of”" in shown["model"]
+    assert "float32 on the cpu" in shown["model"]
+    assert any("trained together with its projector" in limit for limit in shown["limits"])
 
 
 def _resumes_to_the_same_bytes(
@@ -307,8 +308,8 @@ def test_the_command_line_studies_what_it_explains(
         == model["hashes"]
         == {"language_model": model["reference"]["projection"]}
     )
-    page = (out / "report.html").read_text(encoding="utf-8")
-    assert CHAT in page
+    page = ReportPage(out / "report.html")
+    assert CHAT in page.data["study/r0"]["model"]
 
     # Again, all is done; with the family's own prompt the table is another's.
     assert said(capsys, *asked, *reference, "--experiments", "E3")[0] == 0

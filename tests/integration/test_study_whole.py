@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import html
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ import pytest
 import study_toy
 from latex_pages import check_latex
 from PIL import Image
+from report_page import ReportPage
 from tiny_partners import square_photos, with_partners_of
 
 from molyneux.atlas import open_atlas
 from molyneux.atlas.build import build_atlas
 from molyneux.atlas.join import join_runs, read_runs
-from molyneux.report import write_report
-from molyneux.report.figures import as_svg
+from molyneux.pages.one_file import write_report
 from molyneux.report.text import as_text
 from molyneux.report.units import list_units
 from molyneux.store import Run
@@ -97,15 +97,14 @@ def test_every_claim_is_decided_by_a_cell_that_is_there(run: Path) -> None:
         assert own.verdicts
         assert list(own.verdicts) == experiment.verdicts(own)
     (table,) = find_tables(kept, "verdicts")
-    page = write_report(run).read_text(encoding="utf-8")
-    first = page.index('id="verdicts"')
-    assert first < page.index('<details class="result">')
+    page = ReportPage(write_report(run))
+    shown = page.data["study/r0"]
+    assert [row["claim"] for row in shown["verdicts"]["rows"]] == [r["claim"] for r in table.rows]
     assert [row["verdict"] for row in table.rows].count(OPEN) > 5  # of 12 photos
     for row in table.rows:
-        assert str(row["claim"]) in html.unescape(page)
-    # Every table but that one is folded.
-    tables = sum(len(result.tables) for result in kept)
-    assert page.count('<details class="result">') == tables
+        assert str(row["claim"]) in page.text
+    for result, found in zip(kept, shown["results"], strict=True):
+        assert [each["name"] for each in found["tables"]] == [each.name for each in result.tables]
 
 
 def test_every_number_stands_with_its_photos(run: Path) -> None:
@@ -145,9 +144,14 @@ def test_every_table_fits_a_page_of_latex(run: Path) -> None:
 
 
 def test_intervals_over_few_photos_are_marked_everywhere(run: Path) -> None:
-    page = write_report(run).read_text(encoding="utf-8")
-    assert f"Warning: {N} photos." in page
-    assert f"n = {N}, few</span>" in page
+    page = ReportPage(write_report(run))
+    shown = page.data["study/r0"]
+    assert shown["few"].startswith(f"{N} photos. Intervals over fewer than")
+    rows = [row for result in shown["results"] for t in result["tables"] for row in t["rows"]]
+    cells = [cell for row in rows for cell in row if isinstance(cell, dict) and cell["n"]]
+    assert any(cell["few"] for cell in cells)
+    assert all(cell["few"] == (cell["low"] is not None) for cell in cells if cell["n"] == N)
+    assert f"(n = {N}, few)" in page.text
     for table in find_tables(read_results(run), "E6"):
         numbers = [c for row in table.rows for c in row.values() if isinstance(c, Number)]
         assert all(number.few == (number.low is not None) for number in numbers)
@@ -156,18 +160,17 @@ def test_intervals_over_few_photos_are_marked_everywhere(run: Path) -> None:
 
 
 def test_the_page_opens_from_disk(run: Path) -> None:
-    page = write_report(run).read_text(encoding="utf-8")
-    drawings = {}
-    for result in read_results(run):
-        assert f'id="{result.experiment}"' in page
-        for table in result.tables:
-            assert table.name in page
-        drawings |= {figure.kind: figure for figure in result.figures}
-    assert set(drawings) == {"lines", "bars", "matrix"}
-    for figure in drawings.values():  # drawn again, it is the same
-        assert as_svg(figure) in page
-    assert "http://" not in page.replace("http://www.w3.org", "")
-    assert "https://" not in page.split("<footer")[0].replace("https://arxiv.org", "")
+    page = ReportPage(write_report(run))
+    drawings = set()
+    results = page.data["study/r0"]["results"]
+    for result, found in zip(read_results(run), results, strict=True):
+        assert found["experiment"] == result.experiment
+        assert found["figures"] == json.loads(json.dumps([asdict(one) for one in result.figures]))
+        drawings |= {figure.kind for figure in result.figures}
+    assert drawings == {"lines", "bars", "matrix"}
+    for _, attributes in page.elements:
+        assert not {"src", "srcset", "action"} & set(attributes)
+        assert (attributes.get("href") or "data:").startswith("data:")
 
 
 def test_concluding_again_changes_nothing(run: Path) -> None:

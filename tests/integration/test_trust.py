@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from report_page import ReportPage
 from tiny_models import tiny_photos
 from tiny_vlms import tiny_vlm
 from trust_rows import scale_of
@@ -259,10 +260,13 @@ def test_explain_flags_a_word_under_the_floor_everywhere(
     assert warning in asked._repr_html_()
     assert f"{first.word}  p = " in said
     assert f", {first.trust.short}" in said
-    page = (out / "report.html").read_text()
-    assert warning in page
-    assert "asked for, under the floor" in page
-    assert first.trust.interval in page
+    page = ReportPage(out / "report.html")
+    told = {
+        w["word"]: t
+        for w, t in zip(page.photo()["image"]["words"], page.photo()["told"], strict=True)
+    }
+    assert warning in told[asked.word]["warning"]
+    assert told[first.word]["trust"] == first.trust.interval
     again = from_plain(Image, json.loads(json.dumps(to_plain(document.images[0]))), "it")
     assert again == document.images[0]
 
@@ -273,7 +277,7 @@ def test_without_a_scale_nothing_is_claimed(tiny: Any, tmp_path: Path, capsys: A
     _, said, err = run(capsys, "explain", photo, "--word", "dog", "--out", out)
     assert "right on" not in said
     assert "no trust scale" in err
-    assert "right on" not in (out / "report.html").read_text()
+    assert "right on" not in ReportPage(out / "report.html").said
     assert all(word.trust is None for word in read_document(out).images[0].words)
     _, _, err = run(capsys, "caption", photo)
     assert "trust" not in err

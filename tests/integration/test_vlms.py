@@ -296,7 +296,7 @@ def test_explaining_a_photo_from_end_to_end(vlm_kind: str, tmp_path: Path) -> No
 
 
 def test_a_run_of_photos_with_its_page(tmp_path: Path) -> None:
-    from molyneux.report import write_report
+    from molyneux.pages.one_file import write_report
 
     seeing = made("gemma3")
     path = tmp_path / "photo.png"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from report_page import ReportPage
 from tiny_models import tiny_captioner
 from tiny_partners import Seeing, square_photos, with_partners
 from tiny_vlms import tiny_vlm
@@ -21,8 +21,8 @@ from molyneux.explain.why_record import Why
 from molyneux.explain.why_text import why_lines, why_table, why_title
 from molyneux.neurons.attribution import Target, attribute_units
 from molyneux.neurons.sight.shown import PHOTOS
+from molyneux.pages.one_file import write_report
 from molyneux.records import from_json, to_json
-from molyneux.report import write_report
 from molyneux.vision.photo import photo_sha256
 
 
@@ -183,15 +183,16 @@ def test_the_page_and_the_text_say_it(
     item = Item(id="one", source=photos[0], captions=("A wall.",))
     run = explain_photos(captioner, item, Settings(ablate="none", words=["cat"]), tmp_path / "run")
     (image,) = run.document().images
-    page = html.unescape(write_report(tmp_path / "run").read_text(encoding="utf-8"))
+    page = ReportPage(write_report(tmp_path / "run")).photo()
     text = repr(image)
-    for word in image.words:
+    for word, told in zip(image.words, page["told"], strict=True):
         assert word.why is not None
         title = why_title(word.word, word.why)
-        assert f"<h2>{title}</h2>" in page
+        assert told["why"]["title"] == title
+        assert told["why"]["lines"] == why_lines(word.word, word.why)
         assert title in text
         for line in why_lines(word.word, word.why):
             assert line in text
-            assert f"{line[0].upper()}{line[1:]}." in page
         assert line in repr(word.why).replace("the word", word.word)
-    assert page.count('<rect x="') == 16 * len(image.words)
+    for shown in page["image"]["words"]:
+        assert [len(row) for row in shown["why"]["patches"]] == [4] * 4

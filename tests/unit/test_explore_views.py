@@ -260,7 +260,6 @@ def test_nothing_that_is_shown_is_no_json_or_names_a_folder(tmp_path: Path) -> N
     assert [[word for word, _ in patch] for patch in part["patches"]] == [
         each["words"] for each in told
     ]
-    assert shown["patch_units"][0]
     assert shown["told"][0]["claims"][0]["absent_word"] == "piano"
     assert views.get("gallery/r0")["cards"][0]["says"][0] == "guitar"
 
@@ -272,19 +271,6 @@ def test_a_run_that_read_patches_of_all_layers_alone_is_shown_as_it_is(tmp_path:
     said = views_of(write_run(tmp_path / "run", [first])).get("photo/r0/0")["said"]
     assert len(said["patches"]) == 49
     assert said["parts"] == []
-
-
-def test_units_at_a_patch_are_those_whose_peak_is_there(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", [image("a.jpg", "a woman.", [word("woman")])])
-    shown = views_of(run).get("photo/r0/0")
-    lists = shown["image"]["words"][0]["rankings"]
-    for patch, units in shown["patch_units"][0].items():
-        row, column = divmod(int(patch), 7)
-        for unit in units:
-            for ranking, rank in unit["ranks"].items():
-                there = lists[ranking]["patches"][rank]
-                assert tuple(there["peak_patch"]) == (row, column)
-                assert unit["unit"].startswith(f"L{there['layer']}.u{there['unit']}")
 
 
 # --- verdicts --------------------------------------------------------------------------------
@@ -436,6 +422,11 @@ def test_every_table_of_a_photo_that_a_study_measures_has_a_title() -> None:
         assert not any("_" in column_title(column) for column in schema.names)
 
 
+def number(value: str, low: str, high: str) -> dict[str, Any]:
+    """Return a number of 194 photos as pages have it."""
+    return {"value": value, "low": low, "high": high, "n": 194, "few": False, "why": None}
+
+
 def test_a_finished_study_tells_its_claims_with_their_controls(study: Path) -> None:
     verdict = Verdict(
         "sight", Number(0.93, 0.8, 1.1, 194), Number(0.03, 0.0, 0.1, 194), None, "holds"
@@ -447,9 +438,9 @@ def test_a_finished_study_tells_its_claims_with_their_controls(study: Path) -> N
         {
             "experiment": "E7",
             "claim": "sight",
-            "here": "0.930 [0.800, 1.10] (n = 194)",
-            "control": "0.0300 [0, 0.100] (n = 194)",
-            "paper": "–",
+            "here": number("0.930", "0.800", "1.10"),
+            "control": number("0.0300", "0", "0.100"),
+            "paper": None,
             "verdict": "holds",
         }
     ]

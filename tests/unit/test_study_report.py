@@ -7,30 +7,32 @@ import math
 import os
 import subprocess
 import sys
-from dataclasses import replace
-from html.parser import HTMLParser
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
-from matplotlib.figure import Figure as Canvas
+from report_page import ReportPage
 
-from molyneux.errors import UsageError
+from molyneux.errors import RunError, UsageError
 from molyneux.neurons.unit import Unit
+from molyneux.pages.one_file import write_report
 from molyneux.parquet import parquet_bytes
-from molyneux.report import write_report
-from molyneux.report.figures import as_svg, keys
 from molyneux.report.numbers import digits
 from molyneux.report.text import as_text
 from molyneux.report.units import list_units
 from molyneux.store import SCHEMA
 from molyneux.studies.parts import MEASURED, PHOTO, write_part
-from molyneux.studies.results import Figure, Number, Result, ResultTable, Series, read_result
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from molyneux.studies.results import (
+    Figure,
+    Number,
+    Result,
+    ResultTable,
+    Series,
+    Verdict,
+    read_result,
+)
 
 TABLE = ResultTable(
     "E9.made_up",
@@ -180,92 +182,6 @@ def test_a_result_is_read_back_as_it_was_written() -> None:
     assert read_result(json.loads(json.dumps(result.document()))) == result
 
 
-def drawn(monkeypatch: pytest.MonkeyPatch, figure: Figure) -> Axes:
-    """Return the axes a figure was drawn on: what they hold is what is seen."""
-    made = []
-    add = Canvas.add_subplot
-
-    def kept(self: Canvas, *args: Any, **kwargs: Any) -> Axes:
-        made.append(add(self, *args, **kwargs))
-        return made[-1]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Canvas, "add_subplot", kept)
-        as_svg(figure)
-    (axes,) = made
-    assert (axes.get_xlabel(), axes.get_ylabel()) == (figure.x_label, figure.y_label)
-    return axes
-
-
-def ticks(labels: list[Any]) -> list[str]:
-    return [label.get_text() for label in labels]
-
-
-def test_lines_go_through_the_numbers_and_bands_are_the_intervals(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    axes = drawn(monkeypatch, LINES)
-    own, other = (line.get_xydata().tolist() for line in axes.lines)
-    assert own == [[0, 1.0], [10, 0.3], [100, 0.05]]
-    np.testing.assert_equal(other, [[0, 1.0], [10, math.nan], [100, 0.8]])
-    (band,) = axes.collections
-    corners = {tuple(point) for path in band.get_paths() for point in path.vertices.tolist()}
-    assert corners == {(0, 1.0), (10, 0.2), (10, 0.35), (100, 0.01), (100, 0.2)}
-    assert axes.get_xscale() == "symlog"  # a logarithm has no place for 0
-
-
-def test_lines_over_names_stand_at_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    series = Series("own", ("early", "late"), (0.2, 0.9))
-    axes = drawn(monkeypatch, Figure("E9.named", "Named", "lines", "when", "share", (series,)))
-    at = dict(zip(axes.get_xticks(), ticks(axes.get_xticklabels()), strict=True))
-    assert [(at[x], y) for x, y in axes.lines[0].get_xydata()] == [("early", 0.2), ("late", 0.9)]
-
-
-def test_lines_have_the_colours_of_the_legend(monkeypatch: pytest.MonkeyPatch) -> None:
-    many = tuple(Series(f"series {i}", (1.0, 2.0), (0.1 * i, 0.5)) for i in range(8))
-    figure = Figure("E9.many", "Many", "lines", "x", "y", many)
-    lines, legend = drawn(monkeypatch, figure).lines, keys(figure)
-    # A colour of the page's own is written by its name: the others are drawn as they are written.
-    plain = [place for place, key in enumerate(legend) if key.colour.startswith("#")]
-    assert len(plain) >= 2
-    for place in plain:
-        assert legend[place].label == f"series {place}"
-        assert lines[place].get_color() == legend[place].colour
-        assert lines[place].get_ydata()[0] == pytest.approx(0.1 * place)
-
-
-def test_bars_are_as_high_as_the_numbers_at_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    axes = drawn(monkeypatch, BARS)
-    names = dict(zip(axes.get_xticks(), ticks(axes.get_xticklabels()), strict=True))
-    found = [
-        {names[round(bar.get_x() + bar.get_width() / 2)]: bar.get_height() for bar in bars.patches}
-        for bars in axes.containers
-        if hasattr(bars, "patches")
-    ]
-    assert found == [{"L0": 3.0, "L1": 0.5, "L2": 7.0}, {"L2": 0.25, "L0": 1.5}]
-    left, right = axes.patches[0], axes.patches[4]  # both at L0
-    assert left.get_x() + left.get_width() == pytest.approx(right.get_x())
-    (whiskers,) = axes.collections
-    ends = {names[round(a[0])]: (a[1], b[1]) for a, b in whiskers.get_segments()}
-    for name, low, high in (("L0", 2.0, 3.5), ("L1", 0.1, 0.6), ("L2", 6.5, 9.0)):
-        assert ends[name] == pytest.approx((low, high))
-
-
-def test_a_matrix_shows_and_prints_its_numbers_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    axes = drawn(monkeypatch, MATRIX)
-    (image,) = axes.images
-    shades = np.ma.filled(image.get_array(), math.nan)
-    np.testing.assert_equal(shades, [[0.71, 0.2, math.nan], [0.1, 0.62, 0.04]])
-    assert image.origin == "upper"
-    assert image.get_clim()[0] == 0
-    assert {text.get_position(): text.get_text() for text in axes.texts} == {
-        (0, 0): "0.71", (1, 0): "0.20", (0, 1): "0.10", (1, 1): "0.62", (2, 1): "0.04",
-    }  # fmt: skip
-    assert (list(axes.get_xticks()), list(axes.get_yticks())) == ([0, 1, 2], [0, 1])
-    assert ticks(axes.get_xticklabels()) == ["bench", "truck", "cow"]
-    assert ticks(axes.get_yticklabels()) == ["bench", "truck"]
-
-
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """The folder of a finished study of three photos, one of which could not be read."""
@@ -297,59 +213,50 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-class Page(HTMLParser):
-    """The cells of each table, the drawings by their captions, and the items of all lists."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tables: dict[str, list[list[str]]] = {}
-        self.figures: dict[str, str] = {}
-        self.items: list[str] = []
-        self.titles: list[str] = []
-        self._text: dict[str, str] = {}
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._text[tag] = ""
-        if tag == "tr":
-            self._row: list[str] = []
-
-    def handle_data(self, data: str) -> None:
-        for tag in self._text:
-            self._text[tag] += data
-
-    def handle_endtag(self, tag: str) -> None:
-        text = " ".join(self._text.pop(tag, "").split())
-        if tag in ("td", "th"):
-            self._row.append(text)
-        elif tag == "tr":
-            self.tables[self._name].append(self._row)
-        elif tag == "code":
-            self._name = text
-            self.tables[text] = []
-        elif tag == "figcaption":
-            self._caption = text
-        elif tag == "svg":
-            self.figures.setdefault(self._caption, text)
-        elif tag == "li":
-            self.items.append(text)
-        elif tag in ("h1", "h3"):
-            self.titles.append(text)
-
-
 def test_the_page_shows_the_results_number_by_number(run: Path) -> None:
-    page = Page(write_report(run).read_text(encoding="utf-8"))
-    assert page.tables[TABLE.name] == CELLS
-    assert page.titles == ["2 photos, 1 result", f"{TABLE.title}{TABLE.name}"]
-    assert "Warning: 2 photos." in write_report(run).read_text(encoding="utf-8")
-    for note in ("a note", *TABLE.said, "1.jpg: it is no <image>", "own", "another photo's"):
-        assert note in page.items
-    assert list(page.figures) == [LINES.title, BARS.title, MATRIX.title]
-    for figure, found in zip((LINES, BARS, MATRIX), page.figures.values(), strict=True):
-        assert figure.x_label in found
-        assert figure.y_label in found
-    assert "0.71 0.20 0.10 0.62 0.04" in page.figures[MATRIX.title]
+    page = ReportPage(write_report(run))
+    shown = page.data["study/r0"]
+    assert shown["title"] == "2 photos, 1 result"
+    assert shown["few"].startswith("2 photos. Intervals over fewer than 20 photos")
+    assert shown["bad"] == [["1.jpg", "it is no <image>"]]
+    (result,) = shown["results"]
+    assert (result["title"], result["notes"]) == ("Made up", ["a note"])
+    (table,) = result["tables"]
+    assert (table["name"], table["title"]) == (TABLE.name, TABLE.title)
+    assert table["said"] == list(TABLE.said)
+    assert [table["columns"], *(list(map(written, row)) for row in table["rows"])] == CELLS
+    assert result["figures"] == [
+        json.loads(json.dumps(asdict(each))) for each in (LINES, BARS, MATRIX)
+    ]
+
+
+def written(cell: Any) -> str:
+    """Return a cell as the page writes it."""
+    if not isinstance(cell, dict):
+        return "–" if cell is None else str(cell)
+    if cell["value"] is None:
+        return str(cell["why"])
+    interval = f" [{cell['low']}, {cell['high']}]" if cell["low"] is not None else ""
+    few = ", few" if cell["few"] else ""
+    return f"{cell['value']}{interval}" + (f" n = {cell['n']}{few}" if cell["n"] else "")
+
+
+def test_a_study_begins_with_its_verdicts_which_stand_without_scripts_too(run: Path) -> None:
+    verdict = Verdict("units <b>see</b>", Number(0.9, 0.8, 1.0, 194), Number(0.1), ".5", "holds")
+    result = Result("E9", "Made up", (TABLE,), verdicts=(verdict,))
+    (run / "results" / "E9.json").write_text(json.dumps(result.document()), encoding="utf-8")
+    page = ReportPage(write_report(run))
+    (row,) = page.data["study/r0"]["verdicts"]["rows"]
+    assert (row["experiment"], row["claim"], row["verdict"]) == ("E9", verdict.claim, "holds")
+    assert "E9 units <b>see</b> 0.900 [0.800, 1.00] (n = 194) 0.100 .5 holds" in page.text
+    assert not page.all("b")
+
+
+def test_a_study_that_is_not_finished_has_no_page(run: Path) -> None:
+    (run / "results" / "E9.json").unlink()
+    with pytest.raises(RunError, match="not finished"):
+        write_report(run)
+    assert not (run / "report.html").exists()
 
 
 def test_a_process_without_torch_writes_the_same_page_and_lists_the_same_units(run: Path) -> None:
@@ -361,8 +268,8 @@ def test_a_process_without_torch_writes_the_same_page_and_lists_the_same_units(r
     page = write_report(run).read_bytes()
     program = (
         "import sys; from pathlib import Path; run = Path(sys.argv[1]); "
-        "import molyneux.report.study_page, molyneux.report.units as units; "
-        "molyneux.report.study_page.write_study_report(run); "
+        "import molyneux.pages.one_file as pages, molyneux.report.units as units; "
+        "pages.write_report(run); "
         "print([row['unit'] for row in units.list_units(run, 'all', 5)[0]]); "
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )

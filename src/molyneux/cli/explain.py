@@ -147,8 +147,8 @@ def run_explanation(
     import time
 
     from molyneux.explain.run import explain_photos
+    from molyneux.pages.one_file import write_report
     from molyneux.records import to_plain
-    from molyneux.report import write_report
 
     started = time.monotonic()
     begun, stages = 0, Stages()

@@ -12,7 +12,7 @@ def report(
     as_json: AsJson = False,
 ) -> int:
     """Write a run's page again. Needs the run folder alone, no model."""
-    from molyneux.report import write_report
+    from molyneux.pages.one_file import write_report
 
     page = write_report(run)
     if as_json:

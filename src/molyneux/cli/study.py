@@ -89,8 +89,8 @@ def study(
     from molyneux.data.dataset import left_out_of
     from molyneux.data.open import open_dataset
     from molyneux.data.selection import select
+    from molyneux.pages.one_file import write_report
     from molyneux.processes import is_first_process
-    from molyneux.report import write_report
     from molyneux.studies.experiment import parse_names
     from molyneux.studies.plan import require_begun_alike
     from molyneux.studies.settings import DEFAULT_SCORER, StudySettings

@@ -78,7 +78,8 @@ def _picture(run: str, number: int) -> str:
 
 
 def _of_run(views: Views, opened: OpenRun) -> Iterator[tuple[str, Any]]:
-    for kind in ("gallery", "search"):
+    study = isinstance(opened.run, StudyRun) and opened.run.results()
+    for kind in ("gallery", "search", "record", *(("study",) if study else ())):
         yield f"{kind}/{opened.id}", views.get(f"{kind}/{opened.id}")
     run = opened.run
     numbers = run.measured() if isinstance(run, StudyRun) else range(run.finished())

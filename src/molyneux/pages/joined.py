@@ -37,7 +37,7 @@ def joined_page(first: str, policy: str) -> tuple[str, str]:
     style = f"\n{(WEB / 'style.css').read_text(encoding='utf-8')}"
     if "</script" in script.lower() or "</style" in style.lower():
         raise RunError("the pages hold what would end their own script; install molyneux anew")
-    policy = policy.format(script=_digest(script), style=_digest(style))
+    policy = policy.format(script=digest(script), style=digest(style))
     page = (WEB / "index.html").read_text(encoding="utf-8")
     for there, instead in (
         ("<title>", f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n<title>'),
@@ -57,7 +57,8 @@ def _instead(page: str, there: str, instead: str) -> str:
     return page.replace(there, instead)
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """Return the sha256 of a text as a policy names it."""
     return base64.b64encode(sha256(text.encode()).digest()).decode()
 
 

@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from molyneux.explain.claims import Claim, claim_of, curve_table
-from molyneux.explain.document import LISTS, Image, ModelRecord, SettingsRecord, Word
+from molyneux.explain.claims import VIEWS, Claim, claim_of, curve_table, percent
+from molyneux.explain.document import Image, ModelRecord, SettingsRecord, Word
 from molyneux.explain.opened import ExplainRun, Glance
 from molyneux.explain.sight_text import SIGHT_COLUMNS, carried, nats, sight_lines, sight_table
-from molyneux.explain.text import heading, patches_say, seen_otherwise
+from molyneux.explain.text import patches_say, seen_otherwise
 from molyneux.explain.verdict import verdict
 from molyneux.explain.why_text import WHY_COLUMNS, why_lines, why_table, why_title
+from molyneux.pages.chances import sink_badge, sink_share
+from molyneux.pages.model_words import sees
+from molyneux.pages.quantised import as_bytes, magnitude
+from molyneux.pages.reading import said_at_patches, said_at_patches_by_layers, said_by_layers
 from molyneux.records import to_plain
-from molyneux.report.page import score_words, sink_badge
-from molyneux.report.quantised import as_bytes, magnitude
-from molyneux.report.reading import said_at_patches, said_at_patches_by_layers, said_by_layers
 
 SAYS = 8
-UNITS_AT_A_PATCH = 12
 
 
 def card(run: ExplainRun, number: int) -> dict[str, Any]:
@@ -70,17 +70,37 @@ def photo(
                 {"layers": layers, "patches": patches}
                 for layers, patches in said_at_patches_by_layers(image)
             ],
+            "share": _share_read(image),
         },
         "lines": [line for line in (seen_otherwise(image), image.note, patches_say(image)) if line],
-        "patch_units": [_at_patches(word, image.grid) for word in image.words],
         "verdicts": {word.word: said for word in image.words if (said := verdict(word))},
-        "told": [_told(word) for word in image.words],
-        "lists": {
-            f"{ranking}.{view}": heading(ranking, view)
-            for ranking, view in LISTS
-            if any(word.ranked(view=view, ranking=ranking) for word in image.words)
-        },
+        "told": [_told(word, model, settings) for word in image.words],
         **about(model, settings),
+    }
+
+
+def described(run: ExplainRun, grid: tuple[int, int] | None) -> dict[str, Any]:
+    """Return what a list of runs shows of one.
+
+    Args:
+        grid: rows and columns of patches, where they are known.
+    """
+    model = run.model
+    return {
+        "model": {
+            "name": model.preset
+            or " + ".join(dict.fromkeys((model.language_model, model.encoder))),
+            "language_model": model.language_model,
+            "encoder": model.encoder,
+            "sees": sees(model.projection, model.encoder),
+            "layers": model.n_layers,
+            "units": model.n_units,
+            "patches": grid,
+        },
+        "photos": run.total,
+        "finished": run.finished(),
+        "claims": [],
+        **about(model, run.settings),
     }
 
 
@@ -88,10 +108,11 @@ def about(model: ModelRecord, settings: SettingsRecord) -> dict[str, Any]:
     """Return what holds of all photos of a run: what scores are, and what has to be said."""
     return {
         "lead": model.layout.get("text") if isinstance(model.layout, Mapping) else None,
-        "score": score_words(settings),
+        "score": _score_words(settings),
         "sinks": sink_badge(model),
         "words_by_chance": model.words_by_chance,
         "limits": model.limits,
+        "localises": [limit for limit in model.limits if "localise" in limit],
         "reference": None if model.reference is None else model.reference.get("photos"),
         "top": settings.top,
         "positions": settings.positions,
@@ -125,34 +146,13 @@ def _packed(field: np.ndarray) -> dict[str, Any]:
     return {"shape": list(field.shape), "scale": largest, "int8": as_bytes(maps, largest)}
 
 
-def _at_patches(word: Word, grid: tuple[int, int] | None) -> dict[str, list[dict[str, Any]]]:
-    """Return, by a patch's number, the units of any list that are strongest there."""
-    if grid is None:
-        return {}
-    found: dict[int, dict[str, dict[str, Any]]] = {}
-    for ranking, lists in word.rankings.items():
-        for rank, row in enumerate(lists.patches):
-            if row.peak_patch is None:
-                continue
-            there = found.setdefault(row.peak_patch[0] * grid[1] + row.peak_patch[1], {})
-            unit = there.setdefault(
-                row.name,
-                {
-                    "unit": row.name,
-                    "score": row.score,
-                    "total": row.total,
-                    "tokens": row.tokens[:4],
-                    "ranks": {},
-                },
-            )
-            unit["ranks"][ranking] = rank
-    return {
-        str(patch): sorted(units.values(), key=lambda unit: -abs(unit["score"]))[:UNITS_AT_A_PATCH]
-        for patch, units in sorted(found.items())
-    }
+def _share_read(image: Image) -> str | None:
+    """Say how many of all units were read together."""
+    shares = (f"{100 * one.fraction_of_units:g}\u00a0%" for one in image.reading or ())
+    return next(shares, None)
 
 
-def _told(word: Word) -> dict[str, Any]:
+def _told(word: Word, model: ModelRecord, settings: SettingsRecord) -> dict[str, Any]:
     """Return what is said of a word in sentences and tables of text."""
     # Under the floor, what is left of a word says nothing.
     claims = [] if word.warning else [c for each in word.curves if (c := claim_of(each))]
@@ -164,6 +164,9 @@ def _told(word: Word) -> dict[str, Any]:
         "bars": [[name, value, nats(value)] for name, value in carried(shown)],
         "sight_table": {"columns": SIGHT_COLUMNS, "rows": sight_table(word.sight)},
         "claims": [_claim(claim) for claim in claims],
+        "missing": None if claims or word.warning else _missing(word, model, settings),
+        "raw": _raw_claims(word),
+        "listed_sinks": _listed_sinks(word, sink_share(model)),
         "curves": [
             {"view": each.view, "grid": each.grid, "rows": curve_table(each)}
             for each in word.curves
@@ -193,3 +196,62 @@ def _claim(claim: Claim) -> dict[str, Any]:
         "absent": claim.absent,
         "absent_word": claim.absent_word,
     }
+
+
+def _missing(word: Word, model: ModelRecord, settings: SettingsRecord) -> str:
+    """Say why nothing is claimed of what switching units off takes from a word."""
+    if not word.curves:
+        return (
+            "no units were switched off for this word; explain the photo with `--ablate all` to "
+            "do so for every word"
+        )
+    if settings.note:
+        return (
+            "there is no specific ranking to compare: a reference table holds for one scorer, and "
+            "this one was measured with another; make a table with `molyneux reference --scorer`"
+        )
+    if model.reference is None:
+        return (
+            "the run has no reference photos for this model, so there is no specific ranking to "
+            "compare: make a table with `molyneux reference`"
+        )
+    return "there is no specific ranking of this word to compare: its raw one is below"
+
+
+def _raw_claims(word: Word) -> dict[str, str]:
+    """Say by view what the units of the raw ranking leave, and those of another photo's."""
+    if word.warning:
+        return {}
+    found = (claim_of(each, compared=("top", "other")) for each in word.curves)
+    return {
+        claim.view: f"{claim.units} of this photo's leave {percent(claim.own)}, {claim.others} "
+        f"{percent(claim.other)}"
+        for claim in found
+        if claim is not None
+    }
+
+
+def _listed_sinks(word: Word, share: str | None) -> list[str]:
+    """Say which units of the raw ranking are sinks, and how often a fake would be one."""
+    by_chance = f" (were places drawn anew at each photo, {share} of units would be)"
+    said = []
+    for view, where in VIEWS.items():
+        listed = word.ranked(view=view, ranking="raw")
+        names = [f"L{row.layer}.u{row.unit}" for row in listed if row.sink]
+        if not names or not word.curves:
+            continue
+        are = "is a sink" if len(names) == 1 else "are sinks"
+        said.append(
+            f"{len(names)} of the raw top {len(listed)} {where[0].lower()}{where[1:]} {are}, units "
+            f"near the top for at least half of the reference photos{by_chance if share else ''}: "
+            "switching them off breaks any word, so the raw curve by itself proves nothing. "
+            f"{' '.join(names)}"
+        )
+    return said
+
+
+def _score_words(settings: SettingsRecord) -> str:
+    """Say what a score is, and in what."""
+    if settings.scorer is not None:
+        return str(settings.scorer["name"])
+    return f"gradient × activation in {'logits' if settings.of == 'logit' else 'nats'}"

@@ -60,9 +60,18 @@ def open_runs(folders: Sequence[Path]) -> Mapping[str, OpenRun]:
         if not folder.is_dir():
             what = "is not a folder" if folder.exists() else "is not there"
             raise UsageError(f"{folder} {what}; name a run folder, as `molyneux runs` lists them")
-        run = StudyRun(folder) if _is_study(folder) else ExplainRun(folder)
-        found[f"r{number}"] = OpenRun(f"r{number}", folder.resolve().name, run)
+        found[f"r{number}"] = open_run(f"r{number}", folder)
     return found
+
+
+def open_run(name: str, folder: Path) -> OpenRun:
+    """Return a run folder under an id.
+
+    Raises:
+        RunError: it is no run, is of another version, or is damaged.
+    """
+    run = StudyRun(folder) if _is_study(folder) else ExplainRun(folder)
+    return OpenRun(name, folder.resolve().name, run)
 
 
 def _is_study(folder: Path) -> bool:

@@ -16,7 +16,7 @@ from molyneux.atlas import Atlas
 from molyneux.errors import UsageError
 from molyneux.explain.opened import ExplainRun
 from molyneux.neurons.unit_names import read_name
-from molyneux.pages import atlas_view, photo_view, study_view, unit_view
+from molyneux.pages import atlas_view, photo_view, record_view, study_view, unit_view
 from molyneux.pages.glossary import GLOSSARY
 from molyneux.pages.runs import OpenRun
 from molyneux.pages.study_run import StudyRun
@@ -26,7 +26,7 @@ PhotoAddress = Callable[[str, int], str]
 """Where the picture of a run's photo is, seen from a page."""
 
 _KEY = re.compile(
-    r"(?P<runs>runs)|(?P<kind>gallery|search)/(?P<run>r\d{1,4})|photo/(?P<of>r\d{1,4})/(?P<n>\d{1,7})"
+    r"(?P<runs>runs)|(?P<kind>gallery|search|study|record)/(?P<run>r\d{1,4})|photo/(?P<of>r\d{1,4})/(?P<n>\d{1,7})"
     r"|unit/(?P<at>r\d{1,4})/(?P<unit>L\d{1,5}\.u\d{1,7}[+-]?)"
 )
 
@@ -87,10 +87,8 @@ class Views:
         if found["runs"]:
             return self._runs()
         run = self._run(found["run"] or found["of"] or found["at"])
-        if found["kind"] == "gallery":
-            return self._gallery(run)
-        if found["kind"] == "search":
-            return self._search(run)
+        if found["kind"]:
+            return self._of_run[found["kind"]](run)
         if found["unit"]:
             return self._unit(run, found["unit"])
         return self._photo(run, int(found["n"]))
@@ -104,6 +102,15 @@ class Views:
         for opened in self.runs.values():
             yield from self.lists_of(opened).ahead()
             yield from self._read_cards(opened)
+
+    @property
+    def _of_run(self) -> dict[str, Callable[[OpenRun], dict[str, Any]]]:
+        return {
+            "gallery": self._gallery,
+            "search": self._search,
+            "study": _study,
+            "record": record_view.record,
+        }
 
     def picture(self, run: str, number: int) -> Path:
         """Return the file of a photo's picture.
@@ -145,7 +152,7 @@ class Views:
 
     def _runs(self) -> dict[str, Any]:
         return {
-            "runs": [_described(each, self.grid_of(each)) for each in self.runs.values()],
+            "runs": [self.described(each) for each in self.runs.values()],
             **self.live(),
             "atlas": self.first_atlas() is not None,
             "glossary": GLOSSARY,
@@ -254,38 +261,24 @@ class Views:
         found = photo_view.photo(run.model, run.settings, run.image(number), run.fields(number))
         return found | {"photo": self.addresses(opened)(number)}
 
+    def described(self, opened: OpenRun) -> dict[str, Any]:
+        """Return what a list of runs shows of one.
+
+        Raises:
+            RunError: a file is damaged.
+        """
+        run, named = opened.run, {"id": opened.id, "name": opened.name, "kind": opened.kind}
+        if isinstance(run, StudyRun):
+            return named | study_view.described(run)
+        return named | photo_view.described(run, self.grid_of(opened))
+
 
 def _numbers(run: ExplainRun | StudyRun) -> Sequence[int]:
     """Return the photos that can be read by now."""
     return run.measured() if isinstance(run, StudyRun) else range(run.finished())
 
 
-def _described(opened: OpenRun, grid: tuple[int, int] | None) -> dict[str, Any]:
-    run = opened.run
-    if isinstance(run, StudyRun):
-        return {
-            "id": opened.id,
-            "name": opened.name,
-            "kind": opened.kind,
-            **study_view.described(run),
-        }
-    assert isinstance(run, ExplainRun)
-    model = run.model
-    return {
-        "id": opened.id,
-        "name": opened.name,
-        "kind": opened.kind,
-        "model": {
-            "name": model.preset
-            or " + ".join(dict.fromkeys((model.language_model, model.encoder))),
-            "language_model": model.language_model,
-            "encoder": model.encoder,
-            "layers": model.n_layers,
-            "units": model.n_units,
-            "patches": grid,
-        },
-        "photos": run.total,
-        "finished": run.finished(),
-        "claims": [],
-        **photo_view.about(model, run.settings),
-    }
+def _study(opened: OpenRun) -> dict[str, Any]:
+    if not isinstance(opened.run, StudyRun):
+        raise UsageError(f"{opened.name} is no study")
+    return study_view.study(opened.run)

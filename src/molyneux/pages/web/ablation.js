@@ -3,14 +3,14 @@ import { Changed } from "./caption.js";
 import { Chart, ceilingOf, panelsOf } from "./curves.js";
 import { Term } from "./glossary.js";
 import { Table } from "./parts.js";
-import { known, percent } from "./text.js";
+import { known, percent, sentence } from "./text.js";
 
 const VIEWS = { patches: "At the patches", last: "At the last position" };
 
 // What is left of a word as units are switched off, each ranking with every control measured.
 export function Ablations({ word, told, about }) {
   const views = [word.ablation, word.ablation_last].filter(Boolean);
-  if (!views.length) return null;
+  if (!views.length) return told?.missing ? html`<p class="note">${sentence(told.missing)}</p>` : null;
   const absent = views[0].absent_word;
   return html`<section class="part" aria-labelledby="left-of">
     <h2 id="left-of">What is left of “${word.word}” with units off</h2>
@@ -21,7 +21,7 @@ export function Ablations({ word, told, about }) {
       ${views.map((curves) => html`<section key=${curves.view} class="view">
         <h3>${VIEWS[curves.view]} <span class="hint">units ranked ${curves.view === "patches" ? "where the photo is" : "where the word is written"}</span></h3>
         ${panelsOf(curves).map((panel) => html`<figure key=${panel.name}>
-          <figcaption><b><${Term} name=${panel.name === "total" ? "total" : panel.name}>${panel.title}</${Term}></b> – ${panel.about}</figcaption>
+          <figcaption><b><${Term} name=${panel.name === "total" ? "total" : panel.name}>${panel.title}</${Term}></b> – ${panel.about}${panel.name === "raw" && told?.raw[curves.view] ? `; ${told.raw[curves.view]}` : ""}</figcaption>
           <${Chart} curves=${curves} panel=${panel} ceiling=${ceilingOf(curves)} />
         </figure>`)}
       </section>`)}
@@ -33,6 +33,8 @@ export function Ablations({ word, told, about }) {
       ${known(about?.words_by_chance) && ` 7 of 10 words: the raw top's whose ten tokens hold seven words; ten random tokens do in ${percent(about.words_by_chance)} of draws.`}
       ${word.unrelated?.length > 0 && ` Unrelated nouns, dashed: ${word.unrelated.join(", ")}.`}${" "}
       A triangle marks a share above the top of the plot.</p>
+    ${told?.missing && html`<p class="note">${sentence(told.missing)}</p>`}
+    ${told?.listed_sinks.map((line) => html`<p key=${line} class="small listed-sinks">${line}</p>`)}
     ${told?.claims.map((claim) => html`<p key=${claim.view} class="told small"><b>${claim.title}:</b> ${claim.sentence} ${claim.caveat} ${claim.interval}</p>`)}
     ${told?.curves.length > 0 && html`<details><summary>The same as tables</summary>
       ${told.curves.map((one) => html`<${Table} key=${one.view} caption=${`${VIEWS[one.view]}: share of the probability left`}

@@ -10,6 +10,7 @@ export function parse(hash) {
   if (/^r\d+$/.test(parts[0])) {
     const run = parts[0];
     if (parts.length === 1) return { view: "gallery", run, asked };
+    if (parts[1] === "study") return { view: "study", run, asked };
     if (parts[1] === "unit") return { view: "unit", run, unit: parts[2] ?? "", asked };
     return { view: "photo", run, n: Number(parts[1]), asked };
   }

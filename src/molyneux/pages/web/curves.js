@@ -47,7 +47,8 @@ export function ceilingOf(curves) {
   return Math.min(Math.max(1.05, ...values), HIGHEST);
 }
 
-function useWidth() {
+// The width that there is, so that letters are as large on every page.
+export function useWidth() {
   const host = useRef(null);
   const [width, setWidth] = useState(0);
   useLayoutEffect(() => {

@@ -1,10 +1,31 @@
 import { useEffect, useState } from "./vendor/htm-preact.js";
 import { api } from "./server.js";
 
-// What a page shows lies under a key: on a server behind /api/data, in an export in a classic
-// script of its own, since a page opened from disk may fetch nothing.
+// What a page shows lies under a key: on a server behind /api/data; in an export in a classic
+// script of its own, since a page opened from disk may fetch nothing; of a page that is one file
+// inside it, as text that is parsed when it is asked for.
 
 export const exported = Boolean(window.MOLYNEUX_EXPORT);
+
+const inside = (key) => document.querySelector(`script[data-key="${key}"]`);
+
+// Whether the page is one file: what it does not hold is nowhere.
+export const alone = inside("runs") !== null;
+
+// Rows of one kind hold their names once.
+function unpacked(data) {
+  if (data === null || typeof data !== "object") return data;
+  if (Array.isArray(data)) return data.map(unpacked);
+  const columns = data["\u0001columns"];
+  if (columns) return data["\u0001rows"].map((row) => Object.fromEntries(columns.map((name, n) => [name, unpacked(row[n])])));
+  return Object.fromEntries(Object.entries(data).map(([name, value]) => [name, unpacked(value)]));
+}
+
+async function fromPage(key) {
+  const element = inside(key);
+  if (!element) throw new Error("This page does not hold that: see molyneux explore.");
+  return unpacked(JSON.parse(element.textContent));
+}
 
 const found = new Map();
 const arriving = new Map();
@@ -32,7 +53,7 @@ function fromScript(key) {
 
 export function load(key) {
   if (!found.has(key)) {
-    const promise = exported ? fromScript(key) : api(`data/${key}`);
+    const promise = alone ? fromPage(key) : exported ? fromScript(key) : api(`data/${key}`);
     promise.catch(() => found.delete(key));
     found.set(key, promise);
   }

@@ -1,33 +1,15 @@
 import { html, useEffect, useState } from "./vendor/htm-preact.js";
-import { photoAddress, restate } from "./address.js";
+import { address, photoAddress, restate } from "./address.js";
 import { useData } from "./data.js";
-import { Failure, Loading, Scroll } from "./parts.js";
+import { Failure, Loading } from "./parts.js";
+import { Record } from "./record.js";
 import { withToken } from "./server.js";
+import { Verdicts } from "./study.js";
 import { count, known } from "./text.js";
 
 const AT_FIRST = 60;
 const SOON = 0.15; // seconds until more of a long run is asked for
 const RELOAD = 5; // seconds, while a study runs
-
-// A study's page opens with what it found: each claim beside its control and the paper.
-export function Verdicts({ claims }) {
-  if (!claims?.length) return null;
-  const tone = (verdict) => {
-    const text = String(verdict ?? "").toLowerCase();
-    if (/^(holds|yes|confirmed|agrees)/.test(text)) return "holds";
-    return /^(does not|fails|falls|no\b|not |refuted|differs)/.test(text) ? "fails" : "open";
-  };
-  return html`<section class="verdicts" aria-labelledby="verdicts">
-    <h2 id="verdicts">What the study found</h2>
-    <${Scroll} label="Claims, controls and verdicts"><table class="claims-table">
-      <thead><tr><th scope="col">claim</th><th scope="col">here</th><th scope="col">control</th><th scope="col">paper</th><th scope="col">verdict</th></tr></thead>
-      <tbody>${claims.map((one, n) => html`<tr key=${n}>
-        <th scope="row">${one.claim}</th><td data-label="here">${one.here ?? "–"}</td><td data-label="control">${one.control ?? "–"}</td>
-        <td data-label="paper">${one.paper ?? "–"}</td><td data-label="verdict"><span class=${`verdict-mark ${tone(one.verdict)}`}>${one.verdict ?? "–"}</span></td>
-      </tr>`)}</tbody>
-    </table></${Scroll}>
-  </section>`;
-}
 
 function Progress({ finished = 0, total = 0 }) {
   if (finished >= total) return null;
@@ -85,11 +67,13 @@ export function Gallery({ run, asked }) {
   return html`<div>
     <header class="view-head">
       <h1>${run.name}</h1>
-      <p class="lede">${count(value.total ?? value.cards.length, "photo", "photos")}${behind ? `, ${value.cards.length} read so far` : ""} · ${run.model?.language_model ?? run.model?.name}${run.model?.encoder ? ` through ${run.model.encoder}` : ""}
+      <p class="lede">${count(value.total ?? value.cards.length, "photo", "photos")}${behind ? `, ${value.cards.length} read so far` : ""} · ${run.model?.language_model ?? run.model?.name}${run.model?.sees ? `, ${run.model.sees}` : ""}
         ${run.model?.layers ? ` · ${run.model.layers} layers, ${count(run.model.units, "unit", "units")}` : ""}</p>
+      ${value.order === "surest" && value.cards.length > 1 && html`<p class="hint">The photos whose first noun the model is surest of come first.</p>`}
       <${Progress} finished=${value.finished} total=${value.total} />
     </header>
-    <${Verdicts} claims=${run.claims} />
+    <${Verdicts} run=${run} claims=${run.claims} />
+    ${run.results > 0 && html`<p class="links to-study"><a href=${address(`${run.id}/study`)}>All figures and tables of the study</a></p>`}
     ${value.pictures?.without > 0 && html`<p class="note">Not shown: ${count(value.pictures.without, "photo", "photos")} of which ${value.pictures.of} has no file with the same bytes.</p>`}
     <form class="filters" role="search" aria-label="Filter the photos" onSubmit=${(event) => event.preventDefault()}>
       <label>Text <input type="search" value=${asked.q ?? ""} placeholder="caption, name, what patches say" onInput=${(event) => restate({ q: event.target.value })} /></label>
@@ -102,5 +86,6 @@ export function Gallery({ run, asked }) {
     ${cards.length ? html`<ol class=${pictures ? "cards" : "cards texts"}>${cards.slice(0, more).map((card) => html`<${Card} key=${card.n} run=${run} card=${card} pictures=${pictures} />`)}</ol>`
       : html`<p class="note">No photo is like that. <button type="button" class="pill" onClick=${() => restate({ q: null, word: null, trust: null })}>Show all</button></p>`}
     ${cards.length > more && html`<button type="button" class="pill more" onClick=${() => setMore(more + 4 * AT_FIRST)}>Show more</button>`}
+    <${Record} run=${run.id} />
   </div>`;
 }

@@ -35,9 +35,10 @@ export function Choice({ legend, name, options, value, onChange }) {
   </fieldset>`;
 }
 
-export function Table({ caption, columns, rows, numeric = true }) {
+// `kind`: numbers in columns; texts; or results, which may be either.
+export function Table({ caption, columns, rows, kind = "" }) {
   return html`<${Scroll} label=${caption}>
-    <table class=${numeric ? "numbers" : "numbers texts"}>
+    <table class=${`numbers ${kind}`.trim()}>
       <caption>${caption}</caption>
       <thead><tr>${columns.map((name, n) => html`<th key=${n} scope="col">${name}</th>`)}</tr></thead>
       <tbody>${rows.map((row, n) => html`<tr key=${n}>

@@ -2,12 +2,13 @@ import { html, useEffect, useMemo, useState } from "./vendor/htm-preact.js";
 import { Ablations, Rewrites } from "./ablation.js";
 import { address, photoAddress, restate } from "./address.js";
 import { Caption } from "./caption.js";
-import { useData } from "./data.js";
+import { alone, useData } from "./data.js";
 import { Frame, Scale, placeName } from "./frame.js";
 import { useGallery } from "./gallery.js";
 import { fieldOf } from "./heat.js";
 import { Choice, Failure, Loading, Table } from "./parts.js";
 import { PatchCard, SaidByLayers } from "./patch.js";
+import { Record } from "./record.js";
 import { withToken } from "./server.js";
 import { Adds, SightBlock, WhyBlock } from "./sight.js";
 import { capital, count, known, probability, sentence, unitKey, unitName } from "./text.js";
@@ -46,6 +47,7 @@ function Facts({ word }) {
   return html`<dl class="facts">
     <div><dt>probability of the word here</dt><dd>${probability(word.probability)}</dd></div>
     <div><dt>its token</dt><dd><${Token} text=${word.token} />${word.n_tokens > 1 ? html` <span class="hint">the first of ${word.n_tokens}</span>` : ""}</dd></div>
+    <div><dt>predicted at position</dt><dd title="counted from the start of the input, patches included">${word.position}</dd></div>
     ${trust && known(trust.rate) && !word.warning && html`<div><dt>such a word is right</dt>
       <dd>${Math.round(100 * trust.rate)} % <span class="hint">[${Math.round(100 * trust.low)}, ${Math.round(100 * trust.high)}] of ${trust.photos} photos</span></dd></div>`}
   </dl>`;
@@ -112,6 +114,8 @@ export function PhotoPage({ data, asked, run = null, name, live }) {
               ${values && html`<button type="button" class="pill" aria-pressed="false" onClick=${() => restate({ map: "off" })}>Hide map</button>`}
               ${mapOff && html`<button type="button" class="pill" onClick=${() => restate({ map: null })}>Show map</button>`}</p>
             ${values && html`<${Scale} values=${values} />`}
+            ${values && view === "last" && html`<p class="hint">Ranked where the word is written; the map shows the activation over the photo.</p>`}
+            ${values && about.localises?.map((limit) => html`<p key=${limit} class="hint localises">${limit}</p>`)}
             <p class="hint pointed" aria-live="polite">${pointedPatch !== null
               ? `${capital(placeName(pointedPatch, image.grid))}${said.patches?.[pointedPatch] ? `: ${said.patches[pointedPatch].slice(0, 3).map(([text]) => text).join(", ")}` : ""}`
               : image.grid ? "Click a patch for what it says; point at a unit for its map." : ""}</p>
@@ -152,19 +156,21 @@ export function PhotoPage({ data, asked, run = null, name, live }) {
           <${SightBlock} word=${word} told=${told} lead=${about.lead} />
           <${WhyBlock} why=${told?.why} record=${word.why} src=${withToken(src)} grid=${image.grid} />
           <${Ablations} word=${word} told=${told} about=${about} />`
-        : html`<p class="note">There is no word here to explain.</p>${notes}`}
+        : html`<p class="note">There is no word here to explain. Ask for one with <code>--word</code>.</p>${notes}`}
         ${said.layers?.length > 0 && html`<section class="part" aria-labelledby="said">
           <h2 id="said">What the patches say, by layer</h2>
-          <p class="lede">Before any word is asked for: what the units that this photo changes most write at its patches beyond what they
+          <p class="lede">Before any word is asked for: what the units that this photo changes most${said.share ? `, ${said.share} of all,` : ""} write at its patches beyond what they
             write at other photos, summed and read through the Jacobian lens. Only everyday nouns of one token are read.</p>
           <${SaidByLayers} layers=${said.layers} compared=${said.layers.some((one) => one.places.length || one.up.length)} />
         </section>`}
-        ${about?.limits?.length > 0 && html`<details class="honest"><summary>Before this convinces you</summary><ul>
-          <li>One photo is an illustration, not a measurement.</li>
+        <details class="honest"><summary>Before this convinces you</summary><ul>
+          <li>One photo is an illustration, not a measurement. The effect over many photos, with its interval, is in the project's documentation.</li>
           <li>A score is a first-order prediction; what switching off leaves is what really happens.</li>
-          <li>That a unit causes a word does not mean that it spells it.</li>
-          ${about.limits.map((limit) => html`<li key=${limit}>${limit}</li>`)}
-        </ul></details>`}
+          <li>A unit is switched off by setting it to zero, which may take the model where it never goes by itself. That is why every curve has its controls.</li>
+          <li>A unit's tokens are what its output row alone favours in the direction in which it acted. That it causes a word does not mean that it spells it.</li>
+          ${about.limits?.map((limit) => html`<li key=${limit}>${limit}</li>`)}
+        </ul></details>
+        ${run && html`<${Record} run=${run} image=${image} />`}
       </div>
     </div>
   </article>`;
@@ -191,13 +197,17 @@ function StudyPhoto({ data, name, lead }) {
   </div></article>`;
 }
 
-function Neighbours({ run, n, total }) {
+// The photos before and after, in the order of the gallery once all its cards are here.
+function Neighbours({ run, n, total, cards }) {
+  if (total === 1 && alone) return null;
+  const order = cards?.length === total ? cards.map((card) => card.n) : Array.from({ length: total }, (_, at) => at);
+  const at = Math.max(0, order.indexOf(n));
   const step = (to, text, label) => (to >= 0 && to < total
-    ? html`<a href=${photoAddress(run, to)} aria-label=${label}>${text}</a>` : null);
+    ? html`<a href=${photoAddress(run, order[to])} aria-label=${label}>${text}</a>` : null);
   return html`<nav class="steps" aria-label="Photos of the run">
     <a href=${address(run)}>All photos</a>
-    ${step(n - 1, "← before", "The photo before")} <span class="hint">${n + 1} of ${total}</span> ${step(n + 1, "next →", "The next photo")}
-    ${total > 1 && html`<a href=${address("compare", { a: `${run}.${n}`, b: `${run}.${n + 1 < total ? n + 1 : 0}` })}>Compare with the next</a>`}
+    ${step(at - 1, "← before", "The photo before")} <span class="hint">${at + 1} of ${total}</span> ${step(at + 1, "next →", "The next photo")}
+    ${total > 1 && html`<a href=${address("compare", { a: `${run}.${n}`, b: `${run}.${order[at + 1] ?? order[0]}` })}>Compare with the next</a>`}
   </nav>`;
 }
 
@@ -208,7 +218,7 @@ export function PhotoView({ run, n, asked, runs }) {
   const name = card?.name ?? `photo ${n + 1}`;
   const live = runs.live && ((units, word, list) => address("live", { photo: `${run.id}.${n}`, units: units.join(","), word, list }));
   return html`<div>
-    <${Neighbours} run=${run.id} n=${n} total=${gallery?.total ?? run.photos} />
+    <${Neighbours} run=${run.id} n=${n} total=${gallery?.total ?? run.photos} cards=${gallery?.cards} />
     ${error ? html`<${Failure}>${error}</${Failure}>` : !value ? html`<${Loading} />`
       : value.image?.error ? html`<h1 class="name">${name}</h1><${Failure}>This photo was not explained. ${value.image.error}</${Failure}>`
       : value.image ? html`<${PhotoPage} data=${value} asked=${asked} run=${run.id} name=${value.name ?? name} live=${live} />`

@@ -19,8 +19,10 @@ function takeToken() {
 
 const token = window.MOLYNEUX_EXPORT ? "" : takeToken();
 
-// An image element cannot send a header: the server takes the token in its address.
+// What an image element is to show. It cannot send a header: the server takes the token in its
+// address. Of a page that is one file, the picture is inside.
 export function withToken(url) {
+  if (url?.startsWith("#")) return document.getElementById(url.slice(1))?.getAttribute("src") ?? null;
   if (!url || !url.startsWith("/api/") || /[?&]token=/.test(url)) return url;
   return `${url}${url.includes("?") ? "&" : "?"}token=${encodeURIComponent(token)}`;
 }

@@ -1,5 +1,6 @@
 import { html } from "./vendor/htm-preact.js";
 import { Term } from "./glossary.js";
+import { alone } from "./data.js";
 import { unitAddress } from "./address.js";
 import { known, patchName, percent, rounded, unitKey, unitName } from "./text.js";
 import { Tokens } from "./tokens.js";
@@ -53,7 +54,8 @@ function Detail({ unit, about, run, grid, word, list, live, map }) {
       ${unit.peak_patch && fact("peak", "patch", `${patchName(unit.peak_patch)} of ${grid?.join(" × ")} patches`)}
     </dl>
     <p class="links">
-      ${run && html`<a href=${unitAddress(run, unitKey(unit))}>All about ${unitKey(unit)}</a>`}
+      ${alone && html`<span class="hint">Look it up: <code>molyneux decode ${unitName(unit)}</code></span>`}
+      ${run && !alone && html`<a href=${unitAddress(run, unitKey(unit))}>All about ${unitKey(unit)}</a>`}
       ${live && html`<a href=${live([unitKey(unit)], word, list)}>Switch it off</a>`}
     </p>
   </td></tr>`;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
+from molyneux.explain.claims import percent
 from molyneux.explain.document import ModelRecord
 
 LEAST_SHARE, TOP = 0.5, 100
@@ -24,3 +25,22 @@ def sinks_by_chance(model: ModelRecord) -> float | None:
     if not isinstance(photos, int) or photos < 1:
         return None
     return float(binom.sf(ceil(LEAST_SHARE * photos) - 1, photos, min(1.0, TOP / model.n_units)))
+
+
+def sink_share(model: ModelRecord) -> str | None:
+    """Say how many of the units would be sinks by chance; None where that is not known."""
+    chance = sinks_by_chance(model)
+    return None if chance is None else percent(max(chance, 1e-9))  # it is never quite zero
+
+
+def sink_badge(model: ModelRecord) -> str | None:
+    """Say what the badge of a sink means and how often a fake has it; None where it would not do.
+
+    It would not where that is not known, or is more than one in twenty.
+    """
+    if (sinks_by_chance(model) or 0) > BADGE or (share := sink_share(model)) is None:
+        return None
+    return (
+        "near the top for at least half of the reference photos; were places drawn anew at each "
+        f"photo, {share} of units would be"
+    )

@@ -595,6 +595,19 @@ def test_modules_are_joined_in_the_order_of_need() -> None:
     assert not re.search(r"\b(import|export)\b", joined)
 
 
+def test_a_module_that_is_left_out_is_there_and_empty() -> None:
+    sources = {
+        "app.js": 'import { a } from "./one.js";\nimport { b } from "./two.js";\n',
+        "one.js": 'import { c } from "./three.js";\nexport const a = c;\n',
+        "two.js": "export const b = 2;\n",
+        "three.js": "export const c = 3;\n",
+    }
+    joined = join_modules(sources, left_out=("one.js",))
+    assert 'modules["one.js"] = {};' in joined
+    assert "three.js" not in joined
+    assert "const b = 2;" in joined
+
+
 @pytest.mark.parametrize(
     "sources",
     [

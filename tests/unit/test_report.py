@@ -171,6 +171,9 @@ def test_the_page_loads_nothing(run: Path) -> None:
             value = attributes.get(name)
             assert value is None or value.startswith(("data:", "#")), (tag, name, value)
     assert not re.search(r"@import|url\((?!#)", page.source)
+    # What would search, or ask a model, is not in it.
+    assert "MiniSearch" not in page.script
+    assert "useJob()" not in page.script
 
 
 def test_the_browser_is_told_to_load_nothing_and_run_one_script(run: Path) -> None:
@@ -460,7 +463,7 @@ def test_the_page_needs_no_torch(run: Path) -> None:
 def test_what_the_patches_say_stands_by_layer_and_at_each_patch(tmp_path: Path) -> None:
     photo = image("a.jpg", "a guitar.", [word("guitar", n_units=2)])
     silent = write(tmp_path / "silent", photo).photo()["said"]
-    assert silent == {"layers": [], "patches": None, "share": None}
+    assert silent == {"layers": [], "patches": None, "parts": [], "share": None}
     page = write(tmp_path / "said", photo | {"reading": reading()})
     said = page.photo()["said"]
     whole = said["layers"][0]

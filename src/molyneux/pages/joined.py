@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,17 +23,18 @@ _LISTED = re.compile(r"\bexport ?\{([^}]*)\};?")
 _RENAMED = re.compile(r"([\w$]+) as ([\w$]+)")
 
 
-def joined_page(first: str, policy: str) -> tuple[str, str]:
+def joined_page(first: str, policy: str, left_out: Collection[str] = ()) -> tuple[str, str]:
     """Return the page with its style and its script inside: what is ahead of its data, and after.
 
     Args:
         first: what the script does ahead of all.
         policy: what the page may do, with `{script}` and `{style}` for their hashes.
+        left_out: modules that this page never uses.
 
     Raises:
         RunError: the package's files are not as they were installed.
     """
-    script = f"\n{first}\n{join_modules(_sources())}"
+    script = f"\n{first}\n{join_modules(_sources(), left_out=left_out)}"
     style = f"\n{(WEB / 'style.css').read_text(encoding='utf-8')}"
     if "</script" in script.lower() or "</style" in style.lower():
         raise RunError("the pages hold what would end their own script; install molyneux anew")
@@ -69,10 +70,13 @@ def _sources() -> dict[str, str]:
     }
 
 
-def join_modules(sources: Mapping[str, str], entry: str = ENTRY) -> str:
+def join_modules(
+    sources: Mapping[str, str], entry: str = ENTRY, left_out: Collection[str] = ()
+) -> str:
     """Return modules as one classic script: each a function of its own, those it needs ahead of it.
 
-    They import names alone, at their top, and export declarations or one list of names.
+    They import names alone, at their top, and export declarations or one list of names. What a
+    module that is left out exports is undefined.
 
     Raises:
         RunError: one is not there, or they import one another in a circle.
@@ -83,6 +87,9 @@ def join_modules(sources: Mapping[str, str], entry: str = ENTRY) -> str:
         if name in above or name not in sources:
             raise RunError(f"the pages' {name} cannot be joined; install molyneux anew")
         if name in done:
+            return
+        if name in left_out:
+            done[name] = f"modules[{json.dumps(name)}] = {{}};\n"
             return
         for _, needed in _IMPORT.findall(sources[name]):
             add(_beside(name, needed), (*above, name))

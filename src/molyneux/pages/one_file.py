@@ -26,6 +26,8 @@ from molyneux.store import write_at_once
 
 PAGE = "report.html"
 RUN = "r0"
+# What needs a server or files beside the page; `app.js` does not offer it in one file.
+_LEFT_OUT = ("find.js", "live.js", "transplant.js", "unit.js")
 _FIRST = "window.MOLYNEUX_EXPORT = true;"
 _PLAIN = ".plain { display: block; }"
 _POLICY = (
@@ -65,7 +67,7 @@ def _write(path: Path, pieces: Iterable[str]) -> Path:
 
 def _pieces(opened: OpenRun) -> Iterator[str]:
     """Yield the page, a piece at a time: one photo and its maps are held at once."""
-    before, after = joined_page(_FIRST, _POLICY)
+    before, after = joined_page(_FIRST, _POLICY, _LEFT_OUT)
     views = Views({RUN: opened}, _place, at_once=None)
     try:
         title = f"<title>{escape(_title(opened, views))} · molyneux</title>"

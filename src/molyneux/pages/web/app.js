@@ -44,6 +44,7 @@ function View({ place, runs, run }) {
   if (["photo", "unit", "gallery", "study"].includes(view) && !run) return html`<${Failure}>There is no such run here. <a href="#/">Go to the start</a></${Failure}>`;
   if (view === "photo") return html`<${PhotoView} key=${`${run.id}/${place.n}`} run=${run} n=${place.n} asked=${asked} runs=${runs} />`;
   if (view === "unit") return html`<${UnitView} key=${place.unit} run=${run} unit=${place.unit} runs=${runs} />`;
+  if (alone && !HERE.includes(view)) return html`<${Failure}>This page holds a run's photos and results alone: the rest is in molyneux explore. <a href="#/">Go to the start</a></${Failure}>`;
   if (view === "study") return html`<${StudyView} key=${run.id} run=${run} asked=${asked} />`;
   if (view === "gallery") return html`<${Gallery} key=${run.id} run=${run} asked=${asked} />`;
   if (view === "find") return html`<${Find} asked=${asked} runs=${runs} />`;
@@ -53,6 +54,9 @@ function View({ place, runs, run }) {
   if (view === "live" || view === "transplant") return html`<${Failure}>${exported ? "This needs a model: run molyneux explore." : "No model is loaded: start molyneux explore without --no-live."}</${Failure}>`;
   return html`<${Failure}>There is nothing at this address. <a href="#/">Go to the start</a></${Failure}>`;
 }
+
+// What a page that is one file shows: its script holds no more.
+const HERE = ["photo", "gallery", "study", "compare"];
 
 // The first thing to see: of a model what a visitor can do, of one photo the photo itself.
 function start(runs) {

@@ -264,7 +264,7 @@ def test_a_matrix_shows_and_prints_its_numbers_row_by_row(
     assert [(columns.index(x), rows.index(y)) for x, y in places] == [
         *((0, 0), (1, 0), (0, 1), (1, 1), (2, 1))
     ]
-    assert plot.locator(".on-shade, .beside-shade").all_inner_texts() == [
+    assert plot.locator(".on-shade, .beside-shade").all_text_contents() == [
         *("0.71", "0.20", "0.10", "0.62", "0.04")
     ]
     assert plot.locator(".keys").count() == 0

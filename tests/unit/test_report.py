@@ -173,7 +173,7 @@ def test_the_page_loads_nothing(run: Path) -> None:
     assert not re.search(r"@import|url\((?!#)", page.source)
     # What would search, or ask a model, is not in it.
     assert "MiniSearch" not in page.script
-    assert "useJob()" not in page.script
+    assert 'modules["live.js"] = {};' in page.script
 
 
 def test_the_browser_is_told_to_load_nothing_and_run_one_script(run: Path) -> None:

@@ -195,6 +195,8 @@ def run(tmp_path: Path) -> Path:
         "layout": {"begin": None, "text": "A picture of"},
         "dtype": "float32",
         "reference": {"photos": 200},
+        "n_layers": 3,
+        "n_units": 30,
     }
     manifest = {
         "schema": SCHEMA,
@@ -202,6 +204,7 @@ def run(tmp_path: Path) -> Path:
         "created": "2024-05-01T12:00:00+0000",
         "argv": ["study", "coco"],
         "settings": {"experiments": ["E2"]},
+        "data": {"photos": 3},
         "model": model,
     }
     for index, error in enumerate((None, "it is no <image>", None)):
@@ -254,7 +257,7 @@ def test_a_study_begins_with_its_verdicts_which_stand_without_scripts_too(run: P
 
 def test_a_study_that_is_not_finished_has_no_page(run: Path) -> None:
     (run / "results" / "E9.json").unlink()
-    with pytest.raises(RunError, match="not finished"):
+    with pytest.raises(RunError, match="no results yet"):
         write_report(run)
     assert not (run / "report.html").exists()
 

@@ -29,7 +29,8 @@ RUN = "r0"
 # What needs a server or files beside the page; `app.js` does not offer it in one file.
 _LEFT_OUT = ("find.js", "live.js", "transplant.js", "unit.js")
 _FIRST = "window.MOLYNEUX_EXPORT = true;"
-_PLAIN = ".plain { display: block; }"
+# Stronger than the rule that hides them where scripts run.
+_PLAIN = "body > .plain { display: block; }"
 _POLICY = (
     "default-src 'none'; img-src data:; script-src 'sha256-{script}'; style-src "
     f"'sha256-{{style}}' 'sha256-{digest(_PLAIN)}'; base-uri 'none'; form-action 'none'"

@@ -170,9 +170,9 @@ export function PhotoPage({ data, asked, run = null, name, live }) {
           <li>A unit's tokens are what its output row alone favours in the direction in which it acted. That it causes a word does not mean that it spells it.</li>
           ${about.limits?.map((limit) => html`<li key=${limit}>${limit}</li>`)}
         </ul></details>
-        ${run && html`<${Record} run=${run} image=${image} />`}
       </div>
     </div>
+    ${run && html`<${Record} run=${run} image=${image} />`}
   </article>`;
 }
 

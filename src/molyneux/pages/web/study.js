@@ -80,12 +80,12 @@ export function StudyView({ run, asked }) {
       <h1>${value.title}</h1>
       <p class="lede">${run.model.language_model}, ${run.model.sees}. ${value.model}</p>
       <p class="lede">Every number stands with its 95 % bootstrap interval over photos and the photos behind it, beside its control and, where there is one, the paper's number.</p>
-      <nav class="contents" aria-label="Results">${value.results.map((one) => html`<a key=${one.experiment} href=${address(`${run.id}/study`, { at: one.experiment })}>${one.experiment} ${one.title}</a>`)}</nav>
     </header>
     ${value.few && html`<p class="note">Warning: ${value.few}</p>`}
     ${bad.length > 0 && html`<div class="note"><p>${count(bad.length, "photo", "photos")} could not be read and ${bad.length > 1 ? "are" : "is"} in no number:</p>
       <ul class="bad">${bad.map(([id, why]) => html`<li key=${id}>${id}: ${why}</li>`)}</ul></div>`}
     ${value.verdicts && html`<${Verdicts} run=${run} claims=${value.verdicts.rows} title=${value.verdicts.title} said=${value.verdicts.said} />`}
+    <nav class="contents" aria-label="Results">${value.results.map((one) => html`<a key=${one.experiment} href=${address(`${run.id}/study`, { at: one.experiment })}>${one.experiment} ${one.title}</a>`)}</nav>
     <details class="written"><summary>${value.photos === 1 ? "The photo, and what was written of it" : `The ${value.photos} photos, and what was written of them`}</summary>
       ${written.length < value.photos && html`<p class="hint">The first ${written.length}; the table <code>photos</code> has all.</p>`}
       <${Table} caption="Captions" columns=${["photo", "the model", "the first of its people"]} rows=${written} kind="texts" />

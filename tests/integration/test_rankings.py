@@ -435,7 +435,8 @@ def test_the_page_draws_the_absent_word_and_calls_nothing_sight(tmp_path: Path) 
     run = report_run.write_run(tmp_path / "run", [photo])
     page = ReportPage(write_report(run))
     assert "of “piano”, which is not named here, its own 100 leave 21\u00a0%" in page.said
-    assert "no evidence of sight" in page.text
+    assert "no evidence of sight" in page.said
+    assert "not evidence of sight" in page.text
     assert "absent word, its own largest total" in page.said
     (word,) = page.photo()["image"]["words"]
     assert set(word["rankings"]) == {"total", "specific", "raw"}

@@ -6,9 +6,11 @@ import itertools
 import json
 import os
 import platform
+import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -85,17 +87,55 @@ class Run:
             write_at_once(path, data)
         return path
 
+    def write_together(self, files: Mapping[str, bytes]) -> None:
+        """Write files that belong together: all are replaced once all are on the disk."""
+        with self.writing():
+            parts = {name: self.folder / f"{name}{PARTIAL}" for name in files}
+            try:
+                for name, data in files.items():
+                    _write_through(parts[name], data)
+                for name, part in parts.items():
+                    part.replace(self.folder / name)
+            finally:
+                for part in parts.values():
+                    part.unlink(missing_ok=True)
+
     def write_json(self, name: str, document: Mapping[str, Any]) -> Path:
         """Write a document; numbers that JSON has no name for are refused."""
-        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-        # A file name that is not UTF-8 arrives as lone surrogates, which UTF-8 has no form for.
-        return self.write_bytes(name, text.encode("utf-8", "backslashreplace"))
+        return self.write_bytes(name, json_bytes(document))
 
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> Path:
         """Write tensors as one safetensors file."""
         from safetensors.torch import save
 
         return self.write_bytes(name, save({k: t.contiguous() for k, t in tensors.items()}))
+
+
+def json_bytes(document: Mapping[str, Any]) -> bytes:
+    """Return a document as it is written; numbers that JSON has no name for are refused."""
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    # A file name that is not UTF-8 arrives as lone surrogates, which UTF-8 has no form for.
+    return text.encode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def whole_or_nothing(folder: Path) -> Iterator[None]:
+    """Leave a folder as free as it was if what is written into it does not come to its end.
+
+    Raises:
+        UsageError: it holds something.
+    """
+    require_free(folder)
+    was_there = folder.exists()
+    try:
+        yield
+    except BaseException:  # an interruption too
+        with suppress(OSError):  # what went wrong first is what is told
+            for path in folder.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if not was_there:
+                folder.rmdir()
+        raise
 
 
 def require_free(folder: Path) -> None:
@@ -133,13 +173,18 @@ def write_at_once(path: Path, data: bytes | Iterable[bytes]) -> None:
     """
     partial = path.with_name(path.name + PARTIAL)
     try:
-        with partial.open("wb") as file:
-            file.writelines([data] if isinstance(data, bytes) else data)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_through(partial, data)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _write_through(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a file through to the disk."""
+    with path.open("wb") as file:
+        file.writelines([data] if isinstance(data, bytes) else data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _without_machine(argument: str) -> str:

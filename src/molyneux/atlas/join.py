@@ -8,6 +8,7 @@ from other photos' words; of classes, how often the controls pass.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,12 @@ from jaxtyping import Float, Int
 
 from molyneux.atlas.reading import Atlas
 from molyneux.atlas.runs import CROSSED, RunRows, read_run
-from molyneux.atlas.tables import EFFECT, EFFECTS, Effects, file_hash
+from molyneux.atlas.tables import EFFECT, EFFECTS, Effects
 from molyneux.checks import path_of, several
 from molyneux.errors import UsageError
 from molyneux.parquet import parquet_bytes
 from molyneux.statistics.bootstrap import bootstrap
-from molyneux.store import Run
+from molyneux.store import Run, json_bytes
 
 KEPT = 5
 """Strongest photos of each unit."""
@@ -61,10 +62,10 @@ def join_runs(atlas: Atlas, runs: Sequence[RunRows]) -> Atlas:
     Raises:
         RunError: the atlas's folder cannot be written.
     """
-    run = Run(atlas.folder)
-    path = run.write_bytes(f"{EFFECTS}.parquet", parquet_bytes(_joined(atlas, runs), "zstd"))
-    joined = Effects([each.record for each in runs], {path.name: file_hash(path)})
-    run.write_json(f"{EFFECTS}.json", joined.to_plain())
+    table, name = parquet_bytes(_joined(atlas, runs), "zstd"), f"{EFFECTS}.parquet"
+    joined = Effects([each.record for each in runs], {name: sha256(table).hexdigest()})
+    record = json_bytes(joined.to_plain())
+    Run(atlas.folder).write_together({name: table, f"{EFFECTS}.json": record})
     return Atlas(atlas.folder)
 
 

@@ -75,7 +75,7 @@ def _join(given: list[str], out: Path | None, as_json: bool) -> int:
     from molyneux.atlas.join import join_runs, read_runs
     from molyneux.atlas.pack import copy_atlas
     from molyneux.errors import UsageError
-    from molyneux.store import require_free
+    from molyneux.store import require_free, whole_or_nothing
 
     if len(given) < 2:
         raise UsageError(
@@ -89,9 +89,11 @@ def _join(given: list[str], out: Path | None, as_json: bool) -> int:
             f"the atlas of {given[0]} is part of the package; give --out DIR for one with the runs"
         )
     rows = read_runs(opened, given[1:])
-    if out is not None:
-        opened = copy_atlas(opened, out)
-    joined = join_runs(opened, rows)
+    if out is None:
+        joined = join_runs(opened, rows)
+    else:
+        with whole_or_nothing(out):
+            joined = join_runs(copy_atlas(opened, out), rows)
     effects = joined.effects
     assert effects is not None
     tried = effects.num_rows - effects["effect"].null_count

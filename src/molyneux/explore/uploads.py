@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from PIL import Image
 
-from molyneux.errors import PhotoError, UsageError, printable
+from molyneux.errors import PhotoError, RunError, UsageError, printable
 from molyneux.vision.photo import read_photo
 
 MAX_BYTES = 20_000_000
@@ -50,8 +50,19 @@ class Uploads:
     """The photos that were given, in a folder of their own."""
 
     def __init__(self) -> None:
+        """Make the folder.
+
+        Raises:
+            RunError: it cannot be made.
+        """
         _remove_left()
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        except OSError as error:
+            raise RunError(
+                f"there is no place for photos that are given: {error.strerror}; free some space "
+                "for temporary files, or set TMPDIR to another folder"
+            ) from error
         self._found: dict[str, Uploaded] = {}
         self._one = threading.Lock()
 
@@ -108,13 +119,13 @@ def _remove_left() -> None:
         return
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
         number = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if folder.is_symlink() or folder.stat().st_uid != os.getuid() or not number.isdigit():
-            continue
         try:
+            if folder.is_symlink() or folder.stat().st_uid != os.getuid() or not number.isdigit():
+                continue
             os.kill(int(number), 0)  # asks, and ends nothing
         except ProcessLookupError:
             shutil.rmtree(folder, ignore_errors=True)
-        except (OSError, OverflowError):
+        except (OSError, OverflowError):  # it runs, or another server was quicker
             continue
 
 

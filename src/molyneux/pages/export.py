@@ -8,7 +8,6 @@ loads.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from molyneux.pages.joined import joined_page
 from molyneux.pages.runs import OpenRun
 from molyneux.pages.study_run import StudyRun
 from molyneux.pages.views import Views
-from molyneux.store import Run, require_free, write_at_once
+from molyneux.store import Run, whole_or_nothing, write_at_once
 
 SHARD = 64
 """Units of a layer whose views share a script; the page's `data.js` knows it, too."""
@@ -49,8 +48,7 @@ def export(
         UsageError: the folder holds something.
         RunError: a run is damaged, or something cannot be written.
     """
-    require_free(out)
-    with Run.writing():
+    with Run.writing(), whole_or_nothing(out):
         out.mkdir(parents=True, exist_ok=True)
         views = Views(runs, _picture, at_once=None, atlas=atlas)
         for opened in runs.values():
@@ -126,7 +124,7 @@ def _copy_pictures(opened: OpenRun, out: Path) -> None:
     for number in range(opened.run.finished()):
         picture = opened.run.photo(number)
         if picture is not None:
-            shutil.copyfile(picture, folder / f"{number}.jpg")
+            write_at_once(folder / f"{number}.jpg", picture.read_bytes())
 
 
 def _write_data(out: Path, name: str, found: list[tuple[str, Any]]) -> None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from molyneux.explore.guard import CONTENT_SECURITY
 from molyneux.explore.serve import listen
 from molyneux.model import Model
 from molyneux.models.transplant import transplant
+from molyneux.neurons import sinks
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -528,6 +530,30 @@ def test_a_model_that_cannot_be_loaded_is_said(run: Path) -> None:
         assert told["live"] is False
         assert told["live_error"] == "the weights are not there; fetch them"
         assert data(served, "/api/data/photo/r0/0")["image"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_model_has_seen_a_photo_before_it_is_said_to_be_loaded(
+    run: Path, model: Any, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    begun, may = threading.Event(), threading.Event()
+    real = sinks.patch_norms
+
+    def first(*arguments: Any) -> Any:
+        begun.set()
+        assert may.wait(20)
+        if fails:
+            raise RuntimeError("of no account: a job will say so")
+        return real(*arguments)
+
+    monkeypatch.setattr(sinks, "patch_norms", first)
+    with serve([run], lambda: model) as served:
+        assert begun.wait(20)
+        assert data(served, "/api/data/runs")["live"]["loaded"] is False
+        may.set()
+        while not data(served, "/api/data/runs")["live"]["loaded"]:
+            time.sleep(0.01)
+        assert result(served, kind="caption", photo={"run": "r0", "n": 1})["caption"]
 
 
 def test_without_a_model_runs_are_shown_and_nothing_is_taken(run: Path) -> None:

@@ -97,7 +97,7 @@ class StudyPhotos:
         if recorded["sha256"] is None or recorded["id"] not in self._ids:
             return False
         try:
-            return self._named(recorded["id"]).sha256() == recorded["sha256"]
+            return bool(self._named(recorded["id"]).sha256() == recorded["sha256"])
         except PhotoError:
             return False
 

@@ -154,6 +154,24 @@ def test_what_is_said_of_a_photo_ends_in_a_full_stop(tabs: Tabs, served: Served)
         assert [line for line in lines if not line.endswith((".", "!", "?"))] == []
 
 
+@pytest.mark.parametrize(
+    ("caption", "told"),
+    [
+        ("a marker that is standing in front of a marker that is standing in", True),
+        ("a man a man a man a man", True),
+        ("a dog in front of a house in front of a hill", False),
+        ("a cat.", False),
+        ("", False),
+    ],
+)
+def test_a_caption_that_goes_round_in_circles_is_told(
+    tabs: Tabs, served: Served, caption: str, told: bool
+) -> None:
+    tab = tabs.open(served.at("#/r0"))
+    asked = "text => import('./text.js').then(module => module.repeats(text))"
+    assert tab.evaluate(asked, caption) is told
+
+
 def test_pointing_at_a_unit_paints_its_map(tabs: Tabs, served: Served) -> None:
     tab = tabs.open(served.at("#/r0/0?word=woman"))
     pixels = "document.querySelector('.frame canvas').toDataURL()"

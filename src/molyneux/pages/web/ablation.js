@@ -3,7 +3,7 @@ import { Changed } from "./caption.js";
 import { Chart, ceilingOf, panelsOf } from "./curves.js";
 import { Term } from "./glossary.js";
 import { Table } from "./parts.js";
-import { known, percent, sentence } from "./text.js";
+import { known, percent, repeats, sentence } from "./text.js";
 
 const VIEWS = { patches: "At the patches", last: "At the last position" };
 
@@ -67,7 +67,8 @@ export function Rewrites({ word, caption, lead }) {
       ${changed.map(([name, hint, text]) => html`<div key=${name} class="rewrite">
         <dt>${name}<span class="hint">${hint}</span></dt>
         <dd><${Changed} lead=${lead} caption=${text} before=${caption} />
-          ${lost(text, word.word) && html` <span class="badge lost">without “${word.word}”</span>`}</dd>
+          ${lost(text, word.word) && html` <span class="badge lost">without “${word.word}”</span>`}
+          ${repeats(text) && html` <span class="badge">repeats itself</span>`}</dd>
       </div>`)}
       ${same.length > 0 && html`<div class="rewrite"><dt>the same as with nothing off</dt>
         <dd class="unchanged">${same.map(([name, hint]) => `${name} (${hint})`).join("; ")}</dd></div>`}

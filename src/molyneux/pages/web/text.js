@@ -77,3 +77,14 @@ export function spelt(token) {
 export function patchName([row, column]) {
   return `row ${row + 1}, column ${column + 1}`;
 }
+
+// Whether five words in a row come twice: a caption that goes round in circles describes nothing.
+export function repeats(text) {
+  const words = text.toLowerCase().match(/[\p{L}\p{N}'-]+/gu) ?? [];
+  const seen = new Set();
+  return words.some((_, at) => {
+    if (at + 5 > words.length) return false;
+    const five = words.slice(at, at + 5).join(" ");
+    return seen.has(five) || !seen.add(five);
+  });
+}

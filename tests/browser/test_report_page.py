@@ -176,6 +176,17 @@ def test_one_photo_is_the_page(tabs: Tabs, pages: dict[str, Path]) -> None:
     assert "are sinks" in tab.locator(".listed-sinks").first.inner_text()
 
 
+def test_what_the_file_does_not_hold_is_said_and_nothing_breaks(
+    tabs: Tabs, pages: dict[str, Path]
+) -> None:
+    for name in ("several", "study"):
+        for view in ("#/find?q=woman", "#/live", "#/transplant", "#/r0/unit/L1.u2", "#/r0/77"):
+            tab = opened(tabs, pages[name])
+            tab.evaluate(f"location.hash = '{view}'")
+            tab.wait_for_selector("main .error")
+            assert "explore" in tab.locator("main .error").inner_text()
+
+
 def test_data_is_parsed_when_it_is_asked_for(tabs: Tabs, run: Path, tmp_path: Path) -> None:
     page = write_report(run).read_text(encoding="utf-8")
     broken = tmp_path / "broken.html"

@@ -78,6 +78,14 @@ def test_without_scripts_there_are_photo_caption_words_and_what_is_concluded(run
     assert article["class"] == "plain"
 
 
+def test_the_licences_of_what_is_inside_go_with_the_page(run: Path) -> None:
+    page = ReportPage(write_report(run))
+    (notices,) = re.findall(r"<!--(.*?)-->", page.source, re.DOTALL)
+    for text in ("Jason Miller", "Permission is hereby granted", "Google Inc.", "Apache License"):
+        assert text in notices
+        assert text not in page.text
+
+
 def test_where_it_comes_from_is_kept(run: Path) -> None:
     page = ReportPage(write_report(run))
     record = page.data["record/r0"]
@@ -351,6 +359,9 @@ def test_the_page_says_how_often_a_first_noun_is_right(tmp_path: Path) -> None:
     trusts = {card["name"]: card["trust"] for card in page.data["gallery/r0"]["cards"]}
     assert trusts["a.jpg"]["text"] == "right on 7 of 10 photos at this probability"
     assert trusts["b.jpg"] is None
+    assert page.data["gallery/r0"]["cards"][0]["found"] == (
+        "29\u00a0% left, another photo's units 97\u00a0%"
+    )
     assert "68 %, 95 % interval 55 to 79 %, 54 photos" in page.photo(0)["told"][0]["trust"]
 
 

@@ -17,6 +17,7 @@ from molyneux.errors import RunError
 WEB = Path(__file__).with_name("web")
 """What browsers are given."""
 ENTRY = "app.js"
+_LICENCES = ("LICENCES.txt", "APACHE-2.0.txt")
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "(\./[\w/.-]+)";\n', re.MULTILINE)
 _DECLARED = re.compile(r"^export ((?:async )?function\*?|const|class) (\w+)", re.MULTILINE)
 _LISTED = re.compile(r"\bexport ?\{([^}]*)\};?")
@@ -49,7 +50,13 @@ def joined_page(first: str, policy: str, left_out: Collection[str] = ()) -> tupl
     before, end, after = page.partition("</body>")
     if not end:
         raise RunError("the page has no end; install molyneux anew")
-    return before, f"<script>{script}</script>\n{end}{after}"
+    return before, f"{_licences()}<script>{script}</script>\n{end}{after}"
+
+
+def _licences() -> str:
+    """Return the notices of other people's work in the script: the page may be handed on."""
+    notices = [(WEB / "vendor" / name).read_text(encoding="utf-8") for name in _LICENCES]
+    return "\n".join(["<!--", *notices, "-->\n"])
 
 
 def _instead(page: str, there: str, instead: str) -> str:

@@ -104,14 +104,15 @@ def _photos(opened: OpenRun, views: Views) -> Iterator[str]:
     gallery = views.get(f"gallery/{RUN}")
     # The photos whose first noun the model is surest of come first; what was not read, last.
     gallery["cards"].sort(key=lambda card: card["probability"] or -1.0, reverse=True)
-    yield _data(f"gallery/{RUN}", gallery | {"order": "surest"})
     for card in gallery["cards"]:
         key = f"photo/{RUN}/{card['n']}"
         shown = views.get(key)
+        card["found"] = next((told["short"] for told in shown["told"] if told["short"]), None)
         yield _plain_photo(card, shown, run.photo(card["n"]))
         if shown["image"].get("reading"):
             shown["image"]["reading"] = None  # `said` has what is shown of it
         yield _data(key, shown)
+    yield _data(f"gallery/{RUN}", gallery | {"order": "surest"})
 
 
 def _plain_photo(card: dict[str, Any], shown: dict[str, Any], picture: Path | None) -> str:

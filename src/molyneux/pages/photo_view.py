@@ -12,7 +12,14 @@ import numpy as np
 from molyneux.explain.claims import VIEWS, Claim, claim_of, curve_table, percent
 from molyneux.explain.document import Image, ModelRecord, SettingsRecord, Word
 from molyneux.explain.opened import ExplainRun, Glance
-from molyneux.explain.sight_text import SIGHT_COLUMNS, carried, nats, sight_lines, sight_table
+from molyneux.explain.sight_text import (
+    SIGHT_COLUMNS,
+    carried,
+    nats,
+    sight_lines,
+    sight_short,
+    sight_table,
+)
 from molyneux.explain.text import patches_say, seen_otherwise
 from molyneux.explain.verdict import verdict
 from molyneux.explain.why_text import WHY_COLUMNS, why_lines, why_table, why_title
@@ -160,6 +167,7 @@ def _told(word: Word, model: ModelRecord, settings: SettingsRecord) -> dict[str,
     return {
         "warning": word.warning,
         "trust": None if word.trust is None else word.trust.interval,
+        "short": sight_short(shown) or ((claims and _short(claims[0])) or None),
         "sight": sight_lines(shown),
         "bars": [[name, value, nats(value)] for name, value in carried(shown)],
         "sight_table": {"columns": SIGHT_COLUMNS, "rows": sight_table(word.sight)},
@@ -196,6 +204,10 @@ def _claim(claim: Claim) -> dict[str, Any]:
         "absent": claim.absent,
         "absent_word": claim.absent_word,
     }
+
+
+def _short(claim: Claim) -> str:
+    return f"{percent(claim.own)} left, another photo's units {percent(claim.other)}"
 
 
 def _missing(word: Word, model: ModelRecord, settings: SettingsRecord) -> str:

@@ -36,6 +36,7 @@ function Card({ run, card, pictures }) {
       ${card.error && html`<span class="hint">${card.error}</span>`}
       ${card.agrees === false && html`<span class="hint otherwise">people see something else</span>`}
       ${card.trust && html`<span class="hint">${card.trust.text}</span>`}
+      ${card.found && html`<span class="hint">${card.found}</span>`}
       ${card.says?.length > 0 && html`<span class="says"><span class="hint">patches say</span> ${card.says.slice(0, 5).map((word) => html`<span key=${word} class=${card.words?.includes(word) ? "say-word both" : "say-word"}>${word}</span>`)}</span>`}
       ${!pictures && card.words?.length > 0 && html`<span class="hint">people: ${card.words.slice(0, 6).join(", ")}</span>`}
       <span class="name">${card.name}</span>

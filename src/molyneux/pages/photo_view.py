@@ -167,7 +167,7 @@ def _told(word: Word, model: ModelRecord, settings: SettingsRecord) -> dict[str,
     return {
         "warning": word.warning,
         "trust": None if word.trust is None else word.trust.interval,
-        "short": sight_short(shown) or ((claims and _short(claims[0])) or None),
+        "short": sight_short(shown) or (_short(claims[0]) if claims else None),
         "sight": sight_lines(shown),
         "bars": [[name, value, nats(value)] for name, value in carried(shown)],
         "sight_table": {"columns": SIGHT_COLUMNS, "rows": sight_table(word.sight)},

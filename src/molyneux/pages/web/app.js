@@ -41,10 +41,10 @@ function Masthead({ place, runs, run }) {
 
 function View({ place, runs, run }) {
   const { view, asked } = place;
+  if (alone && !HERE[runs.runs[0].kind].includes(view)) return html`<${Failure}>This page holds a run's photos and results alone: the rest is in molyneux explore. <a href="#/">Go to the start</a></${Failure}>`;
   if (["photo", "unit", "gallery", "study"].includes(view) && !run) return html`<${Failure}>There is no such run here. <a href="#/">Go to the start</a></${Failure}>`;
   if (view === "photo") return html`<${PhotoView} key=${`${run.id}/${place.n}`} run=${run} n=${place.n} asked=${asked} runs=${runs} />`;
   if (view === "unit") return html`<${UnitView} key=${place.unit} run=${run} unit=${place.unit} runs=${runs} />`;
-  if (alone && !HERE.includes(view)) return html`<${Failure}>This page holds a run's photos and results alone: the rest is in molyneux explore. <a href="#/">Go to the start</a></${Failure}>`;
   if (view === "study") return html`<${StudyView} key=${run.id} run=${run} asked=${asked} />`;
   if (view === "gallery") return html`<${Gallery} key=${run.id} run=${run} asked=${asked} />`;
   if (view === "find") return html`<${Find} asked=${asked} runs=${runs} />`;
@@ -56,7 +56,7 @@ function View({ place, runs, run }) {
 }
 
 // What a page that is one file shows: its script holds no more.
-const HERE = ["photo", "gallery", "study", "compare"];
+const HERE = { explain: ["photo", "gallery", "compare"], study: ["study"] };
 
 // The first thing to see: of a model what a visitor can do, of one photo the photo itself.
 function start(runs) {

@@ -189,9 +189,12 @@ def asked(address: str) -> dict[str, Any]:
         }
         for top in (100, 10, 50, 150, 300, 20, 80)
     ]
+    # As the page does once a photo is chosen, before anything of it is switched off.
+    captioned = [timed(lambda one=one: job({"kind": "caption", "photo": one})) for one in photos]
     put = {"kind": "transplant", "from": photos[0], "into": photos[1], "ask": words}
     return {
         "until the model is loaded": round(loaded, 2),
+        "a photo captioned": told(captioned),
         "a set switched off": told([timed(lambda one=one: job(one)) for one in switched]),
         "a transplant with its controls": told([timed(lambda: job(put)) for _ in range(4)]),
     }

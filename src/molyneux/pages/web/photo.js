@@ -188,7 +188,7 @@ function StudyPhoto({ data, name, lead }) {
   const said = html`<div class="say">
     <h1 class="caption"><span class="lead">${lead ? `${lead} ` : ""}</span>${row?.caption ?? name}</h1>
     <dl class="rows">${facts.map(([key, value]) => html`<div key=${key}><dt>${key}</dt><dd><${Value} value=${value} /></dd></div>`)}</dl>
-    ${tables.map((table) => html`<details key=${table.title}><summary>${table.title} <span class="hint">${count(table.rows.length, "row", "rows")}${table.more ? ` of ${table.rows.length + table.more}` : ""}</span></summary>
+    ${tables.map((table) => html`<details key=${table.title}><summary>${table.title} <span class="hint">· ${count(table.rows.length, "row", "rows")}${table.more ? ` of ${table.rows.length + table.more}` : ""}</span></summary>
       <${Table} caption=${table.title} columns=${table.columns} rows=${table.rows.map((one) => (Array.isArray(one) ? one : table.columns.map((column) => one[column])))} /></details>`)}
   </div>`;
   if (!data.photo) return html`<article class="photo">${said}</article>`;

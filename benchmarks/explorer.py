@@ -206,6 +206,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--photos", type=int, default=1000)
     options = parser.parse_args()
+    busy = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         many, out = Path(folder) / "many", Path(folder) / "export"
         repeat(options.run, many, options.photos)
@@ -221,7 +222,9 @@ def main() -> None:
             timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)), 1
         )
         found["opened from disk"] = pages(f"file://{out}/index.html")
-    record = {"photos": options.photos, "cores": os.cpu_count(), **source_record()}
+    # What else ran, of this machine's cores: with any of it, every figure is too large.
+    record = {"photos": options.photos, "cores": os.cpu_count(), "load before": round(busy, 2)}
+    record |= source_record()
     print(json.dumps(record | {"seconds": found}, indent=1))
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 
 from molyneux.pages.views import Views
 
+_PAUSE = 0.002  # seconds between pieces, in which answers are made
 _PATIENCE = 5  # seconds for one piece to be read when the server ends
 
 
@@ -20,7 +21,7 @@ def reading_ahead(views: Views) -> Iterator[threading.Thread]:
         # What is damaged is told to whoever asks for it.
         with suppress(Exception):
             for _ in views.ahead():
-                if ended.is_set():
+                if ended.wait(_PAUSE):
                     return
 
     thread = threading.Thread(target=read, name="molyneux-ahead", daemon=True)

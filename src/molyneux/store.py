@@ -9,7 +9,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -75,9 +75,13 @@ class Run:
         return run
 
     @staticmethod
-    def writing() -> _Writing:
-        """Turn a failure to write into one line; use it around everything that writes."""
-        return _Writing()
+    def writing(option: str = "--out") -> _Writing:
+        """Turn a failure to write into one line; use it around everything that writes.
+
+        Args:
+            option: what names another folder on the command line.
+        """
+        return _Writing(option)
 
     def write_bytes(self, name: str, data: bytes | Iterable[bytes]) -> Path:
         """Write a file of the run, or the pieces of one, as a whole or not at all."""
@@ -119,13 +123,16 @@ def json_bytes(document: Mapping[str, Any]) -> bytes:
 
 
 @contextmanager
-def whole_or_nothing(folder: Path) -> Iterator[None]:
-    """Leave a folder as free as it was if what is written into it does not come to its end.
+def whole_or_nothing(folder: Path, option: str = "--out") -> Iterator[None]:
+    """Leave a folder as empty as it was if what is written into it does not come to its end.
+
+    Args:
+        option: what names another folder on the command line.
 
     Raises:
-        UsageError: it holds something.
+        UsageError: it holds something, be it a manifest alone.
     """
-    require_free(folder)
+    require_free(folder, option, besides=())
     was_there = folder.exists()
     try:
         yield
@@ -138,31 +145,52 @@ def whole_or_nothing(folder: Path) -> Iterator[None]:
         raise
 
 
-def require_free(folder: Path) -> None:
+def require_free(
+    folder: Path,
+    option: str = "--out",
+    besides: Collection[str] = (MANIFEST, f"{MANIFEST}{PARTIAL}"),
+) -> None:
     """Refuse a folder that holds something, or a file in its place.
 
     A manifest alone, of a run that was killed before it had anything, is nothing.
 
+    Args:
+        option: what names another folder on the command line.
+        besides: files that are nothing.
+
     Raises:
         UsageError: it does.
     """
+    another = f"give {option} another folder"
     try:
         if folder.is_dir():
-            holds = {path.name for path in folder.iterdir()} - {MANIFEST, f"{MANIFEST}{PARTIAL}"}
+            holds = {path.name for path in folder.iterdir()} - set(besides)
+            if MANIFEST in besides and not _is_nobodys(folder / MANIFEST):
+                holds.add(MANIFEST)
         else:
             holds = {folder.name} if folder.exists() or folder.is_symlink() else set()
     except OSError as error:  # a name that is too long, a folder that may not be listed
         raise UsageError(
-            f"nothing can be written in {str(folder)[:200]}: {error.strerror}; give --out another "
-            "folder"
+            f"nothing can be written in {str(folder)[:200]}: {error.strerror}; {another}"
         ) from error
     if holds:
-        raise UsageError(
-            f"{folder} already holds something and is not written over; give --out another folder"
-        )
+        raise UsageError(f"{folder} already holds something and is not written over; {another}")
     above = next(path for path in folder.absolute().parents if path.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise UsageError(f"nothing can be written in {above}; give --out another folder")
+    # What is there already is what is written in.
+    place = folder if folder.is_dir() else above
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise UsageError(f"nothing can be written in {place}; {another}")
+
+
+def _is_nobodys(manifest: Path) -> bool:
+    """Return whether a manifest is not there, or is one that a run began with."""
+    if not manifest.exists() and not manifest.is_symlink():
+        return True
+    try:
+        found = json.loads(manifest.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and {"schema", "kind", "created"} <= set(found)
 
 
 def write_at_once(path: Path, data: bytes | Iterable[bytes]) -> None:
@@ -208,7 +236,10 @@ def _new_folder() -> Path:
     raise AssertionError("unreachable")
 
 
+@dataclass(frozen=True)
 class _Writing:
+    option: str
+
     def __enter__(self) -> None:
         return None
 
@@ -218,5 +249,5 @@ class _Writing:
             where = f" ({error.filename})" if error.filename else ""
             raise RunError(
                 f"the run could not be written: {why}{where}; "
-                "free some space or give --out a folder that can be written"
+                f"free some space or give {self.option} a folder that can be written"
             ) from error

@@ -20,10 +20,11 @@ from molyneux.atlas import Atlas, open_atlas
 from molyneux.atlas.build import build_atlas
 from molyneux.atlas.join import join_runs, read_runs
 from molyneux.cli import main
-from molyneux.errors import PhotoError, RunError
+from molyneux.errors import PhotoError, RunError, UsageError
 from molyneux.explain.document import read_document
 from molyneux.explain.tables import units_table
 from molyneux.explore.uploads import Uploads
+from molyneux.store import Run
 
 NAMES = {"language_model": "tiny-llama", "sha256": "ab"}
 
@@ -212,6 +213,53 @@ def test_an_export_is_whole_or_not_there(
     disk.free()
     assert main(command) == 0
     assert "index.html" in files(out)
+
+
+@pytest.mark.parametrize("wrong", [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.json.part", "notes.txt"])
+def test_an_export_that_fails_leaves_what_was_there(
+    run: Path,
+    disk: Disk,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    wrong: type[BaseException],
+    name: str,
+) -> None:
+    out = tmp_path / "pages"
+    out.mkdir()
+    (out / name).write_text('{"schema": 1, "kind": "explain", "created": "then"}')
+    before = files(out)
+    disk.fill_after(0, wrong)
+    assert main(["-q", "explore", str(run), "--export", str(out)]) == 2
+    said = one_line(capsys)
+    assert "already holds something" in said
+    assert "--export" in said
+    assert "--out" not in said
+    assert files(out) == before
+
+
+def test_a_full_disk_advises_the_option_of_the_export(
+    run: Path, disk: Disk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk.fill_after(2)
+    assert main(["-q", "explore", str(run), "--export", str(tmp_path / "pages")]) == 1
+    said = one_line(capsys)
+    assert "give --export a folder" in said
+    assert "--out" not in said
+
+
+@pytest.mark.parametrize("text", ["my own", '{"name": "my own"}', "[1]"])
+def test_a_manifest_that_no_run_wrote_is_not_written_over(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match="already holds something"):
+        Run.create(tmp_path, "explain")
+    assert (tmp_path / "manifest.json").read_text(encoding="utf-8") == text
+
+
+def test_a_manifest_that_a_killed_run_began_with_is_nothing(tmp_path: Path) -> None:
+    Run.create(tmp_path, "explain", first=True)
+    Run.create(tmp_path, "explain", second=True)
+    assert "second" in json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
 
 
 # --- photos that are given -------------------------------------------------------------------

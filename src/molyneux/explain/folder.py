@@ -157,11 +157,8 @@ def open_folder(
             model, whose old and new values are named; or it cannot be written.
     """
     asked = {"settings": to_plain(settings), "photos": list(names), "model": to_plain(model)}
-    if out is not None and (out / "manifest.json").is_file():
-        found = _read_manifest(out)
-        if found is None or set(asked) - set(found):
-            require_free(out)  # it is not
-            raise AssertionError("a folder with a manifest is free")
+    found = None if out is None else _read_manifest(out)
+    if out is not None and found is not None and not set(asked) - set(found):
         _require_same(out, {name: found[name] for name in asked}, json.loads(json.dumps(asked)))
         run = Run(out)
     else:

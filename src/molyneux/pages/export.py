@@ -25,6 +25,7 @@ from molyneux.store import Run, whole_or_nothing, write_at_once
 
 SHARD = 64
 """Units of a layer whose views share a script; the page's `data.js` knows it, too."""
+_OPTION = "--export"
 _POLICY = (
     "default-src 'none'; script-src 'sha256-{script}' 'strict-dynamic'; style-src "
     "'sha256-{style}'; img-src 'self' file: data: blob:; base-uri 'none'; form-action 'none'"
@@ -48,7 +49,7 @@ def export(
         UsageError: the folder holds something.
         RunError: a run is damaged, or something cannot be written.
     """
-    with Run.writing(), whole_or_nothing(out):
+    with Run.writing(_OPTION), whole_or_nothing(out, _OPTION):
         out.mkdir(parents=True, exist_ok=True)
         views = Views(runs, _picture, at_once=None, atlas=atlas)
         for opened in runs.values():

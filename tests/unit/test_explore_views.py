@@ -24,6 +24,7 @@ from molyneux.errors import RunError, UsageError
 from molyneux.explain.claims import percent
 from molyneux.explain.document import Document, UnitRow, Word
 from molyneux.explain.opened import ExplainRun
+from molyneux.explain.tables import units_table
 from molyneux.explain.verdict import verdict
 from molyneux.pages import atlas_view
 from molyneux.pages.export import export
@@ -236,6 +237,49 @@ def shown_name(places: dict[str, Any]) -> str:
 def test_there_is_nothing_under_other_keys(explained: Path, key: str) -> None:
     with pytest.raises(UsageError):
         views_of(explained).get(key)
+
+
+@pytest.mark.parametrize("how", ["link", "link to a photo", "folder", "text", "linked folder"])
+def test_a_picture_is_a_photo_of_the_folder_itself(tmp_path: Path, how: str) -> None:
+    images = [image("a.jpg", "a woman.", [word("woman")]), image("b.jpg", "a man.", [word("man")])]
+    folder = write_run(tmp_path / "run", images)
+    (folder / "units.parquet").write_bytes(units_table(read_document(folder).images))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "secret").write_text("a secret", encoding="utf-8")
+    photos, whole = folder / "photos", (folder / "photos" / "0.jpg").read_bytes()
+    for number in range(2):
+        (elsewhere / f"{number}.jpg").write_bytes(whole)
+    first = photos / "0.jpg"
+    first.unlink()
+    if how == "link":
+        first.symlink_to(elsewhere / "secret")
+    elif how == "link to a photo":
+        first.symlink_to(elsewhere / "0.jpg")
+    elif how == "folder":
+        first.mkdir()
+    elif how == "text":
+        first.write_text("a secret", encoding="utf-8")
+    else:
+        (photos / "1.jpg").unlink()
+        photos.rmdir()
+        photos.symlink_to(elsewhere, target_is_directory=True)
+    run, views = ExplainRun(folder), views_of(folder)
+    assert run.photo(0) is None
+    with pytest.raises(UsageError, match="no picture of photo 0"):
+        views.picture("r0", 0)
+    assert views.get("photo/r0/0")["photo"] is None
+    assert (run.photo(1) is None) == (how == "linked folder")
+    out = export(open_runs([folder]), tmp_path / "pages").parent
+    assert not (out / "photos" / "r0" / "0.jpg").exists()
+
+
+def test_a_run_that_is_opened_through_a_link_shows_its_photos(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", [image("a.jpg", "a woman.", [word("woman")])])
+    (tmp_path / "latest").symlink_to(folder, target_is_directory=True)
+    found = ExplainRun(tmp_path / "latest").photo(0)
+    assert found is not None
+    assert found.read_bytes() == (folder / "photos" / "0.jpg").read_bytes()
 
 
 def test_nothing_that_is_shown_is_no_json_or_names_a_folder(tmp_path: Path) -> None:

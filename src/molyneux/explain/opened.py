@@ -30,6 +30,7 @@ from molyneux.records import from_json
 
 _OPENS, _CLOSES = b"\n  {\n", b"\n  }"
 _LIST = b'"images": ['
+_JPEG = b"\xff\xd8\xff"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +125,19 @@ class ExplainRun:
         return text if isinstance(text, Image) else from_json(Glance, text, self._named(number))
 
     def photo(self, number: int) -> Path | None:
-        """Return the file of what lies under a photo's patches; None where there is none."""
+        """Return the file of what lies under a photo's patches; None where there is none.
+
+        Run folders are handed on, and what is found here is shown and copied: a link that leads
+        elsewhere, or anything but a JPEG, is none.
+        """
         path = self.folder / "photos" / f"{number}.jpg"
-        return path if path.is_file() else None
+        try:
+            if path.resolve() != self.folder.resolve() / "photos" / path.name or not path.is_file():
+                return None
+            with path.open("rb") as file:
+                return path if file.read(len(_JPEG)) == _JPEG else None
+        except OSError:
+            return None
 
     def fields(self, number: int) -> dict[str, np.ndarray]:
         """Return a photo's heat maps, by `<word>.<ranking>.<view>` and that with `.set`.

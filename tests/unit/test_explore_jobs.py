@@ -154,6 +154,10 @@ def test_what_is_asked_is_read() -> None:
         (b'{"kind": "caption", "photo": {"run": "r0", "n": 0}, "more": 1}', "more"),
         (b'{"kind": "change", "photo": {"sample": "a"}, "units": ["L1.u1; ls"]}', "units"),
         (
+            '{"kind": "change", "photo": {"sample": "a"}, "units": ["L١.u1"]}'.encode(),
+            "units",
+        ),
+        (
             b'{"kind": "change", "photo": {"sample": "a"}, "units": {"set": "raw", "top": -1}}',
             "units",
         ),

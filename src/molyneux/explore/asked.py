@@ -11,7 +11,7 @@ from molyneux.errors import UsageError, quote
 
 _STRICT = ConfigDict(extra="forbid")
 _Text = Annotated[str, Field(min_length=1, max_length=80)]
-_Unit = Annotated[str, Field(pattern=r"^L\d{1,5}\.u\d{1,7}[+-]?$")]
+_Unit = Annotated[str, Field(pattern=r"^L[0-9]{1,5}\.u[0-9]{1,7}[+-]?$")]
 _Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 _Words = Annotated[tuple[_Text, ...], Field(max_length=12)]
 MOST_UNITS = 5000

@@ -7,7 +7,7 @@ import re
 from molyneux.checks import is_a, shown
 from molyneux.errors import UsageError
 
-_NAME = re.compile(r"L(\d{1,18})\.u(\d{1,18})(-?)", re.IGNORECASE)
+_NAME = re.compile(r"L(\d{1,18})\.u(\d{1,18})(-?)", re.IGNORECASE | re.ASCII)
 
 
 def read_name(name: str) -> tuple[int, int, int]:

@@ -27,7 +27,8 @@ PhotoAddress = Callable[[str, int], str]
 
 _KEY = re.compile(
     r"(?P<runs>runs)|(?P<kind>gallery|search|study|record)/(?P<run>r\d{1,4})|photo/(?P<of>r\d{1,4})/(?P<n>\d{1,7})"
-    r"|unit/(?P<at>r\d{1,4})/(?P<unit>L\d{1,5}\.u\d{1,7}[+-]?)"
+    r"|unit/(?P<at>r\d{1,4})/(?P<unit>L\d{1,5}\.u\d{1,7}[+-]?)",
+    re.ASCII,
 )
 
 

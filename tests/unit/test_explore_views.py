@@ -29,6 +29,7 @@ from molyneux.explain.verdict import verdict
 from molyneux.pages import atlas_view
 from molyneux.pages.export import export
 from molyneux.pages.joined import WEB, join_modules
+from molyneux.pages.photo_view import name_of
 from molyneux.pages.runs import open_runs
 from molyneux.pages.study_words import TABLES, column_title, table_title
 from molyneux.pages.unit_lists import WORDS
@@ -238,6 +239,22 @@ def shown_name(places: dict[str, Any]) -> str:
 def test_there_is_nothing_under_other_keys(explained: Path, key: str) -> None:
     with pytest.raises(UsageError):
         views_of(explained).get(key)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("some/where/a.jpg", "a.jpg"),
+        ("caf\\udce9<b>.jpg", "caf\\udce9<b>.jpg"),
+        ("some/where\\here/caf\\udce9.jpg", "caf\\udce9.jpg"),
+        ("C:\\me\\guitar.jpg", "guitar.jpg"),
+        ("c:\\me/photos\\guitar.jpg", "guitar.jpg"),
+        ("\\\\host\\photos\\guitar.jpg", "guitar.jpg"),
+        ("a: \\b.jpg", "a: \\b.jpg"),
+    ],
+)
+def test_a_photo_is_called_by_its_whole_name(path: str, name: str) -> None:
+    assert name_of(path) == name
 
 
 @pytest.mark.parametrize("how", ["link", "link to a photo", "folder", "text", "linked folder"])

@@ -136,8 +136,13 @@ def grid_of(run: ExplainRun) -> tuple[int, int] | None:
 
 
 def name_of(path: str) -> str:
-    """Return the name of a photo's file, without the folders it was in."""
-    return re.split(r"[/\\]", path)[-1]
+    """Return the name of a photo's file, without the folders it was in.
+
+    Only Windows parts folders with backslashes; elsewhere they belong to a name, as they do to one
+    whose bytes are no text.
+    """
+    parted = r"[/\\]" if re.match(r"[A-Za-z]:\\|\\\\", path) else "/"
+    return re.split(parted, path)[-1]
 
 
 def _says(image: Glance | Image) -> list[str]:

@@ -27,6 +27,7 @@ from tiny_partners import square_photos, with_partners
 
 from molyneux import Scaled, Settings, explain
 from molyneux.cli import main
+from molyneux.data.samples import sample_photos
 from molyneux.errors import WeightsError
 from molyneux.explore import uploads
 from molyneux.explore.guard import CONTENT_SECURITY
@@ -487,7 +488,7 @@ def test_what_cannot_be_done_is_said(served: Served) -> None:
     for units, said in (
         (["L99.u1"], "there is no unit L99.u1"),
         ({"set": "nonsense", "top": 3}, "there is no set"),
-        ({"set": "raw", "top": 3, "word": "   "}, "needs a word"),
+        ({"set": "raw", "top": 3, "word": "   "}, "a word to ask for is empty"),
     ):
         found = job(served, kind="change", photo=photo, units=units)
         assert found["state"] == "failed"
@@ -529,6 +530,10 @@ def test_a_model_that_cannot_be_loaded_is_said(run: Path) -> None:
         told = data(served, "/api/data/runs")
         assert told["live"] is False
         assert told["live_error"] == "the weights are not there; fetch them"
+        status, _, body = ask(served, f"/api/image/sample/{next(iter(sample_photos()))}")
+        assert (status, json.loads(body)["error"]) == (503, told["live_error"])
+        assert ask(served, "/api/image/upload/x")[0] == 404
+        assert ask(served, "/api/image/sample/x")[0] == 404
         assert data(served, "/api/data/photo/r0/0")["image"]
 
 
@@ -561,6 +566,10 @@ def test_without_a_model_runs_are_shown_and_nothing_is_taken(run: Path) -> None:
         assert data(served, "/api/data/runs")["live"] is False
         assert ask(served, "/api/jobs", b"{}")[0] in (404, 405)
         assert ask(served, "/api/photos", b"{}")[0] in (404, 405)
+        for path in ("upload/x", "sample/x"):
+            status, _, body = ask(served, f"/api/image/{path}")
+            assert status == 404
+            assert "there is no model here" in json.loads(body)["error"]
 
 
 def test_without_an_atlas_of_the_model_that_is_said(served: Served) -> None:

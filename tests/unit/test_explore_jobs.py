@@ -164,6 +164,14 @@ def test_what_is_asked_is_read() -> None:
         (b'{"kind": "change", "photo": {"sample": "a"}, "units": [], "value": "NaN"}', "value"),
         (b'{"kind": "change", "photo": {"sample": "a"}, "units": [], "value": NaN}', "value"),
         (b'{"kind": "explain", "photo": {"sample": "a"}, "words": [""]}', "words"),
+        (
+            b'{"kind": "explain", "photo": {"sample": "a"}, "words": ["dog", " "]}',
+            "words.1: a word to ask for is empty",
+        ),
+        (
+            b'{"kind": "change", "photo": {"sample": "a"}, "units": [], "ask": ["\\t"]}',
+            "ask.0: a word to ask for is empty",
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_named(body: bytes, said: str) -> None:

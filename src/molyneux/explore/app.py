@@ -81,12 +81,15 @@ def make_app(
         return JSONResponse(atlas_view.search(atlas, q[:80], layer[:20], by[:20], sign, limit))
 
     def picture(asked: PhotoAsked) -> Response:
-        found = None if live is None else live.picture(asked)
+        if live is None:
+            raise UsageError("there is no model here; start the explorer without --no-live")
+        found = live.picture(asked)
         if found is not None:
             return Response(found, media_type=_JPEG)
         if isinstance(asked, Upload) and uploads is not None:
             return Response(uploads.get(asked.upload).shown, media_type=_JPEG)
-        return _failed(503, "the model is still loading; ask again")
+        failed = live.state.get("live_error")
+        return _failed(503, failed or "the model is still loading; ask again")
 
     @app.get("/api/image/upload/{name}")
     def uploaded(name: str) -> Response:

@@ -5,15 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from molyneux.errors import UsageError, quote
 
 _STRICT = ConfigDict(extra="forbid")
+NO_WORD = "a word to ask for is empty"
+
+
+def _some(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("no_word", NO_WORD)
+    return text
+
+
 _Text = Annotated[str, Field(min_length=1, max_length=80)]
+_Word = Annotated[str, Field(max_length=80), AfterValidator(_some)]
 _Unit = Annotated[str, Field(pattern=r"^L[0-9]{1,5}\.u[0-9]{1,7}[+-]?$")]
 _Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
-_Words = Annotated[tuple[_Text, ...], Field(max_length=12)]
+_Words = Annotated[tuple[_Word, ...], Field(max_length=12)]
 MOST_UNITS = 5000
 
 

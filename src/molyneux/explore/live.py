@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from molyneux.errors import MolyneuxError, UsageError
 from molyneux.explore.asked import (
+    NO_WORD,
     AskCaption,
     AskChange,
     Asked,
@@ -379,6 +380,8 @@ class Live:
             known = ", ".join(dict.fromkeys(row.name for row in UNIT_SETS.values()))
             raise UsageError(f"there is no set {asked.set!r}; there are {known}")
         nouns = _nouns(kept)
+        if asked.word is not None and not asked.word.strip():
+            raise UsageError(NO_WORD)
         word = (asked.word or (nouns[0] if nouns else "")).lower()
         if not word:
             raise UsageError("the caption has no noun; name a word whose units are meant")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,30 @@ def test_there_is_nothing_under_other_keys(explained: Path, key: str) -> None:
         views_of(explained).get(key)
 
 
+@pytest.mark.parametrize("read_before", [False, True])
+def test_a_run_that_was_deleted_is_said_to_be_gone(
+    explained: Path, study: Path, tmp_path: Path, read_before: bool
+) -> None:
+    folders = tmp_path / "explained", tmp_path / "studied"
+    for source, folder in zip((explained, study), folders, strict=True):
+        shutil.copytree(source, folder)
+    views, both = views_of(*folders), [("r0", "L0.u0"), ("r1", "L0.u0")]
+    keys = ["runs"]
+    for run, unit in both:
+        keys += [f"{kind}/{run}" for kind in ("gallery", "search", "study", "record")]
+        keys += [f"photo/{run}/0", f"unit/{run}/{unit}"]
+    if read_before:
+        for key in ("runs", "gallery/r0", "gallery/r1", "search/r0", "search/r1"):
+            views.get(key)
+    for folder in folders:
+        shutil.rmtree(folder)
+    for key in keys:
+        with pytest.raises(RunError, match=r"the run's folder \w+ is gone"):
+            views.get(key)
+    with pytest.raises(RunError, match="is gone"):
+        views.picture("r0", 0)
+
+
 @pytest.mark.parametrize(
     ("path", "name"),
     [
@@ -324,6 +349,52 @@ def test_nothing_that_is_shown_is_no_json_or_names_a_folder(tmp_path: Path) -> N
     ]
     assert shown["told"][0]["claims"][0]["absent_word"] == "piano"
     assert views.get("gallery/r0")["cards"][0]["says"][0] == "guitar"
+
+
+@pytest.fixture
+def of_two(tmp_path: Path) -> Path:
+    """A run of two photos, each with maps."""
+    return write_run(
+        tmp_path / "run",
+        [image("a.jpg", "a woman.", [word("woman")]), image("b.jpg", "a man.", [word("man")])],
+    )
+
+
+@pytest.mark.parametrize("how", ["missing", "folder"])
+def test_maps_that_are_not_there_are_said_to_be_missing(of_two: Path, how: str) -> None:
+    assert not any("heat maps" in line for line in views_of(of_two).get("photo/r0/0")["lines"])
+    (of_two / "fields.safetensors").unlink()
+    if how == "folder":
+        (of_two / "fields.safetensors").mkdir()
+    shown = views_of(of_two).get("photo/r0/0")
+    assert shown["fields"] == {}
+    assert "has no heat maps of this photo" in shown["lines"][-1]
+
+
+@pytest.mark.parametrize("kind", ["grid", "units", "flat", "bfloat16", "bool"])
+def test_maps_that_do_not_belong_to_a_photo_are_left_out(of_two: Path, kind: str) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    fields = load_file(of_two / "fields.safetensors")
+    name = next(name for name in fields if name.startswith("0.") and fields[name].ndim == 3)
+    there = fields[name]
+    changed = {
+        "grid": there[:, :-1],
+        "units": there[:-1],
+        "flat": there.flatten(),
+        "bfloat16": there.to(torch.bfloat16),
+        "bool": there > 0,
+    }
+    fields[name] = changed[kind].contiguous()
+    save_file(fields, of_two / "fields.safetensors")
+    views = views_of(of_two)
+    shown = views.get("photo/r0/0")
+    assert shown["fields"] == {}
+    assert "are left out" in shown["lines"][-1]
+    other = views.get("photo/r0/1")
+    assert other["fields"]
+    assert not any("heat maps" in line for line in other["lines"])
 
 
 def test_a_run_that_read_patches_of_all_layers_alone_is_shown_as_it_is(tmp_path: Path) -> None:

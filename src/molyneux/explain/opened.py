@@ -30,6 +30,7 @@ from molyneux.records import from_json
 
 _OPENS, _CLOSES = b"\n  {\n", b"\n  }"
 _LIST = b'"images": ['
+_MAPS = ("F16", "F32", "F64")
 _JPEG = b"\xff\xd8\xff"
 
 
@@ -57,6 +58,10 @@ class Glance:
     agrees: bool | None = None
     words: tuple[WordGlance, ...] = ()
     reading: tuple[Reading, ...] | None = None
+
+
+class MapsError(RunError):
+    """A photo's heat maps cannot be read; the rest of it can."""
 
 
 class ExplainRun:
@@ -143,6 +148,7 @@ class ExplainRun:
         """Return a photo's heat maps, by `<word>.<ranking>.<view>` and that with `.set`.
 
         Raises:
+            MapsError: they are of a kind of number that none is made of.
             RunError: the file is damaged.
         """
         from safetensors import SafetensorError, safe_open
@@ -155,11 +161,13 @@ class ExplainRun:
             return {}
         try:
             with safe_open(path, "numpy") as file:
+                names = [n for n in file.keys() if n.startswith(prefix) and n != "none"]  # noqa: SIM118 -- it is no dictionary
+                if any(file.get_slice(name).get_dtype() not in _MAPS for name in names):
+                    raise MapsError(f"the heat maps of {self._named(number)} are no floats")
                 return {
                     # Heat maps of `raw` once had another name.
                     name.removeprefix(prefix).replace(".top.", ".raw."): file.get_tensor(name)
-                    for name in file.keys()  # noqa: SIM118 -- it is no dictionary
-                    if name.startswith(prefix) and name != "none"
+                    for name in names
                 }
         except (OSError, SafetensorError) as error:
             raise RunError(f"{path} is damaged ({error}); make the run anew") from error

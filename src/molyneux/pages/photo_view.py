@@ -11,7 +11,7 @@ import numpy as np
 
 from molyneux.explain.claims import VIEWS, Claim, claim_of, curve_table, percent
 from molyneux.explain.document import Image, ModelRecord, SettingsRecord, Word
-from molyneux.explain.opened import ExplainRun, Glance
+from molyneux.explain.opened import ExplainRun, Glance, MapsError
 from molyneux.explain.sight_text import (
     SIGHT_COLUMNS,
     carried,
@@ -30,6 +30,10 @@ from molyneux.pages.reading import said_at_patches, said_at_patches_by_layers, s
 from molyneux.records import to_plain
 
 SAYS = 8
+_NO_MAPS = "The run's folder has no heat maps of this photo: fields.safetensors is not what it was."
+_OTHER_MAPS = (
+    "The heat maps of this photo are left out: those in fields.safetensors do not belong to it."
+)
 
 
 def card(run: ExplainRun, number: int) -> dict[str, Any]:
@@ -84,6 +88,30 @@ def photo(
         "told": [_told(word, model, settings) for word in image.words],
         **about(model, settings),
     }
+
+
+def maps(run: ExplainRun, number: int, image: Image) -> tuple[dict[str, np.ndarray], str | None]:
+    """Return a photo's heat maps, and why there are none where some should be.
+
+    Raises:
+        RunError: their file is damaged.
+    """
+    wanted = {
+        f"{place}.{ranking}.{view}{of_all}": ((len(rows),) if not of_all else ()) + image.grid
+        for place, word in enumerate(image.words if image.grid else ())
+        for ranking, lists in word.rankings.items()
+        for view, rows in (("patches", lists.patches), ("last", lists.last))
+        for of_all in ("", ".set")
+        if rows and image.grid is not None
+    }
+    try:
+        found = run.fields(number)
+    except MapsError:
+        return {}, _OTHER_MAPS
+    if wanted and not found:
+        return {}, _NO_MAPS
+    fit = all(wanted.get(name) == field.shape for name, field in found.items())
+    return (found, None) if fit else ({}, _OTHER_MAPS)
 
 
 def described(run: ExplainRun, grid: tuple[int, int] | None) -> dict[str, Any]:

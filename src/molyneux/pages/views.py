@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from molyneux.atlas import Atlas
-from molyneux.errors import UsageError
+from molyneux.errors import RunError, UsageError
 from molyneux.explain.opened import ExplainRun
 from molyneux.neurons.unit_names import read_name
 from molyneux.pages import atlas_view, photo_view, record_view, study_view, unit_view
@@ -80,7 +80,7 @@ class Views:
 
         Raises:
             UsageError: there is no such key, run, photo or unit.
-            RunError: a file is damaged, or a photo is not finished.
+            RunError: a run's folder is gone, a file is damaged, or a photo is not finished.
         """
         found = _KEY.fullmatch(key)
         if found is None:
@@ -149,11 +149,11 @@ class Views:
     def _run(self, name: str) -> OpenRun:
         if name not in self.runs:
             raise UsageError(f"there is no run {name}; there are {len(self.runs)}")
-        return self.runs[name]
+        return _there(self.runs[name])
 
     def _runs(self) -> dict[str, Any]:
         return {
-            "runs": [self.described(each) for each in self.runs.values()],
+            "runs": [self.described(_there(each)) for each in self.runs.values()],
             **self.live(),
             "atlas": self.first_atlas() is not None,
             "glossary": GLOSSARY,
@@ -259,7 +259,11 @@ class Views:
         if isinstance(run, StudyRun):
             found = study_view.photo(run, number)
             return found | {"photo": self.addresses(opened)(number)}
-        found = photo_view.photo(run.model, run.settings, run.image(number), run.fields(number))
+        image = run.image(number)
+        fields, missing = photo_view.maps(run, number, image)
+        found = photo_view.photo(run.model, run.settings, image, fields)
+        if missing is not None:
+            found["lines"].append(missing)
         return found | {"photo": self.addresses(opened)(number)}
 
     def described(self, opened: OpenRun) -> dict[str, Any]:
@@ -272,6 +276,19 @@ class Views:
         if isinstance(run, StudyRun):
             return named | study_view.described(run)
         return named | photo_view.described(run, self.grid_of(opened))
+
+
+def _there(opened: OpenRun) -> OpenRun:
+    """Return a run whose folder is still there.
+
+    Raises:
+        RunError: it is not.
+    """
+    if not opened.run.folder.is_dir():
+        raise RunError(
+            f"the run's folder {opened.name} is gone; put it back, or start anew without it"
+        )
+    return opened
 
 
 def _numbers(run: ExplainRun | StudyRun) -> Sequence[int]:

@@ -160,6 +160,8 @@ def test_decode_says_through_what_it_reads(tiny: Any, capsys: Any, lens: str, sa
     _, out, err = run(capsys, "decode", "L1.u7", "--lens", lens)
     assert said in err
     assert said not in out
+    _, out, _ = run(capsys, "decode", "L1.u7", "L2.u3-", "--lens", lens, "--json")
+    assert [row["lens"] for row in json.loads(out)] == [lens, lens]
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def decode(
         bias=decoding.bias,
         lens=lens,
     )
+    through = lens.name if lens is not None else "norm" if decoding.final_norm else "none"
     if as_json:
         show_json(
             [
@@ -56,12 +57,12 @@ def decode(
                     "sign": item.sign,
                     "tokens": item.tokens,
                     "suppressed": item.suppressed,
+                    "lens": through,
                 }
                 for item in decoded
             ]
         )
         return 0
-    through = lens.name if lens is not None else "norm" if decoding.final_norm else "none"
     note(f"molyneux: read through {_LENSES[through]} (--lens)")
     for item in decoded:
         name = f"{item.unit}{'-' if item.sign < 0 else ''}"

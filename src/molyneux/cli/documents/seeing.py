@@ -121,6 +121,7 @@ class DecodedUnit:
         tokens: those it raises most, at least 10 unless `--top` asks for fewer; none where the lens
             does not read its layer.
         suppressed: those it lowers most.
+        lens: what it was read through, `none` for the head alone.
     """
 
     layer: int
@@ -128,3 +129,4 @@ class DecodedUnit:
     sign: int
     tokens: tuple[str, ...]
     suppressed: tuple[str, ...]
+    lens: Literal["none", "norm", "jacobian"]

@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
 FLAGS = [
@@ -69,12 +69,20 @@ def serve(
 
 @dataclass
 class Tabs:
-    """Opens tabs, and keeps what they asked of which host and what went wrong in them."""
+    """Opens tabs, and keeps what they asked of which host and what went wrong in them.
+
+    Attributes:
+        asked: hosts.
+        pages: files that were opened as pages.
+        files: files that pages asked for.
+    """
 
     browser: Any
     closing: ExitStack
     asked: set[str]
     wrong: list[str]
+    pages: set[Path] = field(default_factory=set)
+    files: set[Path] = field(default_factory=set)
 
     def open(self, address: str | None = None, **options: Any) -> Any:
         """Return a tab of its own browser profile."""
@@ -88,7 +96,7 @@ class Tabs:
     def beside(self, context: Any, address: str | None = None) -> Any:
         """Return another tab of a profile."""
         tab = context.new_page()
-        tab.on("request", lambda request: self.asked.add(urlsplit(request.url).netloc))
+        tab.on("request", self._keep)
         tab.on("pageerror", lambda error: self.wrong.append(str(error)))
         tab.on(
             "console",
@@ -98,6 +106,13 @@ class Tabs:
             tab.goto(address)
             tab.wait_for_selector("main h1, main h2, main .caption, main .error")
         return tab
+
+    def _keep(self, request: Any) -> None:
+        address = urlsplit(request.url)
+        self.asked.add(address.netloc)
+        if address.scheme == "file":
+            kept = self.pages if request.is_navigation_request() else self.files
+            kept.add(Path(unquote(address.path)).resolve())
 
 
 def until(holds: Callable[[], bool]) -> None:

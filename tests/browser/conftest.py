@@ -69,4 +69,7 @@ def tabs(chromium: Any) -> Iterator[Tabs]:
         yield found
     elsewhere = {host for host in found.asked if host and not host.startswith("127.0.0.1:")}
     assert elsewhere == set(), "a page asked another host"
+    folders = {page.parent for page in found.pages}
+    outside = {file for file in found.files if not folders & set(file.parents)}
+    assert outside == set(), "a page read a file outside its folder"
     assert found.wrong == [], "a page said that something went wrong"

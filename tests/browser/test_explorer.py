@@ -6,6 +6,7 @@ import io
 import json
 import re
 import threading
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -13,6 +14,8 @@ from urllib.parse import urlencode
 import pytest
 from explorer_served import Served, Tabs, serve, until, until_address
 from PIL import Image
+
+from molyneux.explore.live import Live
 
 VIEWS = {
     "transplant": "#/transplant?from=r0.0&into=r0.1",
@@ -334,7 +337,17 @@ def test_a_file_that_is_no_photo_is_refused_in_a_line(tabs: Tabs, served: Served
     tabs.wrong.clear()  # the browser reports the refusal, too
 
 
-def test_a_page_of_another_site_can_neither_read_nor_ask(tabs: Tabs, served: Served) -> None:
+def test_a_page_of_another_site_can_neither_read_nor_ask(
+    tabs: Tabs, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached: list[Any] = []
+
+    def ask(live: Live, asked: Any) -> dict[str, Any]:
+        reached.append(asked)
+        return {"job": "x", "place": 0}
+
+    monkeypatch.setattr(Live, "ask", ask)
+    asked = '{"kind": "caption", "photo": {"run": "r0", "n": 0}}'
     tab = tabs.open()
     tab.context.route(
         "http://elsewhere.test/**",
@@ -342,7 +355,7 @@ def test_a_page_of_another_site_can_neither_read_nor_ask(tabs: Tabs, served: Ser
     )
     tab.goto("http://elsewhere.test/")
     outcome = tab.evaluate(
-        """async ([origin, token]) => {
+        """async ([origin, token, asked]) => {
           const tried = async (path, options) => {
             try { return (await fetch(origin + path, options)).status; } catch { return "refused"; }
           };
@@ -350,12 +363,38 @@ def test_a_page_of_another_site_can_neither_read_nor_ask(tabs: Tabs, served: Ser
             await tried("/api/data/runs"),
             await tried("/api/data/runs", { headers: { "X-Token": token } }),
             await tried(`/api/data/runs?token=${token}`),
-            await tried("/api/jobs", { method: "POST", headers: { "X-Token": token }, body: "{}" }),
+            await tried("/api/jobs", {
+              method: "POST", headers: { "X-Token": token }, body: asked,
+            }),
           ];
         }""",
-        [served.origin, served.token],
+        [served.origin, served.token, asked],
     )
     assert outcome == ["refused"] * 4
+    # What a browser sends without asking first, and hides from the page: no work comes of it.
+    tab.evaluate(
+        """([origin, asked]) => fetch(`${origin}/api/jobs`, {
+          method: "POST", mode: "no-cors", headers: { "Content-Type": "text/plain" }, body: asked,
+        }).catch(() => null)""",
+        [served.origin, asked],
+    )
+
+    def post(**headers: str) -> int:
+        sent = {"Content-Type": "text/plain"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        connection = HTTPConnection(served.origin.removeprefix("http://"), timeout=20)
+        connection.request("POST", "/api/jobs", asked, sent)
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    elsewhere = "http://elsewhere.test"
+    assert post(Origin=elsewhere) == post() == 403
+    assert post(Origin=elsewhere, X_Token=served.token) == 403
+    assert reached == []
+    assert post(Origin=served.origin, X_Token=served.token) == 202
+    assert len(reached) == 1
     tabs.asked.discard("elsewhere.test")
     tabs.wrong.clear()  # the browser reports what it refused
 

@@ -281,7 +281,7 @@ def test_what_is_said_of_it_is_what_the_photo_adds() -> None:
         ("it adds", 4.0),
         ("5\u00a0% of units bring", 2.0),
         ("random units bring", 0.1),
-        ("to words not named", -0.25),
+        ("words not named get", -0.25),
     ]
     assert carried(sight_with(standard_error=3.0)) == carried(None) == []
     rows = sight_table(sight_with())

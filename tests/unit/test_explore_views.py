@@ -458,7 +458,10 @@ def sight(gain: float, change: float | None, random: float, absent: float) -> di
     [
         (sight(0.01, 1.0, 0.0, 0.0), "adds nothing"),
         (sight(2.0, None, 0.0, 0.0), "what carries it was not measured"),
-        (sight(2.0, 1.5, 0.2, 0.1), "bring 1.50 nats of it to other photos; random units 0.20"),
+        (
+            sight(2.0, 1.5, 0.2, 0.1),
+            "bring 1.50 nats of it to other photos; random units 0.20, words not named 0.10",
+        ),
         (sight(2.0, 0.5, 0.6, 0.1), "random units 0.60: not shown to carry it"),
         (sight(2.0, 0.5, 0.1, 0.7), "words not named 0.70: not shown to carry it"),
     ],

@@ -95,7 +95,7 @@ def carried(sight: Sight | None) -> list[tuple[str, float]]:
         ("it adds", sight.gain),
         (f"{share} of units bring", change.transplant),
         ("random units bring", None if random is None else random.transplant),
-        ("to words not named", _mean([word.sets[number].transplant for word in sight.absent])),
+        ("words not named get", _mean([word.sets[number].transplant for word in sight.absent])),
     ]
     return [(name, value) for name, value in found if value is not None]
 

@@ -37,6 +37,9 @@ def verdict(word: Word) -> str | None:
     return f"{taken}; {beside}: units picked by a word's own gradient are no evidence of sight"
 
 
+_CONTROLS = {"random units bring": "random units", "words not named get": "words not named"}
+
+
 def _seen(sight: Sight) -> str:
     if not sight.adds:
         return (
@@ -50,8 +53,10 @@ def _seen(sight: Sight) -> str:
     controls = [(name, value) for name, value in list(bars.items())[2:]]
     if not controls:
         return f"{adds}; its units bring {nats(change.transplant)} nats to other photos"
+    # Always all of them: photos are read side by side.
+    beside = ", ".join(f"{_CONTROLS[name]} {nats(value)}" for name, value in controls)
     name, most = max(controls, key=lambda each: each[1])
-    what = {"random units bring": "random units", "to words not named": "words not named"}[name]
+    what = _CONTROLS[name]
     if change.transplant <= most:
         return (
             f"{adds}, but the units that it changes most bring {nats(change.transplant)} nats to "
@@ -59,5 +64,5 @@ def _seen(sight: Sight) -> str:
         )
     return (
         f"{adds}, and the units that it changes most bring "
-        f"{nats(change.transplant)} nats of it to other photos; {what} {nats(most)}"
+        f"{nats(change.transplant)} nats of it to other photos; {beside}"
     )

@@ -138,4 +138,6 @@ def read_asked(body: bytes) -> Asked:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "string_pattern_mismatch":
+            raise UsageError("units are named as L12.u905, several with commas between") from error
         raise UsageError(f"{place or 'the request'}: {quote(first['msg'])}") from error

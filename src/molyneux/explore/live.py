@@ -38,6 +38,7 @@ from molyneux.pages.views import Views
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from molyneux.adapters.language_model import LanguageModel
     from molyneux.explain.document import ModelRecord
     from molyneux.models.captioned import Answer, Captioned
     from molyneux.models.seeing_model import SeeingModel
@@ -318,7 +319,7 @@ class Live:
             "before": kept.captioned.caption,
             "units": [str(unit) for unit in units],
             "probabilities": _probabilities(
-                ask, {"before": before, "after": after, "random": random}
+                model, ask, {"before": before, "after": after, "random": random}
             ),
             "next": {"before": before.next, "after": after.next},
             "random": {"caption": random.caption, "units": len(beside)},
@@ -361,7 +362,7 @@ class Live:
             "edit_norm": found.edit_norm,
             "random": beside(found.random),
             "third": beside(found.third),
-            "probabilities": _probabilities(ask, answers),
+            "probabilities": _probabilities(self._model.language_model, ask, answers),
             "next": {"before": found.as_it_is.next, "after": found.answer.next},
             "grid": self._grid,
             "photos": {"from": source.address, "into": into.address},
@@ -419,8 +420,16 @@ def _nouns(kept: _Kept) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word.word for word in kept.captioned.sentence.words))
 
 
-def _probabilities(words: Sequence[str], answers: Mapping[str, Answer]) -> list[dict[str, Any]]:
-    return [
-        {"word": word} | {name: each.probabilities[n] for name, each in answers.items()}
-        for n, word in enumerate(words)
-    ]
+def _probabilities(
+    model: LanguageModel, words: Sequence[str], answers: Mapping[str, Answer]
+) -> list[dict[str, Any]]:
+    """Return how likely each word is; of a word of several tokens also its first, which is read."""
+    from molyneux.neurons.targets import require_tokens
+
+    rows = []
+    for n, word in enumerate(words):
+        tokens = require_tokens(model, word)
+        first = model.decode(tokens[:1]) if len(tokens) > 1 else None
+        each = {name: answer.probabilities[n] for name, answer in answers.items()}
+        rows.append({"word": word, "token": first, **each})
+    return rows

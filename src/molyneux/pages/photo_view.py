@@ -144,6 +144,7 @@ def about(model: ModelRecord, settings: SettingsRecord) -> dict[str, Any]:
     return {
         "lead": model.layout.get("text") if isinstance(model.layout, Mapping) else None,
         "score": _score_words(settings),
+        "reads": _reads(model),
         "sinks": sink_badge(model),
         "words_by_chance": model.words_by_chance,
         "limits": model.limits,
@@ -152,6 +153,15 @@ def about(model: ModelRecord, settings: SettingsRecord) -> dict[str, Any]:
         "top": settings.top,
         "positions": settings.positions,
     }
+
+
+def _reads(model: ModelRecord) -> dict[str, str]:
+    """Return through what units are decoded in each view; at the last position the head reads."""
+    head = (
+        "the final norm's scale" if model.decoding and model.decoding["final_norm"] else "the head"
+    )
+    jacobian = model.lens is not None and model.lens["name"] == "jacobian"
+    return {"patches": "the Jacobian lens" if jacobian else head, "last": head}
 
 
 def grid_of(run: ExplainRun) -> tuple[int, int] | None:

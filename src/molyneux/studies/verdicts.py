@@ -93,15 +93,22 @@ def verdict_table(results: Iterable[Result]) -> ResultTable | None:
     )
     if not rows:
         return None
+    said = [
+        "A claim of a difference holds where the 95 % interval of the difference from its control "
+        "lies on the claim's side of 0; one of no difference where the interval lies inside the "
+        f"margin that its experiment states. It is open below {FEW} photos or where nothing was "
+        "measured. Each row is taken from the tables below, which say how it was measured.",
+        "Of claims of a difference that are all false one in forty would hold by chance.",
+    ]
+    if any(result.experiment == "E6" and result.verdicts for result in results):
+        said.append(
+            "E6 says what causes a word, not that anything was seen: units that a word's own "
+            "gradient picks take it from a photo that does not show it as well. Of sight speaks E7."
+        )
     return ResultTable(
         NAME,
         "What holds here",
         ("experiment", "claim", "here", "control", "paper", "verdict"),
         rows,
-        (
-            "A claim holds where the 95 % interval of the difference from its control lies on the "
-            f"claim's side of 0, and is open below {FEW} photos or where nothing was measured. "
-            "Each row is taken from the tables below, which say how it was measured.",
-            "Of claims that are all false one in forty would hold by chance.",
-        ),
+        tuple(said),
     )

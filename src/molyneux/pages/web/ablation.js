@@ -45,7 +45,7 @@ export function Ablations({ word, told, about }) {
 
 // Whether another caption no longer holds the word: the plainest thing an edit can do.
 function lost(caption, word) {
-  return known(caption) && !new RegExp(`(?<!\\p{L})${word.replace(/[^\p{L}\p{N}]/gu, "\\$&")}(?!\\p{L})`, "iu").test(caption);
+  return known(caption) && !new RegExp(`(?<!\\p{L})${word.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")}(?!\\p{L})`, "iu").test(caption);
 }
 
 export function Rewrites({ word, caption, lead }) {
@@ -70,8 +70,8 @@ export function Rewrites({ word, caption, lead }) {
           ${lost(text, word.word) && html` <span class="badge lost">without “${word.word}”</span>`}
           ${repeats(text) && html` <span class="badge">repeats itself</span>`}</dd>
       </div>`)}
-      ${same.length > 0 && html`<div class="rewrite"><dt>the same as with nothing off</dt>
-        <dd class="unchanged">${same.map(([name, hint]) => `${name} (${hint})`).join("; ")}</dd></div>`}
+      ${same.length > 0 && html`<div class="rewrite"><dt>${same.map(([name, hint]) => html`<span key=${name}>${name}<span class="hint">${hint}</span></span>`)}</dt>
+        <dd class="unchanged">as with nothing off</dd></div>`}
     </dl>
   </section>`;
 }

@@ -2,9 +2,18 @@ import { useEffect, useState } from "./vendor/htm-preact.js";
 
 // A view's address holds all that it shows: `#/r0/3?word=cat&list=total.patches&unit=L12.u905`.
 
+// An address is whatever somebody typed: what is no code of a character stands for itself.
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 export function parse(hash) {
   const [path, query] = hash.replace(/^#\/?/, "").split("?");
-  const parts = path.split("/").filter(Boolean).map(decodeURIComponent);
+  const parts = path.split("/").filter(Boolean).map(decoded);
   const asked = Object.fromEntries(new URLSearchParams(query ?? ""));
   if (!parts.length) return { view: "home", asked };
   if (/^r\d+$/.test(parts[0])) {

@@ -41,6 +41,7 @@ function Masthead({ place, runs, run }) {
 
 function View({ place, runs, run }) {
   const { view, asked } = place;
+  if (view === "unit" && !/^L\d+\.u\d+$/.test(place.unit)) return html`<${Failure}>“${place.unit}” is not a unit: one is named as L12.u905. <a href="#/">Go to the start</a></${Failure}>`;
   if (alone && !HERE[runs.runs[0].kind].includes(view)) return html`<${Failure}>This page holds a run's photos and results alone: the rest is in molyneux explore. <a href="#/">Go to the start</a></${Failure}>`;
   if (["photo", "unit", "gallery", "study"].includes(view) && !run) return html`<${Failure}>There is no such run here. <a href="#/">Go to the start</a></${Failure}>`;
   if (view === "photo") return html`<${PhotoView} key=${`${run.id}/${place.n}`} run=${run} n=${place.n} asked=${asked} runs=${runs} />`;

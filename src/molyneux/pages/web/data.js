@@ -46,7 +46,7 @@ function fromScript(key) {
       script.remove();
       reject(new Error(`data/${key}.js holds something else`));
     };
-    script.onerror = () => reject(new Error(`data/${key}.js is not in this export`));
+    script.onerror = () => reject(new Error(`This export does not hold that (${key}).`));
     document.head.append(script);
   });
 }

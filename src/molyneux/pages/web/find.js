@@ -100,6 +100,7 @@ export function Find({ asked, runs }) {
     return { units: asked.by === "layer" ? units.sort((a, b) => layerOf(a.unit) - layerOf(b.unit)) : units, photos: index.photos.search(text, { prefix: true, combineWith: "AND" }) };
   }, [index, text, from, to, asked.by]);
   const run = runs.runs[0]?.id;
+  const named = /^L\d+\.u\d+$/i.test(text) && run ? `L${text.slice(1).toLowerCase()}` : null;
   return html`<div class="find">
     <header class="view-head"><h1>Find units and photos</h1>
       <p class="lede">By a word a unit writes, the beginning of one, a unit's name, or a photo's caption.</p></header>
@@ -113,7 +114,8 @@ export function Find({ asked, runs }) {
     </form>
     ${error && html`<${Failure}>${error}</${Failure}>`}
     ${!index && !error && html`<${Loading} what="the units of the runs" />`}
-    ${text && atlas.rows && html`<section class="part first" aria-labelledby="in-atlas"><h2 id="in-atlas">In the atlas of the model <span class="hint">${atlas.rows.length} shown</span></h2>
+    ${named && html`<p>The unit <a class="mono" href=${unitAddress(run, named)}>${named}</a></p>`}
+    ${text && !named && atlas.rows && html`<section class="part first" aria-labelledby="in-atlas"><h2 id="in-atlas">In the atlas of the model <span class="hint">${atlas.rows.length} shown</span></h2>
       ${atlas.rows.length ? html`<ol class="near">${atlas.rows.map((row, n) => html`<${AtlasRow} key=${n} row=${row} run=${run} sought=${text.toLowerCase()} />`)}</ol>` : html`<p class="hint">No unit of the model writes it among its first tokens.</p>`}</section>`}
     ${text && atlas.busy && !atlas.rows && html`<${Loading} what="the atlas of the model" />`}
     ${text && atlas.error && html`<p class="hint">The atlas: ${atlas.error}</p>`}

@@ -100,7 +100,7 @@ export function Live({ asked, runs }) {
         <${Frame} src=${url} alt=${`The photo, ${photoTitle(photo)}`} grid=${null} /></${Picker}></div>
       <div class="say">
         ${caption ? html`<h2 class="caption"><span class="lead">${lead} </span>${caption.caption}</h2>
-          <p class="chips">${caption.words.map((one) => html`<button key=${one.word} type="button" class="chip" aria-pressed=${String(one.word === word)} onClick=${() => restate({ word: one.word })}>${one.word} <span class="hint">${probability(one.probability)}</span></button>`)}</p>`
+          <p class="chips"><span class="hint">Probability where the first noun is due:</span> ${caption.words.map((one) => html`<button key=${one.word} type="button" class="chip" aria-pressed=${String(one.word === word)} onClick=${() => restate({ word: one.word })}>${one.word} <span class="hint">${probability(one.probability)}</span></button>`)}</p>`
           : html`<${JobLine} job=${reading} />`}
         <form class="panel" onSubmit=${(event) => { event.preventDefault(); apply({ ask: asks.current.value || null }); }}>
           <label>Which units <select value=${set} onChange=${(event) => restate({ set: event.target.value, units: event.target.value === "named" ? asked.units ?? "" : null })}>

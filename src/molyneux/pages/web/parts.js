@@ -19,7 +19,7 @@ export function Bars({ rows }) {
   return html`<div class="bars">
     ${rows.map(([name, value, text, tone]) => html`<div key=${name} class=${`bar ${tone}`}>
       <span class="bar-name">${name}</span>
-      <svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect width=${Math.max(0.6, (100 * Math.max(value, 0)) / largest)} height="10" /></svg>
+      <svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect width=${value > 0 ? Math.max(0.6, (100 * value) / largest) : 0} height="10" /></svg>
       <b>${text}</b>
     </div>`)}
   </div>`;

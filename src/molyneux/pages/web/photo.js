@@ -118,7 +118,7 @@ export function PhotoPage({ data, asked, run = null, name, live }) {
             ${values && about.localises?.map((limit) => html`<p key=${limit} class="hint localises">${limit}</p>`)}
             <p class="hint pointed" aria-live="polite">${pointedPatch !== null
               ? `${capital(placeName(pointedPatch, image.grid))}${said.patches?.[pointedPatch] ? `: ${said.patches[pointedPatch].slice(0, 3).map(([text]) => text).join(", ")}` : ""}`
-              : image.grid ? "Click a patch for what it says; point at a unit for its map." : ""}</p>
+              : image.grid ? "Choose a patch for what it says, and a unit for its map." : ""}</p>
           </figcaption>
         </figure>
         ${patch !== null && html`<${PatchCard} image=${image} said=${said} n=${patch} sinks=${sinks}

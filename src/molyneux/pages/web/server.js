@@ -9,12 +9,13 @@ function takeToken() {
   const asked = new URLSearchParams(location.search);
   const token = asked.get("token");
   try {
-    if (token) sessionStorage.setItem("token", token);
+    // Of this address and port alone, and of all its tabs: an address restores its view in each.
+    if (token) localStorage.setItem("token", token);
   } catch {
     return token ?? "";
   }
   if (token) history.replaceState(null, "", location.pathname + location.hash);
-  return token ?? sessionStorage.getItem("token") ?? "";
+  return token ?? localStorage.getItem("token") ?? "";
 }
 
 const token = window.MOLYNEUX_EXPORT ? "" : takeToken();

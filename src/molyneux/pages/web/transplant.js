@@ -8,6 +8,7 @@ import { Picker, photoOf, photoTitle, photoUrl, useChoices } from "./picker.js";
 import { words } from "./parts.js";
 import { useJob } from "./server.js";
 import { capital, count, known, probability, rounded, times } from "./text.js";
+import { Token } from "./tokens.js";
 
 const names = (places, columns) => [...places].sort((a, b) => a - b).map((n) => `${Math.floor(n / columns)}.${n % columns}`).join(",");
 
@@ -55,8 +56,8 @@ export function ProbabilityTable({ rows, columns }) {
   const largest = Math.max(...rows.flatMap((row) => columns.map(([key]) => row[key] ?? 0)), 1e-12);
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Probabilities of the words asked for"><table class="numbers probabilities">
     <caption>Probability of each word where the first noun is due</caption>
-    <thead><tr><th scope="col">word</th>${columns.map(([key, label]) => html`<th key=${key} scope="col">${label}</th>`)}<th scope="col">after, beside before</th></tr></thead>
-    <tbody>${rows.map((row) => html`<tr key=${row.word}><th scope="row">${row.word}</th>
+    <thead><tr><th scope="col">word</th>${columns.map(([key, label]) => html`<th key=${key} scope="col">${label}</th>`)}<th scope="col">after : before</th></tr></thead>
+    <tbody>${rows.map((row) => html`<tr key=${row.word}><th scope="row">${row.word}${row.token && html` <span class="hint">its first token, <${Token} text=${row.token} /></span>`}</th>
       ${columns.map(([key]) => html`<td key=${key} class=${key}><svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true"><rect width=${(100 * (row[key] ?? 0)) / largest} height="8" /></svg>${probability(row[key])}</td>`)}
       <td>${times(row.before, row.after)}</td></tr>`)}</tbody></table></div>`;
 }
@@ -81,6 +82,7 @@ export function Transplant({ asked, runs }) {
   useEffect(() => setResult(null), [from, into, asked.patches]);
 
   async function start() {
+    restate({ from, into });
     const found = await job.start({
       kind: "transplant", from: photoOf(from), into: photoOf(into), units: "change",
       patches: chosen.size ? [...chosen].sort((a, b) => a - b) : null, ask: words(ask),
@@ -101,7 +103,7 @@ export function Transplant({ asked, runs }) {
   return html`<article class="transplant">
     <header class="view-head"><h1>Put what one photo holds into another</h1>
       <p class="lede">The <${Term} name="unit">units</${Term}> that the first photo <${Term} name="change">changes</${Term}> most, chosen without any word, take the values they had there,${" "}
-        <${Term} name="patch">patch</${Term}> by patch, inside the second. Then the model writes its caption anew. No word was picked: if the caption turns to the first photo, these units carried it.</p></header>
+        <${Term} name="patch">patch</${Term}> by patch, inside the second. Then the model writes its caption anew. No word was picked: if the caption turns to the first photo, and it does not with random units or a third photo’s values, these units carried it.</p></header>
     <div class="pair">
       <section aria-labelledby="from-photo"><h2 id="from-photo">From this photo</h2>
         <${Picker} label="the first photo" choices=${choices} onPick=${(name) => restate({ from: name })}>
@@ -128,6 +130,8 @@ export function Transplant({ asked, runs }) {
             ${result.random && html`<${Row} name="as many random units" hint="control, of the same layers" caption=${result.random.caption} before=${result.before} lead=${lead} norm=${result.random.edit_norm} />`}
             ${result.third && html`<${Row} name="a third photo's values" hint=${`control: its own caption is “${result.third.shows}”`} caption=${result.third.caption} before=${result.before} lead=${lead} norm=${result.third.edit_norm} />`}
           </dl>
+          ${known(result.random?.edit_norm) && result.random.edit_norm < 0.8 * result.edit_norm && html`<p class="hint">The random units' edit is a smaller one:
+            ${rounded(result.random.edit_norm, 3)} beside ${rounded(result.edit_norm, 3)}. The third photo's values change the same units.</p>`}
           ${result.probabilities?.length > 0 && html`<${ProbabilityTable} rows=${result.probabilities} columns=${[["before", "as it is"], ["after", "first photo's"], ["random", "random"], ["third", "third photo's"]].filter(([key]) => result.probabilities.some((row) => known(row[key])))} />`}`
         : !job.busy && html`<p class="hint">Beside it stand as many random units, and a third photo's values: what they do as well is no evidence.</p>`}
       </section>

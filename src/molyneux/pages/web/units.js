@@ -26,7 +26,8 @@ export function meaning(ranking, view, about, others) {
   const passing = known(others)
     ? ` Of other photos' lists, ${percent(others)} of the units are in this one as well.`
     : " How many of another photo's units would be in it was not measured.";
-  return (sentences[ranking] ?? "") + passing;
+  const read = about?.reads?.[view] ? ` What they write is read through ${about.reads[view]}.` : "";
+  return (sentences[ranking] ?? "") + passing + read;
 }
 
 function Badges({ unit, about }) {

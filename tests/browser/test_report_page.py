@@ -98,7 +98,7 @@ def opened(tabs: Tabs, page: Path, view: str = "", **options: Any) -> Any:
     asked: list[str] = []
     tab.on("request", lambda request: asked.append(request.url))
     tab.goto(f"{page.as_uri()}{view}")
-    tab.wait_for_selector("main h1, main h2")
+    tab.wait_for_selector("main h1, main h2, main .error")
     others = [url for url in asked if not url.startswith(("data:", page.as_uri()))]
     assert others == []
     return tab
@@ -174,6 +174,23 @@ def test_one_photo_is_the_page(tabs: Tabs, pages: dict[str, Path]) -> None:
     tab.get_by_role("button", name="hill", exact=True).click()
     until_address(tab, "word=hill")
     assert "are sinks" in tab.locator(".listed-sinks").first.inner_text()
+
+
+@pytest.mark.parametrize("name", ["t-shirt", "o'clock", "hot dog", "c++ (old)"])
+def test_a_word_may_hold_any_character(tabs: Tabs, tmp_path: Path, name: str) -> None:
+    write_run(tmp_path / "run", [image("shop.jpg", f"a {name} on a hook.", [word(name)])])
+    tab = opened(tabs, write_report(tmp_path / "run"))
+    assert tab.locator("#units").inner_text() == f"The units behind “{name}”"
+    assert tab.locator("#rewrites").count() == 1
+    assert tab.locator("main .error").count() == 0
+
+
+@pytest.mark.parametrize("typed", ["#/%", "#/%zz/3", "#/r0/unit/x"])
+def test_an_address_that_means_nothing_is_told(
+    tabs: Tabs, pages: dict[str, Path], typed: str
+) -> None:
+    tab = opened(tabs, pages["several"], typed)
+    assert "start" in tab.locator("main .error").inner_text()
 
 
 def test_what_the_file_does_not_hold_is_said_and_nothing_breaks(

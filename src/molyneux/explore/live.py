@@ -262,7 +262,9 @@ class Live:
         said = kept.captioned.answer(self._model.language_model, _nouns(kept))
         return {
             "caption": kept.captioned.caption,
-            "words": _probabilities(_nouns(kept), {"probability": said}),
+            "words": _probabilities(
+                self._model.language_model, _nouns(kept), {"probability": said}
+            ),
             "next": said.next,
             "grid": self._grid,
             "photo": found.address,

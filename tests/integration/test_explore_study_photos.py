@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import io
 import json
@@ -21,7 +22,7 @@ from tiny_partners import square_photos, with_partners
 
 from molyneux.cli import main
 from molyneux.data.open import open_dataset
-from molyneux.errors import UsageError
+from molyneux.errors import PhotoError, UsageError
 from molyneux.explore.study_photos import StudyPhotos
 from molyneux.pages.runs import open_runs
 from molyneux.pages.study_run import StudyRun
@@ -163,11 +164,33 @@ def test_a_photo_that_went_away_is_none(study: Path, photos: Path, tmp_path: Pat
     (folder / "0.png").unlink()
     assert not pictures.has(run, 0)
     assert pictures.has(run, 3)
-    assert pictures.file(run, 3) == folder / "3.png"
     (folder / "3.png").unlink()
-    with pytest.raises(Exception, match="cannot be read") as raised:
-        pictures.shown(run, 3)
-    assert str(tmp_path) not in str(raised.value)
+    for read in (pictures.shown, pictures.file):
+        with pytest.raises(PhotoError, match="cannot be read") as raised:
+            read(run, 3)
+        assert str(tmp_path) not in str(raised.value)
+
+
+def test_a_photo_that_became_another_is_not_shown(
+    study: Path, photos: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    pictures, run = StudyPhotos(open_dataset(folder)), StudyRun(study)
+    assert all(pictures.has(run, number) for number in range(5))
+    kept = pictures.file(run, 4)
+    for number in range(5):
+        Image.new("RGB", (60, 60), "white").save(folder / f"{number}.png")
+    for number, read in enumerate((pictures.shown, pictures.file)):
+        with pytest.raises(UsageError, match=f"no picture of photo {number}"):
+            read(run, number)
+        assert not pictures.has(run, number)
+    # What a model is asked about is what was looked at.
+    assert pictures.file(run, 4).read_bytes() == (photos / "4.png").read_bytes()
+    assert kept == pictures.file(run, 4)
+    del pictures, read
+    gc.collect()
+    assert not kept.parent.exists()
 
 
 def test_what_cannot_be_shown_is_refused_before_anything_is_served(

@@ -104,8 +104,7 @@ def make_app(
         asked = FromRun(run, _number(number))
         study = views.study(asked.run)
         if study is not None and pictures is not None:
-            is_file = pictures.file(study, asked.n) is not None
-            seen = live.picture(asked) if live is not None and is_file else None
+            seen = None if live is None else live.picture(asked)
             return Response(seen or pictures.shown(study, asked.n), media_type=_JPEG)
         # A folder of `explain` has it as it was seen.
         return FileResponse(views.picture(asked.run, asked.n), media_type=_JPEG)

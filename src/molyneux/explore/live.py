@@ -187,10 +187,7 @@ class Live:
             study = self._views.study(asked.run)
             if study is None or self._of_studies is None:
                 return _Found(self._views.picture(asked.run, asked.n), name, address)
-            file = self._of_studies.file(study, asked.n)
-            if file is None:
-                raise UsageError(f"{name} lies in an archive; save it as a file and drop it in")
-            return _Found(file, name, address)
+            return _Found(self._of_studies.file(study, asked.n), name, address)
         if isinstance(asked, Sample):
             if asked.sample not in self._samples:
                 raise UsageError(f"there is no sample photo {asked.sample[:80]!r}")

@@ -22,7 +22,8 @@ MAX_PIXELS = 40_000_000
 MOST = 32
 """How many are kept; the oldest goes when another comes."""
 _SHOWN = 1024
-_PREFIX = "molyneux-explore-"
+PREFIX = "molyneux-explore-"
+"""Of folders of temporary files; the number of their process follows."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Uploads:
         """
         _remove_left()
         try:
-            self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+            self._folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         except OSError as error:
             raise RunError(
                 f"there is no place for photos that are given: {error.strerror}; free some space "
@@ -117,8 +118,8 @@ def _remove_left() -> None:
     """Delete what servers left that were killed before they could."""
     if os.name != "posix":
         return
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
-        number = folder.name.removeprefix(_PREFIX).partition("-")[0]
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        number = folder.name.removeprefix(PREFIX).partition("-")[0]
         try:
             if folder.is_symlink() or folder.stat().st_uid != os.getuid() or not number.isdigit():
                 continue

@@ -211,7 +211,7 @@ def intervened_logits(
         for position in one.positions if isinstance(one.positions, tuple) else ():
             whole_number("a position", position, least=0, below=prompt.n_positions)
         if isinstance(one.value, Tensor):
-            _require_values(model, prompt, one.value)
+            require_values(model, prompt, one.value)
     rows: list[Tensor] = []
     for part in batches(chosen, prompt.n_positions):
         with intervened(model, part, prompt.patches):
@@ -222,7 +222,12 @@ def intervened_logits(
     return found
 
 
-def _require_values(model: LanguageModel, prompt: ImagePrompt, value: Tensor) -> None:
+def require_values(model: LanguageModel, prompt: ImagePrompt, value: Tensor) -> None:
+    """Refuse values that are not one for each unit, or one for each unit at each patch.
+
+    Raises:
+        UsageError: they are of another shape, or no floating numbers.
+    """
     patches = prompt.patches.stop - prompt.patches.start
     sizes = ((model.n_layers, model.d_mlp), (model.n_layers, patches, model.d_mlp))
     if tuple(value.shape) not in sizes or not value.is_floating_point():

@@ -14,10 +14,11 @@ from tiny_partners import square_photos, with_partners
 
 from molyneux.errors import UsageError, WeightsError
 from molyneux.explain.photo import explain_photo
-from molyneux.explain.read_sets import FRACTION, jacobian_of, photo_reading, read_change
+from molyneux.explain.read_sets import FRACTION, photo_reading, read_change
 from molyneux.explain.settings import Settings
 from molyneux.hooks import capture
 from molyneux.models.presets import find_preset
+from molyneux.models.scoring import jacobian_of
 from molyneux.models.seeing_model import describe_model
 from molyneux.neurons.ablation import Intervention, intervened_logits
 from molyneux.neurons.change import change_scores
@@ -215,7 +216,7 @@ def test_a_presets_own_lens_reads_unasked_where_it_fits(
 ) -> None:
     path = tmp_path / "lens.safetensors"
     preset = dataclasses.replace(find_preset("smollm2-effnet"), lens=path)
-    monkeypatch.setattr("molyneux.explain.read_sets.find_preset", lambda name: preset)
+    monkeypatch.setattr("molyneux.models.scoring.find_preset", lambda name: preset)
     model = dataclasses.replace(seeing, lens=None, preset="smollm2-effnet")
     save_lens(path, seeing.lens)
     found = jacobian_of(model)

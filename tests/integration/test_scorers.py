@@ -24,11 +24,20 @@ from molyneux.explain.curves import BY_GRADIENT, SETS
 from molyneux.explain.document import LISTS, Curves
 from molyneux.explain.measure_reference import measure_reference
 from molyneux.models.captioner import Captioner
-from molyneux.neurons import scorers
+from molyneux.models.scoring import scoring_context
 from molyneux.neurons.ablation import ablated_logits
 from molyneux.neurons.attribution import VIEWS, Attribution, Target, attribute_units
 from molyneux.neurons.reference import Reference, load_reference
-from molyneux.neurons.scorers import DEFAULT_SCORER, GradientActivation, find_scorer, scorer_text
+from molyneux.neurons.scorers import (
+    DEFAULT_SCORER,
+    Cost,
+    GradientActivation,
+    find_scorer,
+    register_scorer,
+    registry,
+    scorer_names,
+    scorer_text,
+)
 from molyneux.neurons.unit import top_units
 from molyneux.neurons.unit_sets import (
     CONTROLS,
@@ -58,7 +67,7 @@ def shown_in_docs(name: str) -> str:
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The scorer that docs/extend.md shows."""
-    monkeypatch.setattr(scorers, "_SCORERS", dict(scorers._SCORERS))
+    monkeypatch.setattr(registry, "_SCORERS", dict(registry._SCORERS))
     code = shown_in_docs("register_scorer")
     shown = code.partition("\n\n\n")[2]
     assert len([line for line in shown.splitlines() if line.strip()]) < 20
@@ -86,9 +95,9 @@ def first_noun(captioner: Any, photo: Image.Image) -> tuple[Any, Target]:
 
 def scored(captioner: Any, photo: Image.Image, name: str) -> Attribution:
     until, target = first_noun(captioner, photo)
-    return find_scorer(name).score(
-        captioner.language_model, until, [target], context=scorers.NO_CONTEXT
-    )
+    scorer = find_scorer(name)
+    context = scoring_context(captioner, scorer, photo)
+    return scorer.score(captioner.language_model, until, [target], context=context)
 
 
 def test_direct_logit_is_activation_times_row_times_head(captioner: Any) -> None:
@@ -226,13 +235,13 @@ def test_a_name_and_its_choices_are_one_scorer() -> None:
     assert found == GradientActivation(site="preactivation")
     assert scorer_text(found.record()) == PREACTIVATION
     assert scorer_text(DEFAULT_SCORER.record()) == StudySettings().scorer
-    assert DIRECT in scorers.scorer_names()
+    assert DIRECT in scorer_names()
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("gradient", "no scorer 'gradient'; give one of direct-logit, gradient-activation"),
+        ("gradient", "no scorer 'gradient'; give one of .*direct-logit, .*gradient-activation, "),
         ("gradient-activation:steps=3", "no choice 'steps'; it has of, site"),
         ("direct-logit:of=logit", "no choice 'of'; it has none"),
         ("", "no scorer ''"),
@@ -246,7 +255,7 @@ def test_a_name_that_stands_for_nothing_is_refused(name: str, said: str) -> None
 def test_what_is_no_scorer_is_not_registered() -> None:
     class Rival:
         name = "gradient-activation"
-        cost = scorers.Cost(forward=1)
+        cost = Cost(forward=1)
 
         def score(self, *_: Any, **__: Any) -> Any: ...
 
@@ -255,7 +264,7 @@ def test_what_is_no_scorer_is_not_registered() -> None:
 
     for wrong, said in ((Rival, "register an instance"), (Rival(), "already")):
         with pytest.raises(MolyneuxError, match=said):
-            scorers.register_scorer(wrong)  # type: ignore[arg-type]
+            register_scorer(wrong)  # type: ignore[arg-type]
 
 
 def test_the_ranking_shown_in_the_docs_ranks_by_totals(captioner: Any) -> None:
@@ -287,7 +296,7 @@ def test_an_installed_package_s_scorer_is_found(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(plugins, "_done", set())
     assert find_scorer("mine").name == "mine"
-    assert "mine" in scorers.scorer_names()
+    assert "mine" in scorer_names()
 
 
 def test_every_set_of_the_table_has_its_place_in_the_document() -> None:

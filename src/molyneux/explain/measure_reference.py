@@ -8,9 +8,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from molyneux.data.apart import photo_hash, require_apart
 from molyneux.data.dataset import Item
 from molyneux.errors import PhotoError
+from molyneux.models.scoring import scoring_context
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.attribution import Attribution
 from molyneux.neurons.decoding import interpretable_table
@@ -21,10 +24,11 @@ from molyneux.neurons.partners import (
     partners_that_fit,
 )
 from molyneux.neurons.reference import MIN_PHOTOS, N_OTHERS, Reference, ReferenceBuilder
-from molyneux.neurons.scorers import DEFAULT_SCORER, NO_CONTEXT, Scorer
+from molyneux.neurons.scorers import DEFAULT_SCORER, Scorer
 from molyneux.neurons.sinks import FACTOR, patch_norms, sink_patches
 from molyneux.neurons.targets import Sentence, read_sentence
 from molyneux.vision.layout import ImagePrompt
+from molyneux.vision.photo import read_photo
 from molyneux.words.animals import is_animal
 
 OnPhoto = Callable[[int, str], None]
@@ -142,11 +146,11 @@ class _Measuring:
         found = self._written(photo)
         if isinstance(found, str):
             return found
-        prompt, sentence = found
+        seen, prompt, sentence = found
         self.first = self.first or prompt
         name, word = photo_hash(photo), sentence.words[0]
         sinks = sink_patches(patch_norms(self.captioner.language_model, prompt))[0]
-        scored = self._scored(prompt, sentence)
+        scored = self._scored(seen, prompt, sentence)
         self.builder.add(word.lemma, scored, sinks, control=control, name=name)
         self.names.append(name)
         return sentence.caption
@@ -164,7 +168,7 @@ class _Measuring:
         found = self._written(photo)
         if isinstance(found, str):
             return found
-        prompt, sentence = found
+        seen, prompt, sentence = found
         name, noun = photo_hash(photo), sentence.words[0].lemma
         if wanted and not differ_only_at_patches(prompt, self.first):
             self.plain, wanted, self.panel = False, False, PartnerPanel(0)
@@ -172,14 +176,16 @@ class _Measuring:
             here = prompt.embeddings[0, prompt.patches]
             self.panel.add(make_partner(name, sentence.caption, captions, here))
         if self.builder.balance.takes(noun):
-            self.builder.add_control(noun, self._scored(prompt, sentence), name=name)
+            scored = self._scored(seen, prompt, sentence)
+            self.builder.add_control(noun, scored, name=name)
         return sentence.caption
 
-    def _written(self, photo: Path | Item) -> tuple[ImagePrompt, Sentence] | str:
-        """Return a photo's prompt and its caption; why, if it is left out."""
+    def _written(self, photo: Path | Item) -> tuple[Image.Image, ImagePrompt, Sentence] | str:
+        """Return a photo, its prompt and its caption; why, if it is left out."""
         name = photo.id if isinstance(photo, Item) else photo
         try:
-            prompt = self.captioner.see([photo.read() if isinstance(photo, Item) else photo])
+            seen = photo.read() if isinstance(photo, Item) else read_photo(photo)
+            prompt = self.captioner.see([seen])
         except PhotoError as error:
             self.left_out.append(str(error))
             return str(error)
@@ -188,13 +194,14 @@ class _Measuring:
         if not sentence.words:
             self.left_out.append(f"{name}: the caption has no noun ({sentence.caption!r})")
             return sentence.caption
-        return prompt, sentence
+        return seen, prompt, sentence
 
-    def _scored(self, prompt: ImagePrompt, sentence: Sentence) -> Attribution:
+    def _scored(self, photo: Image.Image, prompt: ImagePrompt, sentence: Sentence) -> Attribution:
         """Return the scores of the caption's first noun."""
         model, target = self.captioner.language_model, sentence.words[0].target
         until = sentence.up_to(model, prompt, target.position)
-        return self.scorer.score(model, until, [target], context=NO_CONTEXT)
+        context = scoring_context(self.captioner, self.scorer, photo)
+        return self.scorer.score(model, until, [target], context=context)
 
 
 def _too_few(n_found: int, left_out: list[str]) -> PhotoError:

@@ -12,7 +12,7 @@ from molyneux.explain.document import Reading
 from molyneux.explain.document import Word as ExplainedWord
 from molyneux.explain.explanation import Explanation
 from molyneux.explain.folder import shared_names
-from molyneux.explain.read_sets import jacobian_of, partners_activations, read_change
+from molyneux.explain.read_sets import partners_activations, read_change
 from molyneux.explain.seen import under_patches
 from molyneux.explain.settings import Settings, as_settings
 from molyneux.explain.sight import measure_sight
@@ -20,11 +20,11 @@ from molyneux.explain.sight_record import Sight
 from molyneux.explain.why import Explained, asks_why, explain_why
 from molyneux.explain.why_record import Why
 from molyneux.explain.word import explain_word
+from molyneux.models.scoring import jacobian_of, scoring_context
 from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing
 from molyneux.neurons.attribution import Target
 from molyneux.neurons.contrast import instead_of, score_behind, stand_ins
 from molyneux.neurons.receptive_fields import NO_GRID
-from molyneux.neurons.scorers import Context
 from molyneux.neurons.sight.absent import AbsentWord
 from molyneux.neurons.sight.passes import ROOM, Passes
 from molyneux.neurons.sinks import patch_norms, sink_patches
@@ -89,7 +89,7 @@ def explain_seen(
         UsageError: the tokenizer has no token for a word asked for.
     """
     model, grid = captioner.language_model, captioner.encoder.grid
-    captioner = comparable(captioner, asking)
+    table, captioner = captioner.reference, comparable(captioner, asking)
     seen, digest = read_photo(photo), digest or photo_sha256(photo)
     on_stage("writing the caption")
     prompt = captioner.see([seen])
@@ -113,9 +113,10 @@ def explain_seen(
     lemmas = {word.lemma for word in words}
     until = sentence.up_to(model, prompt, max(word.target.position for word in words))
     baseline = stand_ins(captioner.reference, until, lemmas, digest)
-    context = Context(
-        reference=captioner.reference,
-        partners=tuple(partner.instead_of(until) for partner in baseline),
+    partners = tuple(partner.instead_of(until) for partner in baseline)
+    # The table that is left aside for its scores says all the same how active units are.
+    context = replace(
+        scoring_context(captioner, asking.scorer, seen, partners=partners), reference=table
     )
     targets = [word.target for word in words]
     chosen = _absent_words(captioner, asking, prompt, sentence, words, digest, named)
@@ -170,6 +171,7 @@ def explain_seen(
         scored = Explained(
             captioner,
             asking.scorer,
+            context,
             words,
             case.attribution,
             behind,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,10 +10,10 @@ from torch import Tensor
 
 from molyneux.errors import UsageError, WeightsError
 from molyneux.explain.document import PatchWords, Reading, ReadWord, WordEffect
-from molyneux.models.presets import find_preset
+from molyneux.models.scoring import jacobian_of
 from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing
 from molyneux.neurons.change import change_scores
-from molyneux.neurons.lens import HeadLens, JacobianLens, Lens, load_lens
+from molyneux.neurons.lens import HeadLens, Lens
 from molyneux.neurons.set_reading import (
     SetReading,
     WordList,
@@ -184,31 +182,6 @@ def partners_activations(
         assert behind.activation is not None
         found.append(behind.activation)
     return found
-
-
-def jacobian_of(captioner: SeeingModel) -> JacobianLens | None:
-    """Return the Jacobian lens that a model was given, or that comes with its preset.
-
-    Raises:
-        WeightsError: the preset's file is damaged.
-    """
-    if isinstance(captioner.lens, JacobianLens):
-        return captioner.lens
-    shipped = find_preset(captioner.preset).lens if captioner.preset is not None else None
-    if shipped is None:
-        return None
-    found = _shipped(shipped, shipped.stat().st_mtime_ns) if shipped.is_file() else None
-    if found is None:
-        return None
-    # Another projection than the preset's has other image prompts, which it was not measured on.
-    own = found.provenance.get("projection") == captioner.projection.hash()
-    return found if own else None
-
-
-@lru_cache(maxsize=1)
-def _shipped(path: Path, changed: int) -> JacobianLens:
-    """Return a preset's lens, read once for all photos."""
-    return load_lens(path)
 
 
 def _largest(

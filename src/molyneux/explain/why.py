@@ -47,6 +47,7 @@ class Explained:
     """A photo whose words were scored.
 
     Attributes:
+        context: what the scorer was told of it.
         words: all of them; the targets of `attribution` in order.
         behind: what units give the words behind partners; None without any.
         baseline: the names of those partners.
@@ -56,6 +57,7 @@ class Explained:
 
     seeing: SeeingModel
     scorer: Scorer
+    context: Context
     words: Sequence[Word]
     attribution: Attribution
     behind: Behind | None
@@ -131,10 +133,7 @@ def _compared(why: Why, photo: Explained, number: int, until: ImagePrompt, showi
         photo.scorer,
         photo.seeing.language_model,
         photo.words[number].target,
-        Context(
-            reference=photo.seeing.reference,
-            partners=[one.instead_of(until) for one in photos],
-        ),
+        replace(photo.context, partners=[one.instead_of(until) for one in photos]),
     )
     here, n = photo.attribution.patches.total[number].cpu(), len(showing.shown)
     usual = None if photo.behind is None else photo.behind.total["patches"][number]

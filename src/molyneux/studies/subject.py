@@ -10,13 +10,14 @@ from PIL import Image
 from torch import Tensor
 
 from molyneux.data.dataset import Item
+from molyneux.models.scoring import scoring_context
 from molyneux.models.seeing_model import SeeingModel
 from molyneux.neurons.attribution import Attribution, Target, UnitScores, View
 from molyneux.neurons.contrast import Behind, instead_of, score_behind
 from molyneux.neurons.other_photos import OtherPhoto
 from molyneux.neurons.rankings import Ranked, matched_units, random_units, row_norms
 from molyneux.neurons.reference import Reference
-from molyneux.neurons.scorers import DEFAULT_SCORER, Context, Scorer
+from molyneux.neurons.scorers import DEFAULT_SCORER, Scorer
 from molyneux.neurons.sight.passes import Passes
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import Sentence, Word, read_sentence, word_tokens
@@ -150,7 +151,7 @@ class Subject:
         """Scores of all units: target 0 is the caption's first noun, then `asked` in order."""
         targets = [self.target, *(target for _, target in self.asked)]
         sinks = self.sink_patches if bool(self.sink_patches.any()) else None
-        context = Context(self.facts.reference)
+        context = scoring_context(self.captioner, self.facts.scorer, self.photo)
         return self.facts.scorer.score(
             self.model, self.until, targets, context=context, sinks=sinks
         )
@@ -171,9 +172,9 @@ class Subject:
         """What units give the targets of `attribution` behind partners; None without any."""
         partners = instead_of(self.facts.reference, self.until, self.lemmas, self.sha256)
         targets = [self.target, *(target for _, target in self.asked)]
-        context = Context(self.facts.reference, partners)
         if not partners:
             return None
+        context = scoring_context(self.captioner, self.facts.scorer, self.photo, partners=partners)
         return score_behind(self.facts.scorer, self.model, targets, context)
 
     def ranked(

@@ -1,6 +1,6 @@
 """The only place that registers hooks.
 
-Both context managers register on entry and remove on every exit: success, an error in the
+All context managers register on entry and remove on every exit: success, an error in the
 caller, an error in the model. The model's own code runs unmodified.
 """
 
@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, TypeVar
 
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -72,4 +73,27 @@ def edit(
                     return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
                 stack.callback(module.register_forward_hook(put_out).remove)
+        yield
+
+
+class _Replaced(TorchFunctionMode):
+    """Calls functions of torch through others while it is entered."""
+
+    def __init__(self, functions: Mapping[Callable[..., Any], Callable[..., Any]]) -> None:
+        super().__init__()
+        self.functions = functions
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        instead = self.functions.get(func, func)
+        return instead(*args, **(kwargs or {}))
+
+
+@contextmanager
+def replaced(functions: Mapping[Callable[..., Any], Callable[..., Any]]) -> Iterator[None]:
+    """Have others called instead of some of torch's functions while the context is open.
+
+    For what a model's code computes without a module that a hook could stand at. What is called
+    instead may call the function itself.
+    """
+    with _Replaced(functions):
         yield

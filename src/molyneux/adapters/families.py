@@ -52,6 +52,8 @@ class Family:
             from the causal LM (OPT-350m).
         placeholders: pattern of tokens at the end of the tokenizer's list that only name padding
             rows of the embedding: no text holds them, and none is decoded or written (GPT-J).
+        activation: path of the module that is the MLP's activation function, from a layer; None
+            where that is not known, and methods that need it refuse the family.
         may_lack: fields whose module some of the family's configurations leave out.
         where: values a configuration must have, beside `model_type`, to belong to this row.
     """
@@ -71,13 +73,14 @@ class Family:
     project_out: str | None = None
     placeholders: str | None = None
     may_lack: tuple[str, ...] = ()
+    activation: str | None = None
     where: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require_row_of_text(self, ("name", "layers", "down", "preactivation"))
         for flag in ("rows_stored", "gated"):
             true_or_false(flag, getattr(self, flag))
-        for name in ("final_norm", "after_mlp_norm", "project_out", "placeholders"):
+        for name in ("final_norm", "after_mlp_norm", "project_out", "placeholders", "activation"):
             if getattr(self, name) is not None:
                 text_of(name, getattr(self, name), '"model.norm"')
         which, parts = several("preactivation_part", self.preactivation_part, "(0, 2)", least=2)[:2]
@@ -92,6 +95,7 @@ FAMILIES: list[Family] = [
         layers="model.layers",
         down="mlp.down_proj",
         preactivation="mlp.gate_proj",
+        activation="mlp.act_fn",
         final_norm="model.norm",
         gated=True,
     ),
@@ -101,6 +105,7 @@ FAMILIES: list[Family] = [
         layers="transformer.h",
         down="mlp.c_proj",
         preactivation="mlp.c_fc",
+        activation="mlp.act",
         final_norm="transformer.ln_f",
         rows_stored=True,
     ),
@@ -110,6 +115,7 @@ FAMILIES: list[Family] = [
         layers="transformer.h",
         down="mlp.fc_out",
         preactivation="mlp.fc_in",
+        activation="mlp.act",
         final_norm="transformer.ln_f",
         # Ids 50257 to 50399 are <|extratoken_1|> and so on, which no training touched. LiMBeR cut
         # the embedding to 50258 rows, the last of them a token of its own.
@@ -121,6 +127,7 @@ FAMILIES: list[Family] = [
         layers="transformer.h",
         down="mlp.c_proj",
         preactivation="mlp.c_fc",
+        activation="mlp.act",
         final_norm="transformer.ln_f",
     ),
     Family(
@@ -129,6 +136,7 @@ FAMILIES: list[Family] = [
         layers="gpt_neox.layers",
         down="mlp.dense_4h_to_h",
         preactivation="mlp.dense_h_to_4h",
+        activation="mlp.act",
         final_norm="gpt_neox.final_layer_norm",
     ),
     Family(
@@ -138,6 +146,7 @@ FAMILIES: list[Family] = [
         layers="model.decoder.layers",
         down="fc2",
         preactivation="fc1",
+        activation="activation_fn",
         final_norm="model.decoder.final_layer_norm",
         project_out="model.decoder.project_out",
         may_lack=("final_norm", "project_out"),
@@ -149,6 +158,7 @@ FAMILIES: list[Family] = [
         layers="model.decoder.layers",
         down="fc2",
         preactivation="fc1",
+        activation="activation_fn",
         final_norm=None,
         stream_norms=("self_attn_layer_norm", "final_layer_norm"),
         project_out="model.decoder.project_out",
@@ -160,6 +170,7 @@ FAMILIES: list[Family] = [
         layers="model.layers",
         down="mlp.down_proj",
         preactivation="mlp.gate_proj",
+        activation="mlp.act_fn",
         final_norm="model.norm",
         norm_offset=1.0,
         gated=True,
@@ -170,6 +181,7 @@ FAMILIES: list[Family] = [
         layers="model.layers",
         down="mlp.down_proj",
         preactivation="mlp.gate_proj",
+        activation="mlp.act_fn",
         after_mlp_norm="post_feedforward_layernorm",
         final_norm="model.norm",
         norm_offset=1.0,
@@ -181,6 +193,7 @@ FAMILIES: list[Family] = [
         layers="model.layers",
         down="mlp.fc2",
         preactivation="mlp.fc1",
+        activation="mlp.activation_fn",
         final_norm="model.final_layernorm",
     ),
     Family(
@@ -189,6 +202,7 @@ FAMILIES: list[Family] = [
         layers="model.layers",
         down="mlp.down_proj",
         preactivation="mlp.gate_up_proj",
+        activation="mlp.activation_fn",
         preactivation_part=(0, 2),
         final_norm="model.norm",
         gated=True,
@@ -200,6 +214,7 @@ FAMILIES: list[Family] = [
         layers="transformer.h",
         down="mlp.dense_4h_to_h",
         preactivation="mlp.dense_h_to_4h",
+        activation="mlp.gelu_impl",
         final_norm="transformer.ln_f",
     ),
     Family(
@@ -208,6 +223,7 @@ FAMILIES: list[Family] = [
         layers="transformer.h",
         down="mlp.dense_4h_to_h",
         preactivation="mlp.dense_h_to_4h",
+        activation="mlp.act",
         final_norm="transformer.ln_f",
     ),
 ]

@@ -196,6 +196,33 @@ class LanguageModel:
         which, parts = self.family.preactivation_part
         return output if parts == 1 else output.chunk(parts, dim=-1)[which]
 
+    def activation_function(self, layer: int) -> nn.Module:
+        """Return the module that is the activation function of a layer's MLP.
+
+        Raises:
+            AdapterError: the family's row does not name it.
+        """
+        path = self.family.activation
+        if path is None:
+            raise AdapterError(
+                f"the row of the family {self.family.name!r} does not say where a layer has its "
+                "activation function; name it as `activation` of the row"
+            )
+        return _at(self.layer(layer), path)
+
+    def norms_in(self, layer: int) -> dict[str, nn.Module]:
+        """Return the norms of a layer that are as wide as the residual stream, by their paths.
+
+        Those of attention's heads alone are narrower.
+        """
+        return {
+            name: module
+            for name, module in self.layer(layer).named_modules()
+            if "norm" in type(module).__name__.lower()
+            and (scale := parameter_of(module, "weight")) is not None
+            and scale.shape == (self.d_stream,)
+        }
+
     def output_rows(self, layer: int) -> Float[Tensor, "d_mlp d_stream"]:
         """Return what each unit of a layer adds to the MLP's output at activation 1.
 

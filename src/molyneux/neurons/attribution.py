@@ -11,6 +11,7 @@ is reduced in the same way (`attribute_products`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -272,6 +273,7 @@ def attribute_products(
     *,
     of: Objective | None = None,
     site: Site = "activation",
+    within: AbstractContextManager[object] | None = None,
     patches: Bool[Tensor, " patches"] | None = None,
     sinks: Bool[Tensor, " patches"] | None = None,
 ) -> Attribution:
@@ -285,6 +287,7 @@ def attribute_products(
         product: of one layer, in float32.
         of: what gradients are taken of; None for none, and no backward pass.
         site: what they are taken with respect to.
+        within: entered for that pass; hooks that it registers come before those that look.
         patches: as for `attribute_units`, and `sinks`.
 
     Raises:
@@ -312,6 +315,7 @@ def attribute_products(
     with (
         torch.inference_mode(False),  # of the caller: it allows no gradients
         torch.set_grad_enabled(of is not None),
+        nullcontext() if within is None else within,
         down as written,
         before as preactivation,
     ):

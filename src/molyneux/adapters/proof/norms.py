@@ -7,6 +7,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from molyneux.adapters.language_model import LanguageModel, parameter_of
+from molyneux.adapters.norm_formula import deviations, epsilon_of, normalised, size_of
 from molyneux.adapters.proof.clean_pass import EXACT, Check, CleanPass, norms_passed, rounding
 from molyneux.hooks import capture, edit
 
@@ -18,30 +19,10 @@ TURN, HALF_TURN = 0.05, 0.3
 TOKENS = 2048  # of which the head's output is compared: of all, large heads would need gigabytes
 
 
-def _epsilon(norm: nn.Module) -> float:
-    return float(getattr(norm, "eps", getattr(norm, "variance_epsilon", 1e-6)))
-
-
-def _deviations(values: Tensor, centred: bool) -> Tensor:
-    values = values.float()
-    return values - values.mean(dim=-1, keepdim=True) if centred else values
-
-
-def _size(values: Tensor, centred: bool, epsilon: float) -> Tensor:
-    """Return what a norm divides values by."""
-    mean = _deviations(values, centred).square().mean(dim=-1, keepdim=True)
-    return (mean + epsilon).sqrt()
-
-
-def _normalised(values: Tensor, centred: bool, epsilon: float) -> Tensor:
-    """Return values over their root mean square, about their mean if `centred`."""
-    return _deviations(values, centred) / _size(values, centred, epsilon)
-
-
 def _response(values: Tensor, change: Tensor, centred: bool, epsilon: float) -> Tensor:
-    """Return the first-order change of `_normalised(values)` when values change."""
-    size = _size(values, centred, epsilon)
-    values, change = _deviations(values, centred), _deviations(change, centred)
+    """Return the first-order change of `normalised(values)` when values change."""
+    size = size_of(values, centred, epsilon)
+    values, change = deviations(values, centred), deviations(change, centred)
     along = (values * change).mean(dim=-1, keepdim=True) / size.square()
     return (change - values * along) / size
 
@@ -64,7 +45,7 @@ def _fit(norm: nn.Module, scale: Tensor, values: Tensor) -> tuple[bool, float]:
         output = output - bias.float().to(output.device)
     offs = []
     for centred in (True, False):
-        claimed = scale.float().to(output.device) * _normalised(values, centred, _epsilon(norm))
+        claimed = scale.float().to(output.device) * normalised(values, centred, epsilon_of(norm))
         offs.append(float((claimed - output).norm() / output.norm().clamp(min=1e-12)))
     return offs[0] < offs[1], min(offs)
 
@@ -116,9 +97,9 @@ def direction(model: LanguageModel, seen: CleanPass, units: Int[Tensor, " units"
     turned = torch.zeros(len(units), 1, 1)
     for name, norm in norms.items():
         values, scale = seen.norms[name].float(), model.scale_of(norm).float()
-        way = _fit(norm, scale, seen.norms[name])[0], _epsilon(norm)
+        way = _fit(norm, scale, seen.norms[name])[0], epsilon_of(norm)
         change, scale = change.to(values.device), scale.to(values.device)
-        turn = change.square().mean(dim=-1, keepdim=True).sqrt() / _size(values, *way)
+        turn = change.square().mean(dim=-1, keepdim=True).sqrt() / size_of(values, *way)
         turned = turned.maximum(turn.amax(dim=1, keepdim=True).cpu())
         rounded = rounded.to(values.device) + _rounding_of(values, model.dtype)
         change = _response(values, change, *way) * scale

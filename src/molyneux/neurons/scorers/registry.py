@@ -18,6 +18,7 @@ from molyneux.neurons.scorers.direct_logit import DirectLogit
 from molyneux.neurons.scorers.gradient_activation import GradientActivation
 from molyneux.neurons.scorers.jacobian_lens import ThroughJacobianLens
 from molyneux.neurons.scorers.random_score import RandomScore
+from molyneux.neurons.scorers.relp import RelP
 from molyneux.neurons.scorers.scorer import Scorer
 from molyneux.plugins import load_plugins
 
@@ -27,6 +28,7 @@ _OWN: tuple[Scorer, ...] = (
     Activation(),
     DirectLogit(),
     ThroughJacobianLens(),
+    RelP(),
     RandomScore(),
 )
 _SCORERS: dict[str, Scorer] = {scorer.name: scorer for scorer in _OWN}

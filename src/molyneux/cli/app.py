@@ -13,6 +13,7 @@ from molyneux.cli.atlas import atlas
 from molyneux.cli.cache import cache
 from molyneux.cli.calibrate_bertscore import calibrate_bertscore
 from molyneux.cli.caption import caption
+from molyneux.cli.compare_scorers import compare_scorers
 from molyneux.cli.data import data
 from molyneux.cli.decode import decode
 from molyneux.cli.demo import demo
@@ -99,6 +100,7 @@ for verb in (
     calibrate_bertscore,
     cache,
     caption,
+    compare_scorers,
     data,
     decode,
     demo,

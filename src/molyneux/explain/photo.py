@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from molyneux.explain.absent_word import choose_absent
 from molyneux.explain.case import Beside, Case, is_ablated
 from molyneux.explain.document import Image as ExplainedImage
 from molyneux.explain.document import Reading
@@ -26,6 +25,7 @@ from molyneux.neurons.attribution import Target
 from molyneux.neurons.contrast import instead_of, score_behind, stand_ins
 from molyneux.neurons.receptive_fields import NO_GRID
 from molyneux.neurons.sight.absent import AbsentWord
+from molyneux.neurons.sight.absent_word import choose_absent
 from molyneux.neurons.sight.passes import ROOM, Passes
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import (

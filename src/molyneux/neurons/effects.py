@@ -149,8 +149,9 @@ def _changed(
         new: float | Tensor = value
         if isinstance(value, Tensor):
             of_units = value[layer][..., numbers]
-            by_patch = of_units[places - first_patch].T if of_units.dim() == 2 else of_units[:, None]
-            new = by_patch.to(found).expand(len(rows), len(places))
+            if of_units.dim() == 2:  # a value at each patch
+                of_units = of_units[places - first_patch].T
+            new = of_units.reshape(len(rows), -1).to(found).expand(len(rows), len(places))
         of_rows[at] = new if isinstance(new, Tensor) else float(new)
         return found
 

@@ -33,8 +33,8 @@ _UNSAID = {"model.device": "cpu", "settings.scorer": DEFAULT_SCORER, "settings.s
 _RETIRED = {"list_sha256"}  # what older runs say a second time
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a study's run folder.
+def read_manifest(folder: Path, kind: str = KIND) -> dict[str, Any]:
+    """Return the manifest of a study's run folder, or of another kind's that is kept as one.
 
     Raises:
         RunError: there is none, it is damaged, of another version, or of another kind of run.
@@ -48,9 +48,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({error}); restore it or begin anew") from error
-    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
-        kind = manifest.get("kind") if isinstance(manifest, dict) else None
-        raise RunError(f"{folder} is a run of {kind!r}, not of `molyneux study`; give another")
+    if not isinstance(manifest, dict) or manifest.get("kind") != kind:
+        found = manifest.get("kind") if isinstance(manifest, dict) else None
+        raise RunError(f"{folder} is a run of {found!r}, not of `molyneux {kind}`; give another")
     if manifest.get("schema") != SCHEMA:
         raise RunError(
             f"{path} has schema {manifest.get('schema')!r}, this molyneux reads {SCHEMA}; use the "
@@ -59,7 +59,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def begin_folder(out: Path | None, manifest: Mapping[str, Any]) -> tuple[Run, list[str]]:
+def begin_folder(
+    out: Path | None, manifest: Mapping[str, Any], kind: str = KIND
+) -> tuple[Run, list[str]]:
     """Return the run folder, begun or resumed, and how its versions differ from today's.
 
     Args:
@@ -73,8 +75,8 @@ def begin_folder(out: Path | None, manifest: Mapping[str, Any]) -> tuple[Run, li
         if out is not None and out.is_dir() and _only_beginnings(out):
             for path in out.iterdir():
                 path.unlink()
-        return Run.create(out, KIND, **manifest), []
-    found = read_manifest(out)
+        return Run.create(out, kind, **manifest), []
+    found = read_manifest(out, kind)
     require_same(out, found, manifest)
     then, now = found.get("versions", {}), versions()
     changed = [f"{k} {then.get(k)} -> {now[k]}" for k in now if then.get(k) != now[k]]

@@ -79,10 +79,10 @@ def plan_study(
     asked = experiments if experiments is not None else settings.experiments or None
     chosen = _choose(asked, labelled is not None, partners, settings.sight != "none", note)
     folder = None if out is None else path_of("out", out)
-    selection = _photos(data, settings.seed)
+    selection = photos_of(data, settings.seed)
     with_class = None
     if labelled is not None and any(each.needs.labelled for each in chosen):
-        with_class = _photos(labelled, settings.seed)
+        with_class = photos_of(labelled, settings.seed)
     settings = replace(
         settings,
         experiments=tuple(each.name for each in chosen),
@@ -191,7 +191,12 @@ def _measuring(table: str) -> str:
     return "none of the package's"
 
 
-def _photos(data: Data, seed: int) -> Selection:
+def photos_of(data: Data, seed: int) -> Selection:
+    """Return the photos that were chosen, or all those of a data set.
+
+    Raises:
+        UsageError: the data set is not there, or it is none.
+    """
     if isinstance(data, Selection):
         return data
     if isinstance(data, (str, PathLike)):

@@ -1,0 +1,240 @@
+"""Scorers held against exact effects: what is measured, kept, gone on with and concluded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_partners import square_photos, with_partners
+
+from molyneux.errors import RunError, UsageError
+from molyneux.neurons.ablation import Intervention, intervened_logits
+from molyneux.neurons.scorers import find_scorer
+from molyneux.neurons.sight.passes import pass_prompts
+from molyneux.neurons.targets import read_sentence
+from molyneux.neurons.unit import Unit
+from molyneux.studies.compare.design import (
+    GRID,
+    MEAN,
+    RESAMPLE,
+    STRONG,
+    TARGETS,
+    TOP,
+    UNIFORM,
+    ZERO,
+    phase_of,
+)
+from molyneux.studies.compare.run import ComparisonSettings, compare_scorers
+from molyneux.studies.parts import Progress, finished_parts, part_path, read_part
+
+GRADIENT, PAPERS = "gradient-activation", "gradient-activation:site=preactivation"
+N = 3
+
+
+def record_of(name: str) -> dict[str, Any]:
+    return find_scorer(name).record()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    parts = sorted((folder / "parts").rglob("*.parquet"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in parts}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "measured").mkdir()
+    return square_photos(folder)
+
+
+@pytest.fixture(scope="module")
+def seeing(make_captioner: Callable[..., Any], files: list[Path]) -> Any:
+    return with_partners(make_captioner("llama"), files, lambda k: "volcano")
+
+
+@pytest.fixture(scope="module")
+def data(files: list[Path]) -> Path:
+    folder = files[0].parent / "measured"
+    for path in files[:N]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(seeing: Any, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "compared"
+    settings = ComparisonSettings((GRADIENT, PAPERS), all_units=1, areas=2)
+    return compare_scorers(seeing, data, out=out, settings=settings).folder
+
+
+def effects_of(rows: list[dict[str, Any]], sample: str, put_to: str) -> list[dict[str, Any]]:
+    return [row for row in rows if (row["sample"], row["put_to"]) == (sample, put_to)]
+
+
+def test_a_photos_truth_is_one_pass_for_each_unit(run: Path, seeing: Any, data: Path) -> None:
+    model = seeing.language_model
+    part = read_part(run, "truth", 0)
+    words = {row["target"]: row for row in part["words"]}
+    assert set(words) == set(TARGETS)
+    assert words["word"]["word"] == part["noun"]
+    assert words["absent"]["word"] not in part["caption"]
+    photo = data / part["id"]
+    prompt = seeing.see([photo])
+    tokens = seeing.write(prompt)[0]
+    sentence = read_sentence(model, prompt, tokens)
+    until = sentence.up_to(model, prompt, sentence.words[0].target.position)
+    stranger = next(p for p in seeing.reference.partners if p.name == words["word"]["resampled"])
+    values: dict[str, Any] = {ZERO: 0.0, MEAN: seeing.reference.activation.mean}
+    values[RESAMPLE] = pass_prompts(model, [stranger.instead_of(until)], activations=True)[
+        0
+    ].activation
+    clean = intervened_logits(model, until, [Intervention([])])[0]
+    for sample, put_to in ((UNIFORM, ZERO), (UNIFORM, MEAN), (UNIFORM, RESAMPLE), (STRONG, ZERO)):
+        rows = effects_of(part["effects"], sample, put_to)
+        assert rows
+        for row in rows[:6]:
+            unit = Unit(row["layer"], row["unit"])
+            assert unit.layer < model.n_layers - 1
+            edit = Intervention([unit], "patches", values[put_to])
+            without = intervened_logits(model, until, [edit])[0]
+            token = words[row["target"]]["token"]
+            wanted = float(clean[token] - without[token])
+            assert row["logit"] == pytest.approx(wanted, abs=3e-5)
+            log_p = float(clean.log_softmax(-1)[token] - without.log_softmax(-1)[token])
+            assert row["log_probability"] == pytest.approx(log_p, abs=3e-5)
+
+
+def test_no_scorer_has_a_part_in_the_sampled_units(run: Path, seeing: Any, data: Path) -> None:
+    part = read_part(run, "truth", 1)
+    uniform = effects_of(part["effects"], UNIFORM, ZERO)
+    model = seeing.language_model
+    reach = (model.n_layers - 1) * model.d_mlp
+    assert len(uniform) == 2 * min(100, reach // 2)
+    strong = {(row["layer"], row["unit"]) for row in effects_of(part["effects"], STRONG, ZERO)}
+    assert not strong & {(row["layer"], row["unit"]) for row in uniform}
+    # Of other photos others: the draw is by the photo.
+    other = effects_of(read_part(run, "truth", 2)["effects"], STRONG, ZERO)
+    assert strong != {(row["layer"], row["unit"]) for row in other}
+
+
+def test_a_scorers_first_units_are_measured_once(run: Path) -> None:
+    seen: set[tuple[int, int]] = set()
+    phases = ["truth", *(phase_of("scores", record_of(name)) for name in (GRADIENT, PAPERS))]
+    for phase in phases:
+        rows = read_part(run, phase, 0)["effects"]
+        own = {(row["layer"], row["unit"]) for row in rows}
+        if phase != "truth":
+            assert all(row["sample"] == TOP for row in rows)
+        assert not own & seen
+        seen |= own
+    for phase in phases[1:]:
+        part = read_part(run, phase, 0)
+        for one in part["scores"]:
+            if one["target"] == "word":
+                values = np.asarray(one["values"]).reshape(3, -1)[:-1]
+                order = np.argsort(-values.ravel(), kind="stable")[:20]
+                first = {tuple(divmod(int(place), values.shape[1])) for place in order}
+                assert first <= seen
+
+
+def test_sets_begin_and_end_at_the_same_two_values(run: Path) -> None:
+    record = record_of(GRADIENT)
+    assert finished_parts(run, phase_of("areas", record)) == [0, 1]
+    rows = read_part(run, phase_of("areas", record), 0)["areas"]
+    words = {row["target"]: row for row in read_part(run, "truth", 0)["words"]}
+    for target in TARGETS:
+        for ranking in ("total", "score"):
+            at = {
+                (row["set"], row["share"]): row["log_probability"]
+                for row in rows
+                if (row["target"], row["ranking"]) == (target, ranking)
+            }
+            assert len(at) == 2 * (len(GRID) + 2)
+            clean = np.log(words[target]["probability"])
+            assert at["necessity", 0.0] == pytest.approx(clean, abs=1e-4)
+            assert at["sufficiency", 1.0] == at["necessity", 0.0]
+            assert at["sufficiency", 0.0] == at["necessity", 1.0]
+
+
+def test_every_unit_of_a_photo(run: Path, seeing: Any) -> None:
+    model = seeing.language_model
+    part = read_part(run, "truth", 0)
+    wanted = {
+        (row["layer"], row["unit"], row["target"]): row["logit"]
+        for row in part["effects"]
+        if row["put_to"] == ZERO
+    }
+    for layer in range(model.n_layers - 1):
+        phase = f"all-L{layer:03d}"
+        assert finished_parts(run, phase) == [0]
+        rows = read_part(run, phase, 0)["effects"]
+        assert len(rows) == 2 * model.d_mlp
+        for row in rows:
+            key = row["layer"], row["unit"], row["target"]
+            if key in wanted:
+                assert row["logit"] == pytest.approx(wanted.pop(key), abs=3e-5)
+    assert not wanted
+
+
+def test_scorers_are_added_to_a_folder_and_truth_is_not_measured_anew(
+    seeing: Any, data: Path, run: Path, tmp_path: Path
+) -> None:
+    told: list[str] = []
+
+    def on_photo(progress: Progress) -> None:
+        told.append(progress.phase)
+
+    out = tmp_path / "compared"
+    one = ComparisonSettings((GRADIENT,), areas=0)
+    compare_scorers(seeing, data, out=out, settings=one, on_photo=on_photo)
+    before = contents(out)
+    assert set(told) == {"truth", phase_of("scores", record_of(GRADIENT))}
+    part_path(out, "truth", 1).unlink()  # as if killed in that photo
+    told.clear()
+    both = ComparisonSettings((GRADIENT, PAPERS), all_units=1, areas=2)
+    compare_scorers(seeing, data, out=out, settings=both, on_photo=on_photo)
+    after = contents(out)
+    kept = [name for name in before if "truth/0000001" not in name]
+    assert all(after[name] == before[name] for name in kept)
+    assert told.count("truth") == 1
+    assert phase_of("scores", record_of(GRADIENT)) not in told
+    assert told.count("all") == seeing.language_model.n_layers - 1
+    assert set(after) == set(contents(run))
+    told.clear()
+    compare_scorers(seeing, data, out=out, settings=both, on_photo=on_photo)
+    assert told == []
+
+
+def test_other_photos_or_another_seed_are_another_comparison(
+    seeing: Any, data: Path, run: Path
+) -> None:
+    with pytest.raises(RunError, match="seed: 0 in the folder, 1 now"):
+        compare_scorers(seeing, data, out=run, seed=1, settings=ComparisonSettings((GRADIENT,)))
+
+
+@pytest.mark.parametrize("kind", ["opt", "gemma2", "bloom"])
+def test_other_families(
+    kind: str, make_captioner: Callable[..., Any], files: list[Path], data: Path, tmp_path: Path
+) -> None:
+    seeing = with_partners(make_captioner(kind), files, lambda k: "volcano")
+    out = tmp_path / "out"
+    settings = ComparisonSettings((GRADIENT,), areas=1)
+    compare_scorers(seeing, data, out=out, settings=settings)
+    rows = read_part(out, "truth", 0)["effects"]
+    assert {row["put_to"] for row in rows} == {ZERO, MEAN, RESAMPLE}
+
+
+def test_what_is_wrong_is_said_before_anything_is_measured(
+    seeing: Any, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="no scorer 'nonsense'"):
+        compare_scorers(seeing, data, settings=ComparisonSettings(("nonsense",)))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a").write_text("x")
+    with pytest.raises(UsageError, match="already holds something"):
+        compare_scorers(seeing, data, out=tmp_path / "full")
+    with pytest.raises(UsageError, match="all_units"):
+        ComparisonSettings(all_units=-1)

@@ -62,8 +62,8 @@ COST = pa.schema(
         ("scorer", pa.string()),
         ("seconds", pa.float64()),
         ("peak_mib", pa.float64()),
-        ("forward", pa.int32()),
-        ("backward", pa.int32()),
+        ("forward", pa.float64()),
+        ("backward", pa.float64()),
         ("threads", pa.int32()),
     ]
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +30,7 @@ class Peak:
             torch.cuda.reset_peak_memory_stats(self._device)
             self._before = torch.cuda.memory_allocated(self._device) / 2**20
             return self
+        _give_back()
         with suppress(OSError):
             (_OWN / "clear_refs").write_text("5", encoding="ascii")  # the height, to what it is now
             self._before = _status("VmRSS")
@@ -46,6 +49,13 @@ class Peak:
         else:
             highest = _status("VmHWM") or self._before
         self.mib = max(0.0, highest - self._before)
+
+
+def _give_back() -> None:
+    """Have freed memory go back to the system: taken again, it would not be seen."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # of the GNU C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _status(name: str) -> float | None:

@@ -9,11 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from molyneux.data.dataset import Item
+from molyneux.models.scoring import scoring_context
 from molyneux.neurons.attribution import Target
 from molyneux.neurons.contrast import stand_ins
 from molyneux.neurons.effects import Effects, Written, unit_effects
 from molyneux.neurons.partners import Partner
-from molyneux.neurons.scorers import Context
+from molyneux.neurons.scorers import Context, Scorer
 from molyneux.neurons.sight.absent import AbsentWord
 from molyneux.neurons.sight.absent_word import choose_absent
 from molyneux.neurons.sight.passes import Passed, pass_prompts
@@ -127,15 +128,14 @@ class ComparedPhoto:
             self.model, self.subject.until, self.tokens, units, value=value, rows=ROWS
         )
 
-    @cached_property
-    def context(self) -> Context:
-        """What scorers may look at beside the photo."""
+    def context(self, scorer: Scorer) -> Context:
+        """Return what a scorer may look at beside the photo."""
         until = self.subject.until
-        captioner = self.subject.captioner
-        return Context(
-            self.subject.facts.reference,
-            [one.instead_of(until) for one in self.partners],
-            captioner.lens,
+        return scoring_context(
+            self.subject.captioner,
+            scorer,
+            self.subject.photo,
+            partners=[one.instead_of(until) for one in self.partners],
         )
 
     def probabilities(self) -> Float[Tensor, "targets two"]:

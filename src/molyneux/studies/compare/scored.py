@@ -52,7 +52,6 @@ def score_phase(folder: Path, scorer: Scorer, opened: Opened) -> Phase:
         row: dict[str, Any] = {SCORED: [], EXACT: [], TOOK: []}
         if not photo.has_word:
             return row
-        _ = photo.context, photo.targets  # which are no part of what a scorer takes
         attribution, cost = _timed(photo, scorer)
         row[TOOK] = [{"scorer": json.dumps(record, sort_keys=True), **cost}]
         row[SCORED] = score_rows(attribution)
@@ -68,15 +67,17 @@ def score_phase(folder: Path, scorer: Scorer, opened: Opened) -> Phase:
 
 
 def _timed(photo: ComparedPhoto, scorer: Scorer) -> tuple[Attribution, dict[str, Any]]:
+    context, targets = photo.context(scorer), photo.targets
+    cost, n_layers = scorer.cost, photo.model.n_layers
     with Peak(photo.model.device) as peak:
         started = time.perf_counter()
-        found = scorer.score(photo.model, photo.subject.until, photo.targets, context=photo.context)
+        found = scorer.score(photo.model, photo.subject.until, targets, context=context)
         seconds = time.perf_counter() - started
     return found, {
         "seconds": seconds,
         "peak_mib": peak.mib,
-        "forward": scorer.cost.forward,
-        "backward": scorer.cost.backward,
+        "forward": cost.forward + cost.forward_each_layer * n_layers,
+        "backward": cost.backward + cost.backward_each_layer * n_layers,
         "threads": torch.get_num_threads(),
     }
 

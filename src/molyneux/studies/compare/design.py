@@ -61,6 +61,7 @@ COST = pa.schema(
     [
         ("scorer", pa.string()),
         ("seconds", pa.float64()),
+        ("cpu_seconds", pa.float64()),
         ("peak_mib", pa.float64()),
         ("forward", pa.float64()),
         ("backward", pa.float64()),

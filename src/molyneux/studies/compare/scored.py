@@ -70,11 +70,12 @@ def _timed(photo: ComparedPhoto, scorer: Scorer) -> tuple[Attribution, dict[str,
     context, targets = photo.context(scorer), photo.targets
     cost, n_layers = scorer.cost, photo.model.n_layers
     with Peak(photo.model.device) as peak:
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         found = scorer.score(photo.model, photo.subject.until, targets, context=context)
-        seconds = time.perf_counter() - started
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     return found, {
         "seconds": seconds,
+        "cpu_seconds": cpu,
         "peak_mib": peak.mib,
         "forward": cost.forward + cost.forward_each_layer * n_layers,
         "backward": cost.backward + cost.backward_each_layer * n_layers,

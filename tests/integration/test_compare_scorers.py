@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 from tiny_partners import square_photos, with_partners
 
+from molyneux.cli import main
 from molyneux.errors import RunError, UsageError
+from molyneux.models.choice import ModelChoice
 from molyneux.neurons.ablation import Intervention, intervened_logits
 from molyneux.neurons.scorers import find_scorer
 from molyneux.neurons.sight.passes import pass_prompts
 from molyneux.neurons.targets import read_sentence
 from molyneux.neurons.unit import Unit
+from molyneux.studies.compare.agreement import agreement, area_rows, recall_rows
+from molyneux.studies.compare.conclude import conclude
 from molyneux.studies.compare.design import (
     GRID,
     MEAN,
@@ -27,7 +34,10 @@ from molyneux.studies.compare.design import (
     ZERO,
     phase_of,
 )
+from molyneux.studies.compare.gathered import MeasuredPhoto, read_photos
 from molyneux.studies.compare.run import ComparisonSettings, compare_scorers
+from molyneux.studies.compare.summary import headline
+from molyneux.studies.folder import find_tables, read_results
 from molyneux.studies.parts import Progress, finished_parts, part_path, read_part
 
 GRADIENT, PAPERS = "gradient-activation", "gradient-activation:site=preactivation"
@@ -213,6 +223,123 @@ def test_other_photos_or_another_seed_are_another_comparison(
 ) -> None:
     with pytest.raises(RunError, match="seed: 0 in the folder, 1 now"):
         compare_scorers(seeing, data, out=run, seed=1, settings=ComparisonSettings((GRADIENT,)))
+
+
+def test_what_a_comparison_concludes(run: Path) -> None:
+    found = conclude(run)
+    assert (found.photos, found.whole) == (N, 1)
+    tables = {table.name: table for table in found.result.tables}
+    assert list(tables) == [
+        f"scorers.{name}" for name in ["truth", "layers", "areas", "recall", "cost"]
+    ]
+    photos = list(read_photos(run, 3, 48))
+    best = headline(found.rows)[0]
+    by_hand = []
+    for photo in photos:
+        part = read_part(run, "truth", photo.index)
+        rows = effects_of(part["effects"], UNIFORM, ZERO)
+        rows = [row for row in rows if row["target"] == "word"]
+        score = photo.scores[best["scorer"], best["ranking"], "word"]
+        said = [score[row["layer"] * 48 + row["unit"]] for row in rows]
+        by_hand.append(stats.spearmanr(said, [row["logit"] for row in rows])[0])
+    assert best["spearman"] == pytest.approx(np.mean(by_hand))
+    assert best["n"] == N
+    # The sum is what zeroing is estimated by; the largest of several numbers is not.
+    assert (best["scorer"], best["ranking"]) == (GRADIENT, "total")
+    assert {row["sample"] for row in found.rows} == {UNIFORM, STRONG, TOP, "all"}
+    assert {row["word"] for row in found.rows} == set(TARGETS)
+    # The same tables from the folder alone.
+    assert find_tables(read_results(run), "scorers.cost") == [tables["scorers.cost"]]
+
+
+def test_effects_are_a_data_set_of_their_own(run: Path, data: Path) -> None:
+    found = conclude(run)
+    rows = pq.read_table(found.effects / "effects.parquet").to_pylist()
+    keys = [(row["photo"], row["layer"], row["unit"], row["put_to"], row["target"]) for row in rows]
+    assert len(keys) == len(set(keys))
+    whole = [row for row in rows if row["photo"] == "00.png" and row["put_to"] == ZERO]
+    assert len(whole) == 2 * 2 * 48  # both words, all units of all layers but the last
+    words = pq.read_table(found.effects / "words.parquet").to_pylist()
+    assert [row["photo"] for row in words[::2]] == sorted(path.name for path in data.iterdir())
+    card = (found.effects / "README.md").read_text(encoding="utf-8")
+    assert "{" not in card.partition("```python")[0].partition("---\n# ")[2]
+    assert f"| uniform | zero | {N * 48} |" in card
+
+
+def test_areas_are_means_over_the_grid() -> None:
+    def row(name: str, share: float, value: float) -> dict[str, Any]:
+        own = {"ranking": "total", "target": "word"}
+        return {**own, "set": name, "share": share, "log_probability": value}
+
+    rows = [row("necessity", 0.0, -1.0), row("necessity", 1.0, -5.0)]
+    rows += [row("sufficiency", 0.0, -5.0), row("sufficiency", 1.0, -1.0)]
+    rows += [row("necessity", share, -1.0 - k) for k, share in enumerate(GRID)]
+    rows += [row("sufficiency", share, -5.0 + k / 2) for k, share in enumerate(GRID)]
+    (found,) = area_rows(photo_with(areas={"one": rows}))
+    assert found["necessity"] == pytest.approx(np.mean([0, 1, 2, 3, 4, 5]))
+    assert found["sufficiency"] == pytest.approx(np.mean([0, 0.5, 1, 1.5, 2, 2.5]))
+    assert found["whole"] == 4.0
+
+
+def photo_with(**known: Any) -> MeasuredPhoto:
+    """Return a photo of which some is known."""
+    given: dict[str, Any] = {
+        **{"index": 0, "id": "a", "sha256": "", "caption": "", "words": [], "rows": []},
+        **{"exact": {}, "scores": {}, "samples": {}, "areas": {}, "costs": {}},
+        **{"n_layers": 3, "d_mlp": 4},
+        **known,
+    }
+    return MeasuredPhoto(**given)
+
+
+def test_recall_of_the_true_first_units() -> None:
+    effect = np.arange(400, dtype=float)
+    score = effect.copy()
+    score[[399, 398]] = -1  # two of the four that give most
+    photo = photo_with(
+        exact={(ZERO, "word", "logit"): effect},
+        scores={("one", "total", "word"): score, ("true", "total", "word"): effect},
+        samples={"all": np.arange(400)},
+        n_layers=101,
+    )
+    assert [row["recall"] for row in recall_rows(photo)] == [0.5, 1.0]
+    assert list(recall_rows(photo_with(samples={}))) == []
+
+
+def test_agreement_of_one_photos_units() -> None:
+    effect = np.array([0.0, 1.0, -2.0, 3.0, np.nan])
+    exact = agreement(effect, effect)
+    ones = {"spearman": 1, "pearson": 1, "slope": 1, "sign": 1, "units": 4}
+    assert exact == pytest.approx(ones)
+    doubled = agreement(-2 * effect, effect)
+    assert (doubled["spearman"], doubled["slope"], doubled["sign"]) == (-1, -0.5, 0)
+    # A unit that does nothing has no sign to agree with.
+    half = agreement(np.array([9.0, 1.0, 2.0, 3.0, 4.0]), effect)
+    assert half["sign"] == pytest.approx(2 / 3)
+    assert np.isnan(agreement(np.ones(5), effect)["spearman"])
+
+
+def test_the_command(
+    seeing: Any,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(ModelChoice, "load", lambda self: seeing)
+    monkeypatch.setattr(ModelChoice, "require_reference", lambda self: None)
+    monkeypatch.setattr(ModelChoice, "require_ready", lambda self, **_: None)
+    call = ["compare-scorers", str(data), "--scorer", GRADIENT, "--areas", "1", "--out"]
+    assert main([*call, str(tmp_path / "out"), "--images", "2", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["photos"] == 2
+    assert {row["scorer"] for row in said["rows"]} == {GRADIENT}
+    assert main([*call, str(tmp_path / "out"), "--images", "2"]) == 0
+    assert f"  {GRADIENT}, total: " in capsys.readouterr().out
+    assert main(["table", str(tmp_path / "out"), "scorers.truth"]) == 0
+    assert "Agreement with exact effects" in capsys.readouterr().out
+    assert main([*call, str(tmp_path / "out"), "--images", "1"]) == 2
+    assert "was begun otherwise" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["opt", "gemma2", "bloom"])

@@ -64,7 +64,9 @@ def compare_scorers(
         for line in left_out_of(selection.dataset):
             note(f"left out of {data}: {line}")
     model.begin()
+    from molyneux.studies.compare.conclude import conclude
     from molyneux.studies.compare.run import ComparisonSettings, compare_scorers
+    from molyneux.studies.compare.summary import headline
 
     run = compare_scorers(
         model,
@@ -77,8 +79,24 @@ def compare_scorers(
     )
     if not is_first_process():
         return 0
+    note("summarising (intervals are bootstraps over photos)")
+    found = conclude(run.folder)
     if as_json:
-        show_json({"run": str(run.folder), "rows": []})
-    else:
-        show(str(run.folder))
+        show_json(
+            {
+                "run": str(found.folder),
+                "photos": found.photos,
+                "all_units_photos": found.whole,
+                "effects": str(found.effects),
+                "rows": found.rows,
+            }
+        )
+        return 0
+    show(f"{found.photos} photos in {found.folder}; `molyneux table` prints all tables")
+    show("Spearman with a unit's exact effect at zero (uniform units, the caption's first noun)")
+    for row in headline(found.rows):
+        rank = "-" if row["spearman"] is None else f"{row['spearman']:.3f}"
+        ends = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
+        show(f"  {row['scorer']}, {row['ranking']}: {rank}{ends}, sign {row['sign_agreement']:.2f}")
+    show(f"effects, to score others against: {found.effects}")
     return 0

@@ -58,6 +58,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "molyneux decode L12.u905",
         "molyneux decode L12.u905 --lens lens.safetensors",
     ),
+    "compare-scorers": (
+        "molyneux compare-scorers /data/coco --images 50 --out compared",
+        "molyneux compare-scorers /data/coco --scorer relp --images 5 --all-units 1",
+    ),
     "demo": ("molyneux demo --open",),
     "doctor": ("molyneux doctor", "molyneux doctor --vlm llava-hf/llava-1.5-7b-hf"),
     "explain": (

@@ -16,7 +16,7 @@ import pyarrow as pa
 from molyneux.errors import RunError, UsageError
 from molyneux.parquet import import_pandas, read_parquet
 from molyneux.studies.finished import bad_photos, good_photos
-from molyneux.studies.manifest import read_manifest
+from molyneux.studies.manifest import WITH_RESULTS, read_manifest
 from molyneux.studies.parts import TABLES
 from molyneux.studies.results import Result, ResultTable, read_result
 from molyneux.studies.verdicts import verdict_table
@@ -162,12 +162,12 @@ class Study:
 
 
 def read_results(run: Path) -> list[Result]:
-    """Return a finished study's results, by experiment.
+    """Return the results of a finished study, by experiment, or of a comparison of scorers.
 
     Raises:
-        RunError: the folder is no study, is not finished, or is damaged.
+        RunError: the folder is of another kind, is not finished, or is damaged.
     """
-    read_manifest(run)
+    read_manifest(run, *WITH_RESULTS)
     paths = sorted((run / RESULTS).glob("*.json"))
     if not paths:
         raise RunError(

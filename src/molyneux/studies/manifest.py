@@ -12,6 +12,9 @@ from molyneux.store import SCHEMA, Run, require_free, versions
 from molyneux.studies.settings import DEFAULT_SCORER
 
 KIND = "study"
+COMPARED = "compare-scorers"
+WITH_RESULTS = (KIND, COMPARED)
+"""Kinds of run that end in tables of results."""
 MANIFEST = "manifest.json"
 FIXED = (
     "settings",
@@ -33,8 +36,8 @@ _UNSAID = {"model.device": "cpu", "settings.scorer": DEFAULT_SCORER, "settings.s
 _RETIRED = {"list_sha256"}  # what older runs say a second time
 
 
-def read_manifest(folder: Path, kind: str = KIND) -> dict[str, Any]:
-    """Return the manifest of a study's run folder, or of another kind's that is kept as one.
+def read_manifest(folder: Path, *kinds: str) -> dict[str, Any]:
+    """Return the manifest of a run folder of some kinds; of a study's if none is named.
 
     Raises:
         RunError: there is none, it is damaged, of another version, or of another kind of run.
@@ -48,9 +51,11 @@ def read_manifest(folder: Path, kind: str = KIND) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({error}); restore it or begin anew") from error
-    if not isinstance(manifest, dict) or manifest.get("kind") != kind:
+    kinds = kinds or (KIND,)
+    if not isinstance(manifest, dict) or manifest.get("kind") not in kinds:
         found = manifest.get("kind") if isinstance(manifest, dict) else None
-        raise RunError(f"{folder} is a run of {found!r}, not of `molyneux {kind}`; give another")
+        wanted = " or ".join(f"`molyneux {kind}`" for kind in kinds)
+        raise RunError(f"{folder} is a run of {found!r}, not of {wanted}; give another")
     if manifest.get("schema") != SCHEMA:
         raise RunError(
             f"{path} has schema {manifest.get('schema')!r}, this molyneux reads {SCHEMA}; use the "

@@ -22,7 +22,13 @@ from molyneux.cli.documents.measured import (
 )
 from molyneux.cli.documents.presets import FetchedProjection, ModelSize, PresetRecord
 from molyneux.cli.documents.seeing import Captions, DecodedUnit, Prompts
-from molyneux.cli.documents.studied import ReportWritten, StudiedUnits, StudyDone, Tables
+from molyneux.cli.documents.studied import (
+    ComparedScorers,
+    ReportWritten,
+    StudiedUnits,
+    StudyDone,
+    Tables,
+)
 from molyneux.explain.document import Document
 
 DOCUMENTS: dict[str, Any] = {
@@ -43,6 +49,7 @@ DOCUMENTS: dict[str, Any] = {
     "trust": MeasuredTrust,
     "report": ReportWritten,
     "study": StudyDone,
+    "compare-scorers": ComparedScorers,
     "table": Tables,
     "units": StudiedUnits,
     "runs": Runs,

@@ -1,8 +1,9 @@
-"""What `study`, `report`, `table` and `units` print."""
+"""What `study`, `compare-scorers`, `report`, `table` and `units` print."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,64 @@ class StudyDone:
     photos: int
     bad: tuple[UnreadPhoto, ...]
     report: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorerRow:
+    """How a scorer's numbers go together with what units do exactly.
+
+    Attributes:
+        scorer: its name, with the choices that differ from the usual ones.
+        ranking: `total`, the sum over patches, or `score`, the largest.
+        word: `word`, the caption's first noun, or `absent`, one that nobody named in the photo.
+        sample: of units: `uniform` (drawn from all alike), `strong`, `top` (every scorer's first
+            20) or `all`.
+        truth: what units are put to: `zero`, their `mean` over reference photos, or `resample`,
+            their values at another photo's patches; of the logit if nothing else is said.
+        spearman: correlation of ranks over a photo's units, the mean over photos; null where
+            there is none.
+        low: lower end of its 95 % interval over photos.
+        high: its upper end.
+        pearson: correlation, the mean over photos.
+        slope: of the line of effects on scores, the mean over photos; 1 where a score is the
+            effect.
+        sign_agreement: the share of units that do something whose score has their sign.
+        seconds: that scoring both words of a photo took, the mean over photos.
+        n: photos.
+    """
+
+    scorer: str
+    ranking: Literal["total", "score"]
+    word: Literal["word", "absent"]
+    sample: Literal["uniform", "strong", "top", "all"]
+    truth: str
+    spearman: float | None
+    low: float | None
+    high: float | None
+    pearson: float | None
+    slope: float | None
+    sign_agreement: float | None
+    seconds: float | None
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedScorers:
+    """Scorers beside exact effects.
+
+    Attributes:
+        run: the run folder; `molyneux table` prints its tables.
+        photos: how many have a word.
+        all_units_photos: of how many of them every unit was measured.
+        effects: the folder of the data set of effects, with its card.
+        rows: a row for each scorer, ranking, word, sample and truth.
+    """
+
+    run: str
+    photos: int
+    all_units_photos: int
+    effects: str
+    rows: tuple[ScorerRow, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from molyneux.neurons.unit import Unit
 
-KIND = "compare-scorers"
 UNIFORM, STRONG, TOP, EVERY = "uniform", "strong", "top", "all"
 """Samples: of all units alike, of those that write most, a scorer's first, and every unit."""
 N_UNIFORM, N_STRONG, N_TOP = 100, 60, 20

@@ -18,12 +18,12 @@ from molyneux.neurons.scorers import Scorer, find_scorer, restore_scorer, scorer
 from molyneux.processes import Process
 from molyneux.store import Run
 from molyneux.studies.compare.areas import area_phase
-from molyneux.studies.compare.design import EVERY, KIND
+from molyneux.studies.compare.design import EVERY
 from molyneux.studies.compare.every_unit import layer_phases
 from molyneux.studies.compare.photo import ComparedPhoto
 from molyneux.studies.compare.scored import score_phase
 from molyneux.studies.compare.truth import TRUTH, truth_phase
-from molyneux.studies.manifest import MANIFEST, begin_folder, require_beginnings
+from molyneux.studies.manifest import COMPARED, MANIFEST, begin_folder, require_beginnings
 from molyneux.studies.parts import PHOTO, Phase, Progress, finished_parts, read_some, run_phase
 from molyneux.studies.plan import Data, Note, photos_of
 from molyneux.studies.settings import StudySettings
@@ -113,7 +113,7 @@ def compare_scorers(
     }
     if not process.is_first:
         process.wait()  # until the first process has begun the folder
-    run, changed = begin_folder(folder, record, KIND)
+    run, changed = begin_folder(folder, record, COMPARED)
     if process.is_first:
         process.wait()
         if changed:

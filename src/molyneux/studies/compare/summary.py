@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from molyneux.studies.compare.agreement import agreement_rows, area_rows, recall_rows
 from molyneux.studies.compare.design import EVERY, UNIFORM, WORD, ZERO
-from molyneux.studies.compare.gathered import MeasuredPhoto, read_photos
-from molyneux.studies.manifest import read_manifest
+from molyneux.studies.compare.gathered import MeasuredPhoto
 from molyneux.studies.results import Cell, Number, Result, ResultTable, over_photos, ratio
 
 NAME, TITLE = "scorers", "Scorers beside exact effects"
@@ -42,20 +40,6 @@ class Gathered:
         self.whole += EVERY in photo.samples
 
 
-def gather(folder: Path, kind: str, on_photo: Callable[[MeasuredPhoto], None]) -> Gathered:
-    """Return the rows of all photos of a run folder.
-
-    Raises:
-        RunError: the folder is no comparison's, or a part is damaged.
-    """
-    model = read_manifest(folder, kind)["model"]
-    found = Gathered()
-    for photo in read_photos(folder, model["n_layers"], model["d_mlp"]):
-        found.add(photo)
-        on_photo(photo)
-    return found
-
-
 def document_rows(found: Gathered) -> list[dict[str, Any]]:
     """Return the rows of `--json`: Spearman's correlation with its interval over photos."""
     seconds = {key[0]: mean_of(rows, "seconds") for key, rows in grouped(found.costs, ("scorer",))}
@@ -77,6 +61,14 @@ def document_rows(found: Gathered) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def headline(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows to be read first, the best one ahead: uniform units put to zero."""
+    chosen = [
+        row for row in rows if (row["word"], row["sample"], row["truth"]) == (WORD, UNIFORM, ZERO)
+    ]
+    return sorted(chosen, key=lambda row: np.inf if row["spearman"] is None else -row["spearman"])
 
 
 def summarise(found: Gathered) -> Result:
@@ -103,15 +95,11 @@ def mean_of(rows: Sequence[dict[str, Any]], name: str) -> float | None:
 
 
 def _number(rows: Sequence[dict[str, Any]], name: str) -> Number:
-    return over_photos(np.array([row[name] for row in rows], dtype=float))
+    return over_photos(np.array([row.get(name) for row in rows], dtype=float))
 
 
 def _all_layers(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     return (row for row in rows if row["layers"] == "all")
-
-
-def _headline(row: dict[str, Any]) -> bool:
-    return bool((row["sample"], row["truth"]) == (UNIFORM, ZERO))
 
 
 def _ordered(rows: list[dict[str, Cell]], by: str) -> tuple[dict[str, Cell], ...]:
@@ -241,21 +229,22 @@ def _cost_table(found: Gathered) -> ResultTable:
         rows.append(
             {
                 "scorer": scorer,
-                "forward": own[0]["forward"],
-                "backward": own[0]["backward"],
+                "forward": Number(own[0]["forward"]),
+                "backward": Number(own[0]["backward"]),
                 "seconds": _number(own, "seconds"),
-                "peak (MiB)": _number(
-                    [row for row in own if row["peak_mib"] is not None], "peak_mib"
-                ),
+                "processor seconds": _number(own, "cpu_seconds"),
+                "peak (MiB)": _number(own, "peak_mib"),
             }
         )
+    columns = ("seconds", "processor seconds", "peak (MiB)")
     return ResultTable(
         f"{NAME}.cost",
         "What a photo costs",
-        ("scorer", "forward", "backward", "seconds", "peak (MiB)"),
-        tuple(sorted(rows, key=lambda row: row["seconds"].value or 0.0)),  # type: ignore[union-attr]
+        ("scorer", "forward", "backward", *columns),
+        tuple(reversed(_ordered(rows, "processor seconds"))),
         (
-            "Both words of a photo at once. `forward` and `backward` are passes of the model; the "
-            "memory is what the process takes at its height beyond what it had before.",
+            "Both words of a photo at once. `forward` and `backward` are passes of the model. The "
+            "memory is what the process takes at its height beyond what it had before. Seconds are "
+            "longer where the machine does other work; processor seconds are not, or less so.",
         ),
     )

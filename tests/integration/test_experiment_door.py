@@ -190,7 +190,7 @@ def test_the_names_stand_in_order_and_come_without_torch() -> None:
         "print(*names()); assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    names = ["E1", "E2", "E3", "E4", "E5", "E6", "E7", "R", "U"]
+    names = ["E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8", "E9", "R", "U"]
     assert done.stdout.split() == names, done.stderr
     for each in experiment.load_experiments(experiment.experiment_names()):
         assert each.title
@@ -229,7 +229,9 @@ def test_the_experiment_of_the_docs_is_one(photos: Path, seeing: Any, tmp_path: 
         {"chosen": {"classes": ["cat", "dog"]}},
         {"chosen": {"threads": "2"}},
         {"chosen": {"grid": 3}},
+        {"chosen": {"experiments": "E99"}},
         {"chosen": {"experiments": "E9"}},
+        {"chosen": {"found": "run"}},
         {"chosen": {"scorer": "nobody"}},
         {"model": None},
         {"model": "smollm2-effnet"},

@@ -166,7 +166,7 @@ def test_units_of_an_unfinished_study_and_of_one_without_e2(
 @pytest.mark.parametrize(
     ("change", "status", "line"),
     [
-        (["--experiments", "E9"], 2, "there is no experiment 'E9'; name some of E1, E2"),
+        (["--experiments", "E99"], 2, "there is no experiment 'E99'; name some of E1, E2"),
         (["--experiments", "E5"], 2, "E5 takes labelled photos; name their set with"),
         (["--experiments", ","], 2, "no experiment was named"),
         (["--experiments", "R"], 2, "R follows from what others measure"),

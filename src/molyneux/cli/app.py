@@ -33,6 +33,7 @@ from molyneux.cli.size import size
 from molyneux.cli.study import study
 from molyneux.cli.table import table
 from molyneux.cli.train import train
+from molyneux.cli.transfer import transfer
 from molyneux.cli.trust import trust
 from molyneux.cli.units import units
 
@@ -118,6 +119,7 @@ for verb in (
     study,
     table,
     train,
+    transfer,
     trust,
     units,
 ):

@@ -106,6 +106,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "molyneux trust set-aside.jsonl --check others.jsonl --out scale",
         "molyneux caption photo.jpg --trust scale/trust.json",
     ),
+    "transfer": (
+        "molyneux study /data/coco --experiments E8 --out my-units",
+        "molyneux transfer my-units /data/caltech101 --out my-transfer",
+    ),
     "units": ("molyneux units my-study --passing specific --top 10",),
 }
 

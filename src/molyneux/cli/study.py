@@ -134,7 +134,7 @@ def study(
     if not is_first_process():
         return 0
     page, bad = write_report(done.folder), done.bad
-    _say_bad(done.good, bad)
+    say_bad(done.good, bad)
     if as_json:
         show_json(
             {
@@ -155,7 +155,8 @@ def _classes(text: str) -> int | tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _say_bad(good: int, bad: list[tuple[str, str]]) -> None:
+def say_bad(good: int, bad: list[tuple[str, str]]) -> None:
+    """Say on stderr which photos could not be read, and that they were left out."""
     if not bad:
         return
     for name, error in bad:

@@ -108,6 +108,7 @@ class Experiment(ABC):
         claims: what its tables are asked, in a line each (`molyneux.studies.verdicts`).
         derived: whether it measures nothing and follows from what others measured: it joins every
             study that has the tables it needs, unnamed.
+        only_named: whether a study makes it only where it is named.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Experiment(ABC):
     needs: Needs = Needs()
     claims: tuple[Claim, ...] = ()
     derived: bool = False
+    only_named: bool = False
 
     def check(
         self, settings: StudySettings, selection: Selection, labelled: Selection | None
@@ -196,6 +198,8 @@ _OWN = (
     ("e5_selectivity", "Selectivity"),
     ("e6_causality", "Causality"),
     ("e7_sight", "Sight"),
+    ("e8_concepts", "ConceptUnits"),
+    ("e9_transfer", "Transfer"),
     ("derived.replication", "Replication"),
     ("derived.multimodal", "MultimodalUnits"),
 )
@@ -257,7 +261,7 @@ def experiment_names() -> tuple[str, ...]:
 def default_names() -> tuple[str, ...]:
     """Return the names of the package's own that measure: what a study makes that names none."""
     own = load_experiments(_own())
-    return tuple(experiment.name for experiment in own if not experiment.derived)
+    return tuple(each.name for each in own if not (each.derived or each.only_named))
 
 
 def load_experiments(names: Iterable[str]) -> list[Experiment]:

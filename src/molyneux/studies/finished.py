@@ -236,9 +236,9 @@ def _table(parts: pa.Table, name: str, schema: pa.Schema, numbers: list[int]) ->
     return flatten_rows(parts, name, np.array(numbers, dtype=np.int32))
 
 
-def good_photos(folder: Path) -> list[int]:
+def good_photos(folder: Path, phase: str = MEASURED) -> list[int]:
     """Return the numbers of the photos that could be measured, ascending."""
-    rows = read_parts(folder, MEASURED, _OUTCOME).to_pylist()
+    rows = read_parts(folder, phase, _OUTCOME).to_pylist()
     return [row["index"] for row in rows if row["error"] is None]
 
 
@@ -248,9 +248,9 @@ def written_captions(folder: Path, n: int) -> list[dict[str, Any]]:
     return [row for row in rows if row["error"] is None][:n]
 
 
-def bad_photos(folder: Path) -> list[tuple[str, str]]:
+def bad_photos(folder: Path, phase: str = MEASURED) -> list[tuple[str, str]]:
     """Return the photos that could not be read, and why, in the order of the data set."""
-    rows = read_parts(folder, MEASURED, _OUTCOME).to_pylist()
+    rows = read_parts(folder, phase, _OUTCOME).to_pylist()
     return [(row["id"], row["error"]) for row in rows if row["error"] is not None]
 
 

@@ -33,6 +33,7 @@ class StudySettings:
         scorer: what scores the units, as `find_scorer` takes it: its name, perhaps with choices.
         bertscore: backbone; None for the default one, `none` for no BERTScore.
         clip: CLIP checkpoint of CLIPScore; `none` for no CLIPScore.
+        found: the run whose units E9 measures, and the SHA-256 of their table; None without E9.
     """
 
     experiments: tuple[str, ...] = ()
@@ -48,6 +49,7 @@ class StudySettings:
     scorer: str = DEFAULT_SCORER
     bertscore: str | None = None
     clip: str = "openai/clip-vit-large-patch14"
+    found: tuple[str, str] | None = None
 
     def check(self) -> None:
         """Refuse values that make no sense.
@@ -74,6 +76,11 @@ class StudySettings:
             raise UsageError(f"the grid is a tuple of numbers of units, not {self.grid!r}")
         if self.sight not in ("none", "short", "full"):
             raise UsageError(f"sight is 'none', 'short' or 'full', not {self.sight!r}")
+        found = self.found
+        if found is not None and not (
+            isinstance(found, tuple) and len(found) == 2 and all(isinstance(x, str) for x in found)
+        ):
+            raise UsageError(f"found is a run and the SHA-256 of its units, not {found!r}")
         for name in ("bertscore", "clip"):
             value = getattr(self, name)
             if not isinstance(value, str) and not (name == "bertscore" and value is None):

@@ -28,6 +28,7 @@ from molyneux.cli.documents.studied import (
     StudiedUnits,
     StudyDone,
     Tables,
+    TransferDone,
 )
 from molyneux.explain.document import Document
 
@@ -50,6 +51,7 @@ DOCUMENTS: dict[str, Any] = {
     "report": ReportWritten,
     "study": StudyDone,
     "compare-scorers": ComparedScorers,
+    "transfer": TransferDone,
     "table": Tables,
     "units": StudiedUnits,
     "runs": Runs,

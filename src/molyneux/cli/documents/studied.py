@@ -1,4 +1,4 @@
-"""What `study`, `compare-scorers`, `report`, `table` and `units` print."""
+"""What `study`, `compare-scorers`, `transfer`, `report`, `table` and `units` print."""
 
 from __future__ import annotations
 
@@ -144,6 +144,59 @@ class TableRecord:
     columns: tuple[str, ...]
     rows: tuple[dict[str, NumberCell | str | int | float | None], ...]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOutConcept:
+    """A concept of which there are too few photos.
+
+    Attributes:
+        concept: its word.
+        found_on: how many photos its units were found on; 0 where there are no units.
+        here: how many photos the data set has of it.
+    """
+
+    concept: str
+    found_on: int
+    here: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimVerdict:
+    """What was found of a claim.
+
+    Attributes:
+        claim: in a sentence.
+        verdict: `holds`, `does not hold` or `open`.
+    """
+
+    claim: str
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferDone:
+    """Frozen units, measured on another data set.
+
+    Attributes:
+        run: the run folder.
+        photos: how many could be measured.
+        bad: those that could not be read.
+        concepts: those that were measured.
+        left_out: the others that have units or photos.
+        tables: `E9.transfer`: a row for each measure and set, with every control.
+        verdicts: of each claim.
+        report: where its page lies.
+    """
+
+    run: str
+    photos: int
+    bad: tuple[UnreadPhoto, ...]
+    concepts: tuple[str, ...]
+    left_out: tuple[LeftOutConcept, ...]
+    tables: tuple[TableRecord, ...]
+    verdicts: tuple[ClaimVerdict, ...]
+    report: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -103,14 +103,14 @@ def find_goals(subject: Subject) -> tuple[list[Goal], list[dict[str, Any]]]:
         wanted.insert(0, ("caption", named, 0))
     goals = []
     for kind, category, target in wanted:
-        mask, reason = _seen_mask(subject, category)
+        mask, reason = seen_mask(subject, category)
         outcomes.append(outcome_row(kind, category, reason))
         if mask is not None:
             goals.append(Goal(kind, category, target, mask))
     return goals, outcomes
 
 
-def _seen_mask(subject: Subject, category: str) -> tuple[Bool[np.ndarray, "size size"] | None, str]:
+def seen_mask(subject: Subject, category: str) -> tuple[Bool[np.ndarray, "size size"] | None, str]:
     """Return a category's mask on the encoder's input, or None and why there is none."""
     try:
         mask = subject.item.mask(category)

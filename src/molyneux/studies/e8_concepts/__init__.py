@@ -1,0 +1,3 @@
+"""E8: which units carry a concept?"""
+
+NAME = "E8"

@@ -161,7 +161,7 @@ def score_units(
         written: the coefficients of the output rows, whose sign is the direction written, where
             `activation` is taken at another site.
     """
-    return _with_shares(
+    return with_shares(
         *_over_patches(activation * gradient, activation if written is None else written, kept)
     )
 
@@ -183,7 +183,8 @@ def _over_patches(
     return score, total, at_peak.sign().to(torch.int8), peak
 
 
-def _with_shares(score: Tensor, total: Tensor, sign: Tensor, peak: Tensor) -> UnitScores:
+def with_shares(score: Tensor, total: Tensor, sign: Tensor, peak: Tensor) -> UnitScores:
+    """Return the scores of one view, with what part of all totals each unit's is."""
     size = total.abs().sum(dim=(1, 2), keepdim=True)
     share = torch.where(size > 0, total / size, torch.zeros_like(total))
     return UnitScores(score, total, share, sign, peak)
@@ -192,7 +193,7 @@ def _with_shares(score: Tensor, total: Tensor, sign: Tensor, peak: Tensor) -> Un
 def _stacked(layers: Sequence[_Reduced]) -> UnitScores:
     """Return the scores of all layers, of which each was reduced by itself."""
     score, total, sign, peak = (torch.stack(parts, dim=1) for parts in zip(*layers, strict=True))
-    return _with_shares(score, total, sign, peak)
+    return with_shares(score, total, sign, peak)
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,16 @@ from typing import Any
 
 from molyneux.errors import UsageError
 from molyneux.neurons.scorers.activation import Activation
+from molyneux.neurons.scorers.conductance import Conductance
 from molyneux.neurons.scorers.direct_logit import DirectLogit
+from molyneux.neurons.scorers.grad_drop import GradDrop
 from molyneux.neurons.scorers.gradient_activation import GradientActivation
+from molyneux.neurons.scorers.integrated_gradients import IntegratedGradients
 from molyneux.neurons.scorers.jacobian_lens import ThroughJacobianLens
 from molyneux.neurons.scorers.random_score import RandomScore
 from molyneux.neurons.scorers.relp import RelP
 from molyneux.neurons.scorers.scorer import Scorer
+from molyneux.neurons.scorers.shapley import Shapley
 from molyneux.plugins import load_plugins
 
 DEFAULT_SCORER = GradientActivation()
@@ -28,7 +32,11 @@ _OWN: tuple[Scorer, ...] = (
     Activation(),
     DirectLogit(),
     ThroughJacobianLens(),
+    IntegratedGradients(),
+    Conductance(),
+    GradDrop(),
     RelP(),
+    Shapley(),
     RandomScore(),
 )
 _SCORERS: dict[str, Scorer] = {scorer.name: scorer for scorer in _OWN}

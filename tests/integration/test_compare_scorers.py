@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from scipy import stats
 from tiny_partners import square_photos, with_partners
 
@@ -17,7 +19,8 @@ from molyneux.cli import main
 from molyneux.errors import RunError, UsageError
 from molyneux.models.choice import ModelChoice
 from molyneux.neurons.ablation import Intervention, intervened_logits
-from molyneux.neurons.scorers import find_scorer
+from molyneux.neurons.attribution import Attribution, attribute_units
+from molyneux.neurons.scorers import Cost, find_scorer, registry
 from molyneux.neurons.sight.passes import pass_prompts
 from molyneux.neurons.targets import read_sentence
 from molyneux.neurons.unit import Unit
@@ -35,7 +38,12 @@ from molyneux.studies.compare.design import (
     phase_of,
 )
 from molyneux.studies.compare.gathered import MeasuredPhoto, read_photos
-from molyneux.studies.compare.run import ComparisonSettings, compare_scorers
+from molyneux.studies.compare.run import (
+    ComparisonSettings,
+    chosen_scorers,
+    compare_scorers,
+    passes_of,
+)
 from molyneux.studies.compare.summary import headline
 from molyneux.studies.folder import find_tables, read_results
 from molyneux.studies.parts import Progress, finished_parts, part_path, read_part
@@ -340,6 +348,58 @@ def test_the_command(
     assert "Agreement with exact effects" in capsys.readouterr().out
     assert main([*call, str(tmp_path / "out"), "--images", "1"]) == 2
     assert "was begun otherwise" in capsys.readouterr().err
+
+
+@dataclass(frozen=True)
+class OfFew:
+    """Scores three units, and says that it takes many passes."""
+
+    name: ClassVar[str] = "of-few"
+    cost: ClassVar[Cost] = Cost(forward=10, backward_each_layer=15)
+
+    def score(self, model: Any, prompt: Any, targets: Any, **more: Any) -> Attribution:
+        found = attribute_units(model, prompt, targets)
+        kept = torch.zeros_like(found.patches.total)
+        kept[:, 0, :3] = found.patches.total[:, 0, :3]
+        return replace(found, patches=replace(found.patches, total=kept, score=kept))
+
+    def record(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+
+def test_a_scorer_of_few_units_that_takes_many_passes(
+    seeing: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_SCORERS", dict(registry._SCORERS))
+    registry.register_scorer(OfFew())
+    assert passes_of(OfFew(), 3) == 100
+    said: list[str] = []
+    settings = ComparisonSettings(("of-few",), areas=3, passes=200)
+    out = tmp_path / "out"
+    compare_scorers(seeing, data, out=out, settings=settings, note=said.append)
+    phase = phase_of("scores", {"name": "of-few"})
+    assert finished_parts(out, phase) == [0, 1]
+    assert any("the first 2 photos" in line for line in said)
+    sampled = {
+        (row["layer"], row["unit"])
+        for name in ("truth", phase)
+        for row in read_part(out, name, 0)["effects"]
+    }
+    assert {(0, 0), (0, 1), (0, 2)} <= sampled
+    own = {(row["layer"], row["unit"]) for row in read_part(out, phase, 0)["effects"]}
+    assert own <= {(0, 0), (0, 1), (0, 2)}
+    # Sets of all units cannot be made of three.
+    assert read_part(out, phase_of("areas", {"name": "of-few"}), 0)["areas"] == []
+    rows = conclude(out).rows
+    top = next(row for row in rows if row["sample"] == TOP and row["ranking"] == "total")
+    assert top["n"] == 2
+    assert top["spearman"] is not None
+
+
+def test_all_known_scorers_are_compared_in_the_forms_that_are_told_apart() -> None:
+    found = chosen_scorers()
+    assert {"random", PAPERS, GRADIENT} <= set(found)
+    assert not any("last=true" in name for name in found)
 
 
 @pytest.mark.parametrize("kind", ["opt", "gemma2", "bloom"])

@@ -40,6 +40,15 @@ def compare_scorers(
         int,
         typer.Option("--areas", min=0, help="On so many photos, put whole sets to the mean too."),
     ] = 20,
+    passes: Annotated[
+        int,
+        typer.Option(
+            "--passes",
+            min=1,
+            help="Of the model that a scorer may take in all, one back counting as two: one that "
+            "takes many is measured on the first photos alone.",
+        ),
+    ] = 20_000,
     seed: Annotated[int, typer.Option("--seed", help="Of the sampled photos and units.")] = 0,
     kind: Kind = None,
     out: Annotated[
@@ -73,7 +82,7 @@ def compare_scorers(
         selection,
         out=out,
         seed=seed,
-        settings=ComparisonSettings(tuple(scorer or ()), all_units, areas),
+        settings=ComparisonSettings(tuple(scorer or ()), all_units, areas, passes),
         on_photo=progress_line(),
         note=note,
     )

@@ -21,6 +21,7 @@ from molyneux.studies.compare.design import (
     UNIFORM,
     ZERO,
 )
+from molyneux.studies.compare.few import is_of_few
 from molyneux.studies.compare.gathered import MeasuredPhoto
 
 LEAST = 3
@@ -68,6 +69,8 @@ def agreement_rows(photo: MeasuredPhoto) -> Iterator[dict[str, Any]]:
     """Yield a photo's agreement of every scorer, ranking, word, sample and truth; and by layer."""
     for (scorer, ranking, target), score in photo.scores.items():
         own = {"photo": photo.index, "scorer": scorer, "ranking": ranking, "word": target}
+        if is_of_few(score):
+            score = np.where(score == 0, np.nan, score)
         for sample, put_to, of in TRUTHS:
             effect = photo.exact.get((put_to, target, of))
             places = photo.samples.get(sample)

@@ -27,6 +27,7 @@ from molyneux.studies.compare.design import (
     TARGETS,
     phase_of,
 )
+from molyneux.studies.compare.few import is_of_few
 from molyneux.studies.compare.photo import ComparedPhoto
 from molyneux.studies.compare.scored import SCORED
 from molyneux.studies.compare.truth import Opened
@@ -44,7 +45,9 @@ def area_phase(folder: Path, scorer: Scorer, opened: Opened) -> Phase:
     def measure(index: int, item: Item, sha256: str) -> dict[str, Any]:
         photo = opened(item, sha256)
         scores = read_some(folder, phase_of(SCORED, record), index, _SCORED)[SCORED]
-        return {AREAS: area_rows(photo, scores) if photo.has_word and scores else []}
+        if not photo.has_word or any(is_of_few(one["values"]) for one in scores):
+            return {AREAS: []}
+        return {AREAS: area_rows(photo, scores)}
 
     return Phase(phase_of(AREAS, record), {AREAS: KEPT}, measure)
 

@@ -24,6 +24,7 @@ from molyneux.studies.compare.design import (
     phase_of,
 )
 from molyneux.studies.compare.every_unit import phase_of_layer
+from molyneux.studies.compare.few import ranked
 from molyneux.studies.compare.scored import SCORED, phases_with_effects
 from molyneux.studies.compare.scored import TOOK as COST_OF
 from molyneux.studies.compare.truth import EXACT, TRUTH, WORDS_OF
@@ -163,12 +164,15 @@ def _samples(
         for name in (UNIFORM, STRONG)
     }
     first = [
-        np.argsort(-values[:reach], kind="stable")[:N_TOP]
-        for (_, ranking, target), values in scores.items()
-        if ranking in RANKED_BY and target == WORD
+        [place for place in np.argsort(-values, kind="stable")[:N_TOP] if values[place] > -np.inf]
+        for values in (
+            ranked(values[:reach])
+            for (_, ranking, target), values in scores.items()
+            if ranking in RANKED_BY and target == WORD
+        )
     ]
     if first:
-        found[TOP] = np.unique(np.concatenate(first))
+        found[TOP] = np.unique(np.concatenate(first)).astype(int)
     if whole:
         found[EVERY] = np.arange(reach)
     return found

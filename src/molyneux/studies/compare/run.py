@@ -29,9 +29,17 @@ from molyneux.studies.plan import Data, Note, photos_of
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import ModelFacts
 
-PAPERS = "gradient-activation:site=preactivation"
-"""The paper's site, compared beside the default one."""
+CHOICES: dict[str, tuple[str, ...]] = {
+    # The default site, and the paper's.
+    "gradient-activation": ("", "site=preactivation"),
+    # The position that predicts the word is not compared, and costs as much again.
+    "integrated-gradients": ("last=false", "baseline=mean,last=false", "baseline=blank,last=false"),
+    "grad-drop": ("", "signed=true"),
+}
+"""What is compared of scorers with several forms, where none is named."""
 AREA_PHOTOS = 20
+PASSES = 20_000
+"""Of the model that a scorer may take in all; one back counts as two."""
 Told = Callable[[Progress], None]
 _NOUN = pa.schema([PHOTO.field("noun")])
 
@@ -44,26 +52,38 @@ class ComparisonSettings:
         scorers: as `find_scorer` takes them; all that are known, and the paper's, if none.
         all_units: on how many photos every unit is measured.
         areas: on how many photos sets are put to the mean.
+        passes: how many passes of the model a scorer may take over all photos, one back counting
+            as two: one that takes many is measured on the first photos alone.
     """
 
     scorers: tuple[str, ...] = ()
     all_units: int = 0
     areas: int = AREA_PHOTOS
+    passes: int = PASSES
 
     def __post_init__(self) -> None:
-        for name in ("all_units", "areas"):
+        for name in ("all_units", "areas", "passes"):
             whole_number(name, getattr(self, name), least=0)
 
 
 def chosen_scorers(names: Sequence[str] = ()) -> dict[str, Scorer]:
-    """Return scorers by their one text, in the order given.
+    """Return scorers by their one text: those named in the order given, or all that are known.
 
     Raises:
         UsageError: there is no such scorer.
     """
-    asked = list(names) or [*scorer_names(), PAPERS]
+    asked = list(names) or [
+        f"{name}:{choice}" for name in scorer_names() for choice in CHOICES.get(name, ("",))
+    ]
     found = [find_scorer(name) for name in asked]
     return {scorer_text(scorer.record()): scorer for scorer in found}
+
+
+def passes_of(scorer: Scorer, n_layers: int) -> float:
+    """Return how many passes of the model a scorer takes for a photo; one back counts as two."""
+    cost = scorer.cost
+    forward = cost.forward + cost.forward_each_layer * n_layers
+    return forward + 2 * (cost.backward + cost.backward_each_layer * n_layers)
 
 
 def compare_scorers(
@@ -125,20 +145,28 @@ def compare_scorers(
         run_phase(run.folder, phase, photos, process, tell)
 
     over(truth_phase(opened), selection)
-    for name, scorer in list(scorers.items()):
+    n_layers, d_mlp = captioner.language_model.n_layers, captioner.language_model.d_mlp
+    ascending = sorted(scorers.items(), key=lambda one: passes_of(one[1], n_layers))
+    photos_of_scorer: dict[str, int] = {}
+    for name, scorer in ascending:
+        most = max(1, int(settings.passes // passes_of(scorer, n_layers)))
+        photos_of_scorer[name] = min(most, len(selection))
+        if most < len(selection):
+            note(f"{name} takes many passes: measured on the first {most} photos with a word")
+        some = selection if most >= len(selection) else _with_words(run, selection, most)
         try:
-            over(score_phase(run.folder, scorer, opened), selection)
+            over(score_phase(run.folder, scorer, opened), some)
         except (UsageError, WeightsError) as error:  # it lacks what this model has not
             if settings.scorers:
                 raise
             note(f"molyneux: no {name}: {error}")
             del scorers[name]
-    some = _with_words(run, selection, settings.areas)
-    for scorer in scorers.values():
-        over(area_phase(run.folder, scorer, opened), some)
+    for name, scorer in ascending:
+        if name in scorers:
+            some = _with_words(run, selection, min(settings.areas, photos_of_scorer[name]))
+            over(area_phase(run.folder, scorer, opened), some)
     some = _with_words(run, selection, settings.all_units)
-    model_of = captioner.language_model
-    phases = list(layer_phases(opened, model_of.n_layers, model_of.d_mlp)) if len(some) else []
+    phases = list(layer_phases(opened, n_layers, d_mlp)) if len(some) else []
     for place, phase in enumerate(phases):
         over(phase, some, _of_all(on_photo, place, len(phases)))
     process.leave()

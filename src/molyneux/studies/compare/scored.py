@@ -27,6 +27,7 @@ from molyneux.studies.compare.design import (
     effect_rows,
     phase_of,
 )
+from molyneux.studies.compare.few import ranked
 from molyneux.studies.compare.memory import Peak
 from molyneux.studies.compare.photo import ComparedPhoto
 from molyneux.studies.compare.truth import EXACT, TRUTH, Opened
@@ -105,7 +106,7 @@ def first_units(attribution: Attribution) -> list[Unit]:
     found: set[Unit] = set()
     for ranking in RANKED_BY:
         score = getattr(attribution.patches, ranking)[0, :-1].cpu()
-        found.update(top_units(score, N_TOP))
+        found.update(top_units(torch.from_numpy(ranked(score.numpy())), N_TOP))
     return sorted(found)
 
 

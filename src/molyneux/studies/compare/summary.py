@@ -57,7 +57,7 @@ def document_rows(found: Gathered) -> list[dict[str, Any]]:
                 "slope": mean_of(own, "slope"),
                 "sign_agreement": mean_of(own, "sign"),
                 "seconds": seconds.get(key[0]),
-                "n": len(own),
+                "n": rank.n or 0,
             }
         )
     return rows

@@ -28,12 +28,14 @@ def test_sets_call_one_thing_by_different_names() -> None:
     for label in ("airplane", "airliner", "Warplane", " wing "):
         assert concept_of_label(label) == (None if label == " wing " else "plane")
     assert concept_of_label("Labrador  retriever") == concept_of_label("dalmatian") == "dog"
-    assert concept_of_label("crane") is None
+    assert concept_of_label("crane") is concept_of_label("plane") is None
+    assert concept_of_label("Tree") == "tree"
 
 
 def test_a_noun_ahead_of_another_says_of_what_kind_that_is() -> None:
     assert concepts_in("A train station behind a bird house and a fire truck.") == {"truck"}
     assert concepts_in("A hot dog beside a teddy bear.") == set()
+    assert concepts_in("Red and blue.") == concepts_in("") == set()
     assert concepts_in("Two puppies on a boat.") == {"dog", "boat"}
 
 
@@ -44,4 +46,6 @@ def test_a_photo_is_of_what_most_of_its_people_name_and_not_without_what_one_doe
     assert concepts_named("Siamese cat", ["siamese cat"], ["a dog"]) == {"cat"}
     assert concepts_named(None, ["ferry"], ["ferry"]) == {"boat"}
     assert concepts_named(None, [], ["a boat with a dog"]) == {"boat", "dog"}
+    assert concepts_named(None, ["police van"], ["police van"]) == set()
+    assert concepts_mentioned(None, ["police van"], ["police van"]) == {"car"}
     assert concepts_named(None, [], []) == set()

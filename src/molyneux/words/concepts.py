@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import zip_longest
 
 from molyneux.words.nouns import find_nouns
 
@@ -53,8 +54,14 @@ def labels_left_out() -> list[tuple[str, str, str]]:
 
 
 def concept_of_label(label: str) -> str | None:
-    """Return the concept that a class or category names; None if none. Case does not matter."""
-    return _by_label().get(" ".join(label.lower().split()))
+    """Return the concept that a class or category names; None if none. Case does not matter.
+
+    A class that the table does not have, and that people's nouns are, is what these name.
+    """
+    name = " ".join(label.lower().split())
+    if name in _left_out():
+        return None
+    return _by_label().get(name) or _by_noun().get(name)
 
 
 def concepts_in(caption: str) -> set[str]:
@@ -65,7 +72,7 @@ def concepts_in(caption: str) -> set[str]:
     """
     nouns = find_nouns(caption)
     found = set()
-    for noun, follows in zip(nouns, [*nouns[1:], None], strict=True):
+    for noun, follows in zip_longest(nouns, nouns[1:]):
         ahead = caption[: noun.start].lower().split()
         if follows is not None and not caption[noun.end : follows.start].strip(" "):
             continue
@@ -90,7 +97,8 @@ def concepts_named(
         each = [concepts_in(caption) for caption in captions]
         least = AGREED * len(captions)
         return {c for c in set().union(*each) if sum(c in one for one in each) >= least}
-    return _known(categories) or set().union(*map(concepts_in, captions))
+    # A class that is no concept stays so: of "police van" the caption would make a car.
+    return _known(categories) if categories else set().union(*map(concepts_in, captions))
 
 
 def concepts_mentioned(
@@ -103,6 +111,11 @@ def concepts_mentioned(
 
 def _known(labels: Collection[str]) -> set[str]:
     return {found for label in labels if (found := concept_of_label(label)) is not None}
+
+
+@cache
+def _left_out() -> frozenset[str]:
+    return frozenset(name.lower() for _, name, _ in labels_left_out())
 
 
 @cache

@@ -62,6 +62,21 @@ class FrozenSet:
     stands_in: Int[Tensor, " matched"]
     fake: SignedUnits
 
+    def by_stand_ins(
+        self,
+        there: Float[Tensor, "layers patches d_mlp"],
+        new: Float[Tensor, "layers patches d_mlp"],
+    ) -> Float[Tensor, "layers patches d_mlp"]:
+        """Return values that give each stand-in the change of the unit that it stands for.
+
+        The rows of as strong units are then what writes the changes (`neurons.fakes`).
+        """
+        found = there.clone()
+        own = (self.own.layers[self.stands_in], slice(None), self.own.units[self.stands_in])
+        place = (self.matched.layers, slice(None), self.matched.units)
+        found[place] = there[place] + new[own] - there[own]
+        return found
+
 
 def freeze(
     found: Found, concepts: Sequence[str], shape: tuple[int, int], seed: int

@@ -22,10 +22,9 @@ from molyneux.neurons.fakes import random_directions
 from molyneux.neurons.lens import Lens
 from molyneux.neurons.receptive_fields import receptive_fields, set_field
 from molyneux.neurons.set_reading import WordList, percentiles, word_list
-from molyneux.neurons.sight.edits import require_same_patches, scrambled
+from molyneux.neurons.sight.edits import require_same_patches
 from molyneux.neurons.sight.measure import n_patches
 from molyneux.neurons.sight.passes import Passed, pass_prompts
-from molyneux.neurons.sight.patch_sets import PatchSet
 from molyneux.neurons.sight.reading import Asked, Text, read_after
 from molyneux.neurons.targets import word_tokens
 from molyneux.studies.e4_fields.maps import SortedMap, centre_heat, map_scores, random_map
@@ -211,20 +210,16 @@ class Measure:
         for name in SETS:
             own, other = (self.frozen[c, name] for c in (pair.concept, pair.other))
             masks = {"own": own.own.mask, "other": other.own.mask, "matched": own.matched.mask}
-            fake = PatchSet("scrambled", 1.0, None, own.own.mask)
-            zero = torch.zeros_like(seen.activation)
             for role, mask in masks.items():
                 rows.append((("ablation", name, role), seen.prompt, _put(mask, 0.0)))
                 rows.append((("transplant", name, role), prompt, _put(mask, seen.activation)))
-            moved = {
-                "ablation": (seen.prompt, scrambled(fake, seen.activation, zero, seed=self.seed)),
-                "transplant": (
-                    prompt,
-                    scrambled(fake, there.activation, seen.activation, seed=self.seed),
-                ),
-            }
-            for kind, (into, values) in moved.items():
-                rows.append(((kind, name, "fake"), into, _put(own.own.mask, values)))
+            none = torch.zeros_like(seen.activation)
+            for kind, into, is_there, new in (
+                ("ablation", seen.prompt, seen.activation, none),
+                ("transplant", prompt, there.activation, seen.activation),
+            ):
+                values = own.by_stand_ins(is_there, new)
+                rows.append(((kind, name, "fake"), into, _put(own.matched.mask, values)))
         passed = [seen.passed, there]
         for part in batches(rows, prompt.n_positions):
             edits = [edit for _, _, edit in part]

@@ -149,8 +149,8 @@ def _transfer_table(found: Mapping[tuple[str, str], Measured], photos: Photos) -
             "other: another concept's units at the same photos. matched: units of the same layers "
             "and as strong on the concept's photos there that were not found, with the signs they "
             "had there. fake: of activation and field, the same units with signs drawn at random; "
-            "of ablation and transplant, the same changes, each at another unit of the set's in "
-            "its layer; of reading, the rows of the matched units in the place of their own. "
+            "of ablation, transplant and reading, the same changes, written by the rows of the "
+            "matched units in the place of their own. "
             "direction: random directions of the same norms. absent: another concept's word, which "
             "neither photo shows, by its own units. centre: a map that always looks there. chance: "
             "what there is without any signal; of field, what a map in random order scores.",

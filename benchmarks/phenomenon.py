@@ -29,19 +29,19 @@ from kept_rows import (
     readable,
     write_json,
 )
+from molyneux.explain.absent_word import choose_absent
 from scipy import stats
 from source import source_record
 
 from molyneux.data.dataset import Item
-from molyneux.explain.absent_word import choose_absent
 from molyneux.explain.curves import BY_GRADIENT, SETS, Absent, ablation_curves
 from molyneux.explain.tried import Tried
 from molyneux.metrics.people import nouns_of
 from molyneux.models.captioner import Captioner
-from molyneux.neurons.ablation import exact_effects
 from molyneux.neurons.attribution import VIEWS, Target, attribute_units
 from molyneux.neurons.contrast import instead_of, score_behind
 from molyneux.neurons.decoding import read_units
+from molyneux.neurons.effects import unit_effects
 from molyneux.neurons.rankings import rank_units
 from molyneux.neurons.scorers import DEFAULT_SCORER, Context
 from molyneux.neurons.sinks import patch_norms, sink_patches
@@ -205,7 +205,7 @@ def measure_exact(captioner: Captioner, until: Any, attribution: Any, token: int
     found = {}
     for name, places in groups.items():
         units = [Unit(*divmod(int(p), model.d_mlp)) for p in places]
-        effect = exact_effects(model, until, token, units)
+        effect = unit_effects(model, until, [token], units).logit[:, 0]
         found[name] = {
             "total": [float(total[u.layer, u.unit]) for u in units],
             "effect": effect.tolist(),

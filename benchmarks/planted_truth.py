@@ -23,24 +23,23 @@ from source import source_record
 
 from molyneux.errors import UsageError
 from molyneux.fixtures.planted import Found, PlantedToy, planted_toy
-from molyneux.neurons.scorers import find_scorer, scorer_names
+from molyneux.neurons.scorers import find_scorer
 from molyneux.statistics.bootstrap import bootstrap
-from molyneux.studies.compare.design import RANKED_BY
+from molyneux.studies.compare.run import chosen_scorers
 
 EXACT = "exact effects"
-PAPERS = "gradient-activation:site=preactivation"
 
 
 def rows_of(toy: PlantedToy, scorers: list[str]) -> dict[tuple[str, str], list[Found]]:
     """Return what was found of each word, by method and ranking."""
     found = {(EXACT, "total"): toy.exactly()}
     for name in scorers:
-        for ranking in RANKED_BY:
-            try:
-                found[name, ranking] = toy.scored(find_scorer(name), ranking)
-            except UsageError as error:
-                print(f"no {name}: {error}", file=sys.stderr)
-                break
+        try:
+            scored = toy.scored(find_scorer(name))
+        except UsageError as error:
+            print(f"no {name}: {error}", file=sys.stderr)
+            continue
+        found |= {(name, ranking): each for ranking, each in scored.items()}
     return found
 
 
@@ -67,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--toys", type=int, default=5)
     parser.add_argument("--scorer", action="append")
     asked = parser.parse_args(arguments)
-    scorers = asked.scorer or [*scorer_names(), PAPERS]
+    scorers = list(chosen_scorers(asked.scorer or ()))
     toys = []
     for seed in range(asked.toys):
         toys.append(rows_of(planted_toy(seed), scorers))

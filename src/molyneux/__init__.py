@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from molyneux.neurons.attribution import Target, attribute_products, attribute_units
     from molyneux.neurons.decoding import decode_units, find_writers
     from molyneux.neurons.decoding_rule import Decoding
+    from molyneux.neurons.effects import Effects, unit_effects
     from molyneux.neurons.rankings import Ranked, rank_units
     from molyneux.neurons.receptive_fields import receptive_fields
     from molyneux.neurons.reference import load_reference
@@ -81,6 +82,7 @@ _PLACES = {
     "Context": "neurons.scorers",
     "Cost": "neurons.scorers",
     "Decoding": "neurons.decoding_rule",
+    "Effects": "neurons.effects",
     "EncoderFamily": "adapters",
     "Experiment": "studies.experiment",
     "Family": "adapters",
@@ -151,6 +153,7 @@ _PLACES = {
     "select": "data.selection",
     "top_units": "neurons.unit",
     "train_projection": "training.run",
+    "unit_effects": "neurons.effects",
 }
 
 __all__ = [
@@ -160,6 +163,7 @@ __all__ = [
     "Context",
     "Cost",
     "Decoding",
+    "Effects",
     "EncoderFamily",
     "Experiment",
     "Family",
@@ -230,6 +234,7 @@ __all__ = [
     "select",
     "top_units",
     "train_projection",
+    "unit_effects",
 ]
 
 

@@ -16,8 +16,8 @@ from molyneux.adapters.proof.prove import prove
 from molyneux.data.samples import sample_items, sample_photos
 from molyneux.errors import WeightsError
 from molyneux.models.captioner import Captioner
-from molyneux.neurons.ablation import exact_effects
 from molyneux.neurons.attribution import Attribution, attribute_units
+from molyneux.neurons.effects import unit_effects
 from molyneux.neurons.targets import Sentence, read_sentence
 from molyneux.neurons.unit import top_units
 
@@ -80,7 +80,8 @@ def test_total_predicts_the_exact_effect(seeing: Captioner, cat: Any) -> None:
     model, (until, sentence, found) = seeing.language_model, cat
     total = found.patches.total[0]
     units = top_units(total, 10)
-    effects = exact_effects(model, until, sentence.words[0].target.token_id, units)
+    token = sentence.words[0].target.token_id
+    effects = unit_effects(model, until, [token], units).logit
     assert (effects > 0).float().mean() >= 0.8
 
 

@@ -19,8 +19,9 @@ from molyneux.explain.run import explain_photos
 from molyneux.explain.settings import Settings
 from molyneux.explain.tried import Tried
 from molyneux.neurons import targets
-from molyneux.neurons.ablation import ablate_units, ablation_grid, exact_effects
+from molyneux.neurons.ablation import ablate_units, ablation_grid
 from molyneux.neurons.attribution import attribute_units
+from molyneux.neurons.effects import unit_effects
 from molyneux.neurons.scorers import GradientActivation
 from molyneux.neurons.targets import ask_for, read_sentence, unrelated_nouns
 from molyneux.neurons.unit import Unit
@@ -292,7 +293,7 @@ def test_exact_effect_is_the_logit_lost(seeing: Any, photo_files: list[Path]) ->
     until = sentence.up_to(model, prompt, target.position)
     scores = attribute_units(model, until, [target]).patches
     place = int(scores.total[0, 0].abs().argmax())
-    effect = exact_effects(model, until, target.token_id, [Unit(0, place)])
+    effect = unit_effects(model, until, [target.token_id], [Unit(0, place)]).logit
     # To first order `total` is that effect; on a random net of this size they share their sign.
     assert float(effect) * float(scores.total[0, 0, place]) > 0
 

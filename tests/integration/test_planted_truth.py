@@ -73,15 +73,14 @@ def test_a_toy_is_its_seeds(toy: PlantedToy) -> None:
 
 @pytest.mark.parametrize("name", [*scorer_names(), "gradient-activation:site=preactivation"])
 def test_every_scorer_can_be_tried(toy: PlantedToy, name: str) -> None:
-    for ranking in ("total", "score"):
-        for found in toy.scored(find_scorer(name), ranking):
-            assert 0 <= found.auroc <= 1
-            assert 0 <= found.first <= 1
+    for each in toy.scored(find_scorer(name)).values():
+        assert len(each) == len(WORDS)
+        assert all(0 <= value <= 1 for one in each for value in (one.auroc, one.first))
 
 
 def test_methods_that_presume_what_is_not_so_are_told(toy: PlantedToy) -> None:
     def mean(name: str, ranking: str = "total") -> tuple[float, float]:
-        found = toy.scored(find_scorer(name), ranking)
+        found = toy.scored(find_scorer(name))[ranking]
         return float(np.mean([f.auroc for f in found])), float(np.mean([f.first for f in found]))
 
     # To first order, and through what later layers carry on, they are found.

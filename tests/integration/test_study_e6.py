@@ -18,11 +18,11 @@ from molyneux.neurons.ablation import (
     Intervention,
     ablate_units,
     ablated_logits,
-    exact_effects,
     intervened_logits,
     silenced,
 )
 from molyneux.neurons.attribution import attribute_units
+from molyneux.neurons.effects import unit_effects
 from molyneux.neurons.targets import EVERYDAY, Sentence
 from molyneux.neurons.unit import Unit, unit_mask
 from molyneux.studies.e6_causality import design as sets
@@ -249,8 +249,8 @@ def test_single_units_have_their_exact_effect(subject: Subject, rows: Any) -> No
     assert {r["ranking"] for r in found} == {"top", "specific", "other_specific"}
     assert len(found) == len(single_units(subject)) == 30
     units = [Unit(r["layer"], r["unit"]) for r in found]
-    exact = exact_effects(subject.model, subject.until, subject.target.token_id, units)
-    for row, effect in zip(found, exact.tolist(), strict=True):
+    exact = unit_effects(subject.model, subject.until, [subject.target.token_id], units)
+    for row, effect in zip(found, exact.logit[:, 0].tolist(), strict=True):
         assert row["effect"] == pytest.approx(effect, abs=1e-4)
         total = subject.attribution.patches.total[0, row["layer"], row["unit"]]
         assert row["total"] == pytest.approx(float(total))

@@ -66,6 +66,11 @@ def _normalised(found: Any, given: dict[str, Any]) -> bool:
     return len(found) == len(list(given["sets"])) and bool((total <= 1 + 1e-4).all())
 
 
+def _effects(found: Any, given: dict[str, Any]) -> bool:
+    shape = (len(list(given["units"])), len(list(given["token_ids"])))
+    return tuple(found.logit.shape) == shape and bool(found.log_probability.isfinite().all())
+
+
 def _attribution(found: Any, given: dict[str, Any]) -> bool:
     n = len(list(given["targets"]))
     return isinstance(found, Attribution) and found.last.score.shape == (n, DEEP, WIDTH)
@@ -105,6 +110,19 @@ DOORS = {
         mx.ablate_units,
         {"model": MODEL, "prompt": PROMPT, "sets": [UNITS, []], "positions": "all"},
         _normalised,
+    ),
+    "unit_effects": Door(
+        mx.unit_effects,
+        {
+            "model": MODEL,
+            "prompt": PROMPT,
+            "token_ids": [5, 7],
+            "units": UNITS,
+            "value": 0.0,
+            "positions": "patches",
+            "rows": 4,
+        },
+        _effects,
     ),
     "attribute_units": Door(
         mx.attribute_units,
@@ -275,6 +293,7 @@ DOORS = {
 # ones).
 ELSEWHERE = {
     "Atlas",  # what open_atlas gives
+    "Effects",  # what unit_effects gives
     *("AnnotatedPhotos", "Item", "LanguageModel", "Layout", "Loader", "Model", "MolyneuxError"),
     *("Parts", "Recipe", "Settings", "Unit", "VisionLanguageModel", "explain_photo"),
     *("explain_photos", "in_folder", "load_examples", "measure_reference", "open_training_run"),

@@ -19,7 +19,7 @@ from molyneux.adapters.language_model import LanguageModel, require_finite
 from molyneux.checks import is_a, number, one_of, several, shown, whole_number
 from molyneux.errors import UsageError
 from molyneux.hooks import edit
-from molyneux.neurons.checks import as_model, as_prompt, as_sets, as_token, as_units
+from molyneux.neurons.checks import as_model, as_prompt, as_sets, as_units
 from molyneux.neurons.unit import Unit, unit_mask
 from molyneux.vision.layout import ImagePrompt
 
@@ -291,24 +291,3 @@ def ablation_grid(name: str, n_units: int) -> list[int]:
     else:
         raise UsageError(f"there is no grid {name!r}; take short or full")
     return sorted(size for size in grid if size <= n_units)
-
-
-def exact_effects(
-    model: LanguageModel,
-    prompt: ImagePrompt,
-    token_id: int,
-    units: Sequence[Unit],
-    *,
-    positions: Positions = "patches",
-) -> Float[Tensor, " units"]:
-    """Return y(clean) - y(unit zeroed) in logits, for each unit by itself.
-
-    What a unit's `total` predicts to first order.
-
-    Raises:
-        UsageError: the model has no such unit or token, or the prompt more than one photo.
-    """
-    token_id = as_token(as_model(model), token_id)
-    sets = [[], *([unit] for unit in as_units(model, units))]
-    logits = ablated_logits(model, prompt, sets, positions=positions)[:, token_id]
-    return logits[0] - logits[1:]

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from molyneux.adapters.language_model import LanguageModel, require_finite
-from molyneux.checks import several
+from molyneux.checks import number, one_of, several, whole_number
 from molyneux.hooks import edit
 from molyneux.neurons.ablation import BATCH, Intervention, Positions, batches, require_values
 from molyneux.neurons.checks import as_model, as_prompt, as_token, as_units
@@ -70,18 +71,23 @@ def unit_effects(
         on_batch: told, after each, how many units are done.
 
     Raises:
-        UsageError: the model has no such unit or token, the prompt holds more than one photo, or
-            the values are not the model's.
+        UsageError: the model has no such unit or token, the prompt holds more than one photo, the
+            values are not the model's, or `rows` is no number of units.
         AdapterError: the model overflows in its dtype.
     """
     model = as_model(model)
     prompt = as_prompt(model, prompt)
     chosen = as_units(model, units)
     tokens = [as_token(model, one) for one in several("token_ids", token_ids, "[905]", least=1)]
-    change = Intervention([], positions, value)  # refuses positions and values of other kinds
+    rows = whole_number("rows", rows, least=1)
+    one_of("positions", positions, get_args(Positions))
+    if not isinstance(value, Tensor):
+        value = number("value", value, "a number, or a tensor of one for each unit")
+    Intervention([], positions, value)  # refuses values that go with no such positions
     if isinstance(value, Tensor):
         require_values(model, prompt, value)
-    places = torch.arange(prompt.n_positions)[change.places(prompt.n_positions, prompt.patches)]
+    every = torch.arange(prompt.n_positions)
+    places = every if positions == "all" else every[prompt.patches]
     order = sorted(range(len(chosen)), key=chosen.__getitem__)
     logit = torch.zeros(len(chosen), len(tokens))
     log_probability = logit.clone()

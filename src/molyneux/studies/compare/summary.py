@@ -173,19 +173,18 @@ def _layer_table(found: Gathered) -> ResultTable:
 def _area_table(found: Gathered) -> ResultTable:
     rows: list[dict[str, Cell]] = []
     for key, own in grouped(found.areas, _PER):
-        columns = {
-            n: np.array([row[n] for row in own], dtype=float)
-            for n in own[0]
-            if n in ("necessity", "sufficiency", "whole")
-        }
+        necessity, sufficiency, whole = (
+            np.array([row[name] for row in own], dtype=float)
+            for name in ("necessity", "sufficiency", "whole")
+        )
         rows.append(
             {
                 **dict(zip(_PER, key, strict=True)),
-                "necessity (nats)": over_photos(columns["necessity"]),
-                "sufficiency (nats)": over_photos(columns["sufficiency"]),
-                "all units (nats)": over_photos(columns["whole"]),
-                "necessity, share": ratio(columns["necessity"], columns["whole"]),
-                "sufficiency, share": ratio(columns["sufficiency"], columns["whole"]),
+                "necessity (nats)": over_photos(necessity),
+                "sufficiency (nats)": over_photos(sufficiency),
+                "all units (nats)": over_photos(whole),
+                "necessity, share": ratio(necessity, whole),
+                "sufficiency, share": ratio(sufficiency, whole),
             }
         )
     columns = ("necessity (nats)", "sufficiency (nats)", "all units (nats)")

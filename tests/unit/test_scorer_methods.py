@@ -23,6 +23,7 @@ from molyneux.neurons.attribution import Attribution, Target, attribute_units
 from molyneux.neurons.coalitions import shapley_of_sets
 from molyneux.neurons.integrated import integrate_layer
 from molyneux.neurons.lens import HeadLens, JacobianLens
+from molyneux.neurons.prefix import read_prefix
 from molyneux.neurons.reference import ActivationMoments
 from molyneux.neurons.scorers import (
     NO_CONTEXT,
@@ -166,17 +167,20 @@ def test_integrated_gradients_are_complete(kind: str) -> None:
     assert float(few.residual.abs().max()) > 1e-3
 
 
-def test_every_view_of_integrated_gradients_is_its_own_line() -> None:
-    model = model_of("llama")
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "opt", "bloom", "gemma3", "falcon_rw"])
+def test_every_view_of_integrated_gradients_is_its_own_line(kind: str) -> None:
+    """Where the word is predicted, a row is a step behind keys and values of what is ahead."""
+    model = model_of(kind)
     prompt = prompt_of(model)
     found = score("integrated-gradients:steps=4", model, prompt, TARGETS)
     there, each = list(range(1, 6)), range(N_LAYERS)
-    for layer in each:
+    for layer in each[:2] if kind == "llama" else each[1:2]:
         for n, target in enumerate(TARGETS):
             patches = slow_line(model, prompt, target, layer, there, 0.0, 4)
             total = found.patches.total[n, layer].double()
             torch.testing.assert_close(total, patches.sum(dim=0), rtol=1e-4, atol=1e-6)
             last = slow_line(model, prompt, target, layer, [target.position], 0.0, 4)[0]
+            assert float(last.abs().max()) > 1e-3
             own = found.last.score[n, layer].double()
             torch.testing.assert_close(own, last, rtol=1e-4, atol=1e-6)
     alone = score("integrated-gradients:steps=4,last=false", model, prompt, TARGETS)
@@ -602,3 +606,30 @@ def test_a_scorer_of_choices_is_found_by_its_text() -> None:
         assert restore_scorer(scorer.record()) == scorer
         assert scorer.name == name == name.lower()
         assert scorer.cost.forward >= 1
+
+
+def test_a_prefix_goes_with_its_own_position_alone() -> None:
+    model = model_of("llama")
+    prompt = prompt_of(model)
+    prefix = read_prefix(model, prompt, LAST)
+    for positions, targets in (([3], TARGETS[:1]), ([LAST], TARGETS)):
+        with pytest.raises(MolyneuxError, match="prefix ends at position 8"):
+            integrate_layer(model, prompt, targets, 0, positions=positions, prefix=prefix)
+    assert read_prefix(model, prompt, PATCHES.start) is None
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "opt", "gemma3", "falcon_rw"])
+def test_coalitions_where_a_word_is_predicted_are_those_of_whole_passes(kind: str) -> None:
+    model = model_of(kind)
+    prompt = prompt_of(model)
+    groups = [[Unit(0, 3), Unit(1, 7)], [Unit(2, 5)], [Unit(1, 1)]]
+    found = shapley_of_sets(model, prompt, TARGETS[0], groups, positions=[LAST], pairs=2)
+    whole, none = intervened_logits(
+        model,
+        prompt,
+        [Intervention([], "patches"), Intervention([u for g in groups for u in g], (LAST,))],
+    )[:, DOG]
+    assert found.value.sum() == pytest.approx(float(whole - none), abs=1e-5)
+    assert abs(float(whole - none)) > 1e-3
+    earlier = shapley_of_sets(model, prompt, TARGETS[1], groups, positions=[LAST - 1], pairs=2)
+    assert not np.allclose(earlier.value, found.value)

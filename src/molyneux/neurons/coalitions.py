@@ -10,9 +10,10 @@ from jaxtyping import Bool, Float
 
 from molyneux.adapters.language_model import LanguageModel, require_finite
 from molyneux.errors import UsageError
-from molyneux.neurons.ablation import Intervention, batches, intervened
+from molyneux.neurons.ablation import Intervention, Positions, batches, intervened
 from molyneux.neurons.attribution import Target
 from molyneux.neurons.checks import as_model, as_prompt, as_sets, as_targets
+from molyneux.neurons.prefix import read_prefix
 from molyneux.neurons.unit import Unit
 from molyneux.statistics.shapley import ShapleyValues, sample_shapley
 from molyneux.vision.layout import ImagePrompt
@@ -76,24 +77,20 @@ def _logits(
     places: tuple[int, ...],
 ) -> Float[np.ndarray, " coalitions"]:
     found = []
+    # Where only the last position changes, a coalition is a step behind what comes ahead of it.
+    alone = places == (target.position,)
+    prefix = read_prefix(model, prompt, target.position) if alone else None
     for part in batches(kept.tolist(), prompt.n_positions):
-        changes = [
-            Intervention(
-                [
-                    unit
-                    for group, here in zip(groups, row, strict=True)
-                    if not here
-                    for unit in group
-                ],
-                places,
-            )
-            for row in part
-        ]
+        where: Positions | tuple[int, ...] = places if prefix is None else "all"
+        silent = ([g for g, here in zip(groups, row, strict=True) if not here] for row in part)
+        changes = [Intervention([unit for group in row for unit in group], where) for row in silent]
         with intervened(model, changes, prompt.patches):
-            output = model.read(
-                prompt.repeated(len(part)), keep=prompt.n_positions - target.position
-            )
-        found.append(output.logits[:, 0, target.token_id].float().cpu())
-    logits = torch.cat(found)
-    require_finite(model, logits)
-    return logits.double().numpy()
+            if prefix is None:
+                rows, behind = prompt.repeated(len(part)), prompt.n_positions - target.position
+                logits = model.read(rows, keep=behind).logits[:, 0]
+            else:
+                logits = prefix.read(model, len(part))
+        found.append(logits[:, target.token_id].float().cpu())
+    whole = torch.cat(found)
+    require_finite(model, whole)
+    return whole.double().numpy()

@@ -25,6 +25,7 @@ from molyneux.neurons.ablation import batches
 from molyneux.neurons.attribution import Target
 from molyneux.neurons.checks import as_model, as_prompt, as_targets, require_gradients
 from molyneux.neurons.offloading import weights_by_reference
+from molyneux.neurons.prefix import Prefix
 from molyneux.vision.layout import ImagePrompt
 
 
@@ -35,7 +36,7 @@ class LayerIntegral:
     Attributes:
         values: of every unit at each of the positions.
         difference: what they have to sum to: the target's logit as it is, minus that with the
-            layer at the baseline at all of the positions.
+            layer at the baseline at all of the positions; NaN where that was not asked for.
     """
 
     values: Float[Tensor, "targets places d_mlp"]
@@ -56,6 +57,8 @@ def integrate_layer(
     positions: Sequence[int],
     baseline: float | Float[Tensor, "*places d_mlp"] = 0.0,
     steps: int = 8,
+    prefix: Prefix | None = None,
+    complete: bool = True,
 ) -> LayerIntegral:
     """Return integrated gradients of the targets' logits over one layer's units.
 
@@ -69,6 +72,10 @@ def integrate_layer(
         baseline: where the line begins: a number, one for each unit, or one for each unit at each
             position.
         steps: points of the line.
+        prefix: what comes ahead of the one position where all targets are predicted, if that is
+            the one integrated at (`read_prefix`): then rows are steps behind it.
+        complete: whether both ends of the line are passed too, to know what the values have to
+            sum to.
 
     Raises:
         UsageError: there is no target, layer or position of these, a number of steps that is none,
@@ -85,21 +92,29 @@ def integrate_layer(
     ]
     if not places:
         raise UsageError("there is no position at which to integrate; give some, as positions=[1]")
+    if prefix is not None and {prefix.position} != {*places, *(t.position for t in targets)}:
+        raise UsageError(
+            f"the prefix ends at position {prefix.position}, which is not the one position that is "
+            "integrated and predicts all targets; leave it out"
+        )
     require_gradients(model)
     shares, weights = gauss_legendre(steps)
-    points = [*zip([*shares, 0.0, 1.0], [*weights, 0.0, 0.0], strict=True)]
+    points = list(zip(shares, weights, strict=True))
+    if complete:
+        points += [(0.0, 0.0), (1.0, 0.0)]
     total: Tensor | None = None
     ends: list[Tensor] = []
     for part in batches(points, prompt.n_positions):
         share, weight = torch.tensor(part, dtype=torch.float64).T
-        given, logits = _along(model, prompt, targets, layer, places, baseline, share, weight)
+        given, logits = _along(
+            model, prompt, targets, layer, places, baseline, share, weight, prefix
+        )
         total = given if total is None else total + given
         ends += [logits[row] for row, at in enumerate(part) if at[1] == 0.0]
     assert total is not None
-    at_baseline, at_end = ends
-    found = LayerIntegral(total, at_end - at_baseline)
-    require_finite(model, found.values, found.difference)
-    return found
+    require_finite(model, total, *ends)
+    unknown = torch.full((len(targets),), torch.nan)
+    return LayerIntegral(total, ends[1] - ends[0] if complete else unknown)
 
 
 def _along(
@@ -111,9 +126,12 @@ def _along(
     baseline: float | Tensor,
     share: Float[Tensor, " rows"],
     weight: Float[Tensor, " rows"],
+    prefix: Prefix | None,
 ) -> tuple[Float[Tensor, "targets places d_mlp"], Float[Tensor, "rows targets"]]:
     """Return the weighted sum over some points of the line, and the logits at them."""
-    n_rows, enters = len(share), not model.layers_are_told_rows
+    n_rows = len(share)
+    enters = prefix is None and not model.layers_are_told_rows
+    at = places if prefix is None else [0]  # of a step, the only position
     leaves: list[Tensor] = []
     distance: list[Tensor] = []
 
@@ -122,14 +140,14 @@ def _along(
 
     def change(_: int, activation: Tensor) -> Tensor:
         of_rows = activation.detach().reshape(n_rows, -1, activation.shape[-1])
-        there = of_rows[:, places]
+        there = of_rows[:, at]
         begin = torch.as_tensor(baseline).to(there).expand_as(there)
         way = there - begin
         leaf = (begin + share.to(there)[:, None, None] * way).requires_grad_()
         leaves.append(leaf)
         distance.append(way[0])
         changed = of_rows.clone()
-        changed[:, places] = leaf
+        changed[:, at] = leaf
         return changed.reshape(activation.shape)
 
     first = min(target.position for target in targets)
@@ -142,10 +160,13 @@ def _along(
         edit(begun, enter),
         edit({layer: model.down_projection(layer)}, change),
     ):
-        output = model.read(_detached(given), keep=prompt.n_positions - first)
-        rows = [target.position - first for target in targets]
         tokens = [target.token_id for target in targets]
-        logits = _precise(output.logits[:, rows, tokens])
+        if prefix is None:
+            output = model.read(_detached(given), keep=prompt.n_positions - first)
+            behind = output.logits[:, [target.position - first for target in targets], tokens]
+        else:
+            behind = prefix.read(model, n_rows)[:, tokens]
+        logits = _precise(behind)
         objective = (logits * weight.to(logits)[:, None]).sum(dim=0)
         gradient = torch.autograd.grad(
             objective,

@@ -13,6 +13,7 @@ from torch import Tensor
 from molyneux.adapters.language_model import LanguageModel
 from molyneux.neurons.attribution import Attribution, LayerPass, Target, attribute_products
 from molyneux.neurons.integrated import LayerIntegral, integrate_layer
+from molyneux.neurons.prefix import Prefix, read_prefix
 from molyneux.neurons.scorers.baselines import blank_activations
 from molyneux.neurons.scorers.choices import record_of, require_choice, require_number
 from molyneux.neurons.scorers.scorer import Context, Cost, Need, activation_of
@@ -34,8 +35,8 @@ class IntegratedGradients:
             where the photo is one grey. A table holds no activations where words are predicted, so
             that there `mean` is `zero`.
         steps: points of the line, each a pass through the layers from the unit's own.
-        last: whether the view of the last position is integrated too, which costs as much again
-            for every position that predicts a target; its scores are 0 if not.
+        last: whether the view of the last position is integrated too, in steps of that position
+            behind what comes ahead of it; its scores are 0 if not.
     """
 
     name: ClassVar[str] = "integrated-gradients"
@@ -51,13 +52,14 @@ class IntegratedGradients:
 
     @property
     def cost(self) -> Cost:
-        """A pass, and for every layer one for each step and end of the line, from there on."""
-        lines = 1 + self.last
-        forward, backward = (self.steps + 2) / 2 * lines, self.steps / 2 * lines
+        """A pass, and for every layer one for each step of the line, from there on.
+
+        Where a word is predicted, a step of one position takes the place of a pass.
+        """
         return Cost(
-            forward=1 + (self.baseline == "blank"),
-            forward_each_layer=forward,
-            backward_each_layer=backward,
+            forward=1 + (self.baseline == "blank") + self.last,
+            forward_each_layer=self.steps / 2,
+            backward_each_layer=self.steps / 2,
         )
 
     @property
@@ -81,16 +83,18 @@ class IntegratedGradients:
             UsageError: the context has no table, or no blank photo, for the baseline.
         """
         begin = self._baseline(model, prompt, context)
+        positions = {target.position for target in targets} if self.last else ()
+        ahead = {position: read_prefix(model, prompt, position) for position in positions}
 
         def product(at: LayerPass) -> Tensor:
             given = at.activation.new_zeros(len(targets), *at.activation.shape)
             there = range(prompt.patches.start, prompt.patches.stop)
             found = self._line(model, prompt, targets, at.layer, there, begin)
             given[:, prompt.patches] = found.values.to(given)
-            for position in {target.position for target in targets} if self.last else ():
+            for position, prefix in ahead.items():
                 own = [n for n, target in enumerate(targets) if target.position == position]
                 some = [targets[n] for n in own]
-                found = self._line(model, prompt, some, at.layer, [position], begin)
+                found = self._line(model, prompt, some, at.layer, [position], begin, prefix)
                 given[own, position] = found.values[:, 0].to(given)
             return given
 
@@ -112,7 +116,7 @@ class IntegratedGradients:
         begin = self._baseline(model, prompt, context)
         there = range(prompt.patches.start, prompt.patches.stop)
         for layer in range(model.n_layers):
-            yield self._line(model, prompt, targets, layer, there, begin)
+            yield self._line(model, prompt, targets, layer, there, begin, complete=True)
 
     def _line(
         self,
@@ -122,6 +126,9 @@ class IntegratedGradients:
         layer: int,
         positions: Sequence[int],
         begin: Callable[[int, Sequence[int]], Tensor],
+        prefix: Prefix | None = None,
+        *,
+        complete: bool = False,
     ) -> LayerIntegral:
         return integrate_layer(
             model,
@@ -131,6 +138,8 @@ class IntegratedGradients:
             positions=positions,
             baseline=begin(layer, positions),
             steps=self.steps,
+            prefix=prefix,
+            complete=complete,
         )
 
     def _baseline(

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from molyneux.models.presets import find_preset
-from molyneux.models.seeing_model import SeeingModel
+from molyneux.models.seeing_model import SeeingModel, Sees, as_seeing
 from molyneux.neurons.lens import JacobianLens, load_lens
 from molyneux.neurons.scorers import Context, Scorer, needs_of
 from molyneux.vision.layout import ImagePrompt
@@ -22,7 +22,7 @@ GREY = (128, 128, 128)
 
 
 def scoring_context(
-    seeing: SeeingModel,
+    model: SeeingModel | Sees,
     scorer: Scorer,
     photo: Photo,
     *,
@@ -31,13 +31,15 @@ def scoring_context(
     """Return what a scorer is told of a photo; what takes time is made where it needs it.
 
     Args:
+        model: that sees, or what `molyneux.load` returns.
         partners: other photos' prompts, laid out like this one's.
 
     Raises:
         PhotoError: the photo cannot be read.
         WeightsError: the preset's lens is damaged.
+        UsageError: it is no model that sees.
     """
-    needs = needs_of(scorer)
+    seeing, needs = as_seeing(model), needs_of(scorer)
     return Context(
         reference=seeing.reference,
         partners=partners,

@@ -1,9 +1,9 @@
 """Activation x direct logit: what a unit writes, as the head reads it where it is written.
 
 Pan et al. 2023 (arXiv 2311.07470, MM_Neurons) score a unit for a token by its activation at the
-last position times the token's product of unembedding and output row; Wang et al. 2026 (arXiv
-2604.17941, HONES) read what a unit writes in the same way. That is the `last` view here. At patches
-the same product says what the unit would do if the head read the patch.
+last position times the token's product of unembedding and output row. That is the `last` view here;
+Wang et al. 2026 (arXiv 2604.17941, HONES) condition such a reading on attention heads, which is
+left out. At patches the same product says what the unit would do if the head read the patch.
 """
 
 from __future__ import annotations

@@ -155,13 +155,14 @@ def blank_in(
     """
     if context.blank is None:
         raise UsageError(
-            f"{scorer} compares a photo with a blank one, and was given none; give "
-            "context=scoring_context(model, scorer, photo), or choose baseline=zero"
+            f"{scorer} compares a photo with a blank one, and was given none; give as context what "
+            "molyneux.models.scoring.scoring_context(model, scorer, photo) returns, or choose "
+            "baseline=zero"
         )
     there = prompt.embeddings[:, prompt.patches]
     if context.blank.shape != there.shape[1:]:
         raise UsageError(
             f"the blank photo has {len(context.blank)} patches and the photo {there.shape[1]}; "
-            "make it with scoring_context(model, scorer, photo) of the same photo"
+            "give as context what molyneux.models.scoring.scoring_context makes of the same photo"
         )
     return context.blank[None].to(there)

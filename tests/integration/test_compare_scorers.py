@@ -201,9 +201,12 @@ def test_scorers_are_added_to_a_folder_and_truth_is_not_measured_anew(
     seeing: Any, data: Path, run: Path, tmp_path: Path
 ) -> None:
     told: list[str] = []
+    layers: list[tuple[int, int, int]] = []
 
     def on_photo(progress: Progress) -> None:
         told.append(progress.phase)
+        if progress.phase == "all":
+            layers.append((progress.before, progress.done, progress.total))
 
     out = tmp_path / "compared"
     one = ComparisonSettings((GRADIENT,), areas=0)
@@ -219,7 +222,7 @@ def test_scorers_are_added_to_a_folder_and_truth_is_not_measured_anew(
     assert all(after[name] == before[name] for name in kept)
     assert told.count("truth") == 1
     assert phase_of("scores", record_of(GRADIENT)) not in told
-    assert told.count("all") == seeing.language_model.n_layers - 1
+    assert layers == [(0, 1, 2), (0, 2, 2)]  # of both layers together
     assert set(after) == set(contents(run))
     told.clear()
     compare_scorers(seeing, data, out=out, settings=both, on_photo=on_photo)

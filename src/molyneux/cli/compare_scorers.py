@@ -73,11 +73,10 @@ def compare_scorers(
         for line in left_out_of(selection.dataset):
             note(f"left out of {data}: {line}")
     model.begin()
-    from molyneux.studies.compare.conclude import conclude
     from molyneux.studies.compare.run import ComparisonSettings, compare_scorers
     from molyneux.studies.compare.summary import headline
 
-    run = compare_scorers(
+    found = compare_scorers(
         model,
         selection,
         out=out,
@@ -88,8 +87,6 @@ def compare_scorers(
     )
     if not is_first_process():
         return 0
-    note("summarising (intervals are bootstraps over photos)")
-    found = conclude(run.folder)
     if as_json:
         show_json(
             {

@@ -45,8 +45,11 @@ class Comparison:
         return self.folder / FOLDER
 
 
-def conclude(folder: Path) -> Comparison:
+def conclude(folder: Path, *, writes: bool = True) -> Comparison:
     """Return what a comparison's folder says so far; tables and data set are written to it.
+
+    Args:
+        writes: whether they are: by one process of several.
 
     Raises:
         UsageError: no caption of its photos has a noun.
@@ -61,8 +64,9 @@ def conclude(folder: Path) -> Comparison:
     if not found.photos:
         raise UsageError("no photo could be compared: none was read, or no caption has a noun")
     run, result = Run(folder), summarise(found)
-    published.write(run, manifest)
-    if found.agreement:
-        write_table(run, AGREEMENT, pa.Table.from_pylist(found.agreement))
-    run.write_json(f"{RESULTS}/{NAME}.json", result.document())
+    if writes:
+        published.write(run, manifest)
+        if found.agreement:
+            write_table(run, AGREEMENT, pa.Table.from_pylist(found.agreement))
+        run.write_json(f"{RESULTS}/{NAME}.json", result.document())
     return Comparison(folder, found.photos, found.whole, document_rows(found), result)

@@ -18,6 +18,7 @@ from molyneux.neurons.scorers import Scorer, find_scorer, restore_scorer, scorer
 from molyneux.processes import Process
 from molyneux.store import Run
 from molyneux.studies.compare.areas import area_phase
+from molyneux.studies.compare.conclude import Comparison, conclude
 from molyneux.studies.compare.design import EVERY
 from molyneux.studies.compare.every_unit import layer_phases
 from molyneux.studies.compare.photo import ComparedPhoto
@@ -95,8 +96,11 @@ def compare_scorers(
     settings: ComparisonSettings | None = None,
     on_photo: Told = lambda progress: None,
     note: Note = lambda line: None,
-) -> Run:
-    """Return the run folder of a comparison carried to its end, from wherever it stands.
+) -> Comparison:
+    """Return a comparison carried to its end, from wherever its folder stands.
+
+    Its tables and data set are written when all scorers are measured, after the sets, and at the
+    end.
 
     What a photo's units do hangs on the model, the photo and the seed; scorers, photos of which
     every unit is measured, and those of areas may be added to a folder later.
@@ -110,7 +114,8 @@ def compare_scorers(
         note: told what is done, a line at a time.
 
     Raises:
-        UsageError: an argument makes no sense, or the model has no reference table.
+        UsageError: an argument makes no sense, the model has no reference table, or not one
+            photo could be compared.
         RunError: the folder holds something else, or photos or a model of another kind.
         WeightsError: the model cannot be had, or its table holds no mean activations.
     """
@@ -161,16 +166,22 @@ def compare_scorers(
                 raise
             note(f"molyneux: no {name}: {error}")
             del scorers[name]
+    found = _concluded(run, process, note)
     for name, scorer in ascending:
         if name in scorers:
             some = _with_words(run, selection, min(settings.areas, photos_of_scorer[name]))
             over(area_phase(run.folder, scorer, opened), some)
+    if scorers and settings.areas:
+        found = _concluded(run, process, note)
     some = _with_words(run, selection, settings.all_units)
     phases = list(layer_phases(opened, n_layers, d_mlp)) if len(some) else []
-    for place, phase in enumerate(phases):
-        over(phase, some, _of_all(on_photo, place, len(phases)))
+    tell = _as_one(on_photo, phases, run, process, len(some))
+    for phase in phases:
+        over(phase, some, tell)
+    if phases:
+        found = _concluded(run, process, note)
     process.leave()
-    return run
+    return found
 
 
 class _Opened:
@@ -184,6 +195,13 @@ class _Opened:
         if self._last is None or self._last[0] != sha256:
             self._last = sha256, ComparedPhoto(self._facts, self._settings, item, sha256)
         return self._last[1]
+
+
+def _concluded(run: Run, process: Process, note: Note) -> Comparison:
+    """Return what is known so far: tables can be read while what takes long goes on."""
+    if process.is_first:
+        note("summarising what there is (intervals are bootstraps over photos)")
+    return conclude(run.folder, writes=process.is_first)
 
 
 def _facts(captioner: SeeingModel) -> ModelFacts:
@@ -208,19 +226,17 @@ def _with_words(run: Run, selection: Selection, n: int) -> Selection:
     return selection.only(selection.ids[:last])
 
 
-def _of_all(tell: Told, place: int, phases: int) -> Told:
-    """Return what tells of one of several phases as a part of all of them."""
+def _as_one(tell: Told, phases: Sequence[Phase], run: Run, process: Process, photos: int) -> Told:
+    """Return what tells of several phases over the same photos as if they were one."""
+    own = range(process.rank, photos, process.world)
+    before = done = sum(
+        len(set(finished_parts(run.folder, phase.name)) & set(own)) for phase in phases
+    )
 
     def told(progress: Progress) -> None:
-        own = progress.total
-        tell(
-            replace(
-                progress,
-                phase=EVERY,
-                done=place * own + progress.done,
-                total=phases * own,
-                before=place * own + progress.before,
-            )
-        )
+        nonlocal done
+        done += 1
+        total = len(phases) * len(own)
+        tell(replace(progress, phase=EVERY, done=done, total=total, before=before))
 
     return told

@@ -116,7 +116,7 @@ def measured_units(folder: Path, index: int) -> set[Unit]:
         Unit(row["layer"], row["unit"])
         for phase in phases_with_effects(folder)
         if index in finished_parts(folder, phase)
-        for row in read_some(folder, phase, index, _MEASURED)[EXACT]
+        for row in read_some(folder, phase, index, _MEASURED)[EXACT] or ()
         if row["put_to"] == ZERO
     }
 

@@ -15,7 +15,9 @@ from tiny_models import (
     WITHOUT_SDPA,
     count_hooks,
     tiny_language_model,
+    tiny_photos,
 )
+from tiny_vlms import VLM_KINDS, tiny_vlm
 from torch import Tensor
 from transformers import AttentionInterface
 
@@ -23,6 +25,8 @@ from molyneux.adapters.language_model import LanguageModel
 from molyneux.errors import AdapterError
 from molyneux.hooks import capture
 from molyneux.neurons.attribution import Target, attribute_products
+from molyneux.neurons.integrated import integrate_layer
+from molyneux.neurons.prefix import read_prefix
 from molyneux.neurons.relevance import relevance_rules
 from molyneux.neurons.scorers import NO_CONTEXT, find_scorer
 from molyneux.vision.layout import ImagePrompt
@@ -73,6 +77,36 @@ def test_what_is_in_the_stream_sums_to_the_logit_after_every_layer(
     for layer in range(N_LAYERS):
         whole = (streams[layer] * given[layer]).sum().detach()
         torch.testing.assert_close(whole, plain, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", VLM_KINDS)
+def test_vision_language_models_conserve_and_step_alike(kind: str) -> None:
+    seeing = tiny_vlm(kind, dtype=torch.float64)
+    model, prompt = seeing.language_model, seeing.see(tiny_photos(1))
+    at = prompt.n_positions - 1
+    target = Target(DOG, at)
+    line: dict[str, Any] = {"positions": [at], "steps": 2}
+    step = integrate_layer(
+        model, prompt, [target], 0, **line, prefix=read_prefix(model, prompt, at)
+    )
+    whole = integrate_layer(model, prompt, [target], 0, **line)
+    assert float(whole.difference.abs()) > 1e-3
+    torch.testing.assert_close(step.values, whole.values, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(step.difference, whole.difference, rtol=1e-4, atol=1e-6)
+    with torch.no_grad():
+        for name, parameter in model.model.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+    layers = {layer: model.layer(layer) for layer in range(model.n_layers)}
+    embeddings = prompt.embeddings.clone().requires_grad_()
+    with relevance_rules(model), capture(layers, at="output") as streams:
+        logits = model.read(replace(prompt, embeddings=embeddings)).logits
+    logit = logits[0, at, DOG]
+    assert torch.equal(logit.detach(), model.read(prompt).logits[0, at, DOG])
+    given = torch.autograd.grad(logit, [streams[layer] for layer in layers])
+    for layer in layers:
+        total = (streams[layer] * given[layer]).sum().detach()
+        torch.testing.assert_close(total, logit.detach(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -30,10 +30,7 @@ class Prefix:
     def read(self, model: LanguageModel, n_rows: int) -> Tensor:
         """Return the logits behind the position, of equal rows: edits make them differ."""
         rows, at = self.prompt.repeated(n_rows), slice(self.position, self.position + 1)
-        # Token types act on the prompt alone (`ImagePrompt.given_behind`).
-        beside = {
-            name: one.values[..., at] for name, one in rows.beside.items() if one.following is None
-        }
+        beside = {name: one.values[..., at] for name, one in rows.beside.items()}
         output = model.run(
             inputs_embeds=rows.embeddings[:, at].detach(),
             past_key_values=_repeated(self.cache, n_rows),
@@ -48,9 +45,11 @@ class Prefix:
 def read_prefix(model: LanguageModel, prompt: ImagePrompt, position: int) -> Prefix | None:
     """Return what comes ahead of a position behind the patches.
 
-    None where a step could not follow it: nothing is ahead, or the model keeps no keys and values.
+    None where a step could not follow it: nothing is ahead, the model keeps no keys and values, or
+    it is told what positions are, by which some models have a prompt look ahead (PaliGemma).
     """
-    if position < max(prompt.patches.stop, 1):
+    told = any(one.following is not None for one in prompt.beside.values())
+    if told or position < max(prompt.patches.stop, 1):
         return None
     beside = {
         name: replace(one, values=one.values[..., :position]) for name, one in prompt.beside.items()

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from molyneux.studies.e8_concepts.chosen import read_found
 from molyneux.studies.folder import Study
 from molyneux.studies.parts import Progress
 from molyneux.studies.plan import Data, Note
 from molyneux.studies.settings import StudySettings
+
+if TYPE_CHECKING:
+    from molyneux.models.seeing_model import SeeingModel
 
 PER_CONCEPT = 10
 
@@ -32,7 +36,7 @@ def transfer_settings(
 
 def run_transfer(
     run: str | PathLike[str],
-    model: object,
+    model: SeeingModel,
     data: Data,
     *,
     out: str | PathLike[str] | None = None,
@@ -44,8 +48,8 @@ def run_transfer(
 
     Args:
         run: the folder of a study with E8 on other photos, by the same model.
-        model, data, out, on_photo, note: as `run_study` takes them. Through the model's lens the
-            sets are read; without one that is left out.
+        model: through its lens the sets are read; without one that is left out.
+        data: the photos, as `run_study` takes them; so are all others.
 
     Raises:
         RunError: the run found no units of concepts.
@@ -54,5 +58,5 @@ def run_transfer(
     from molyneux.studies.study import run_study
 
     asked = transfer_settings(run, settings)
-    read_found(Path(fspath(run))).require_model(getattr(model, "hashes", {}))
-    return run_study(model, data, "E9", out=out, settings=asked, on_photo=on_photo, note=note)  # type: ignore[arg-type]
+    read_found(Path(fspath(run))).require_model(model.hashes)
+    return run_study(model, data, "E9", out=out, settings=asked, on_photo=on_photo, note=note)

@@ -17,7 +17,7 @@ from molyneux.studies.e8_concepts.photos import LEAST, choose_photos, photos_of,
 from molyneux.studies.experiment import Experiment
 from molyneux.studies.finished import Finished, read_model_tables
 from molyneux.studies.parts import Phase, Underway, finished_parts, read_part
-from molyneux.studies.results import Number, Result, ResultTable
+from molyneux.studies.results import Cell, Number, Result, ResultTable
 from molyneux.studies.settings import StudySettings
 from molyneux.studies.subject import Subject
 
@@ -159,7 +159,7 @@ def _concept_table(rows: list[dict[str, Any]]) -> ResultTable:
 
 def _overlap_table(rows: list[dict[str, Any]]) -> ResultTable:
     units = _units_of(rows)
-    table = []
+    table: list[dict[str, Cell]] = []
     for name in SETS:
         own = [set(found) for (_, which), found in units.items() if which == name]
         shares = [len(a & b) / len(a) for a in own for b in own if a is not b]

@@ -111,6 +111,8 @@ WRONG: list[tuple[str, str]] = [
     ("study . --reference gone", "gone (--reference)"),
     ("study . --preset gptj-beit --projection 0.png", "needs a reference table"),
     ("table gone", "gone is not there"),
+    ("compare-scorers gone", "there is no gone"),
+    ("compare-scorers", "missing argument 'DATA'"),
     ("transfer gone .", "gone is not there"),
     ("transfer .", "missing argument"),
     ("trust gone --check .", "there is no gone"),

@@ -58,8 +58,8 @@ def transfer(
     from molyneux.data.dataset import left_out_of
     from molyneux.data.open import open_dataset
     from molyneux.data.selection import select
-    from molyneux.processes import is_first_process
     from molyneux.pages.one_file import write_report
+    from molyneux.processes import is_first_process
     from molyneux.studies.e9_transfer.experiment import TRANSFER, Taken
     from molyneux.studies.finished import bad_photos, good_photos
     from molyneux.studies.folder import find_tables

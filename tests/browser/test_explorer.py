@@ -506,6 +506,16 @@ def test_a_unit_that_was_found_opens_without_a_list_that_has_it(tabs: Tabs, expo
     tabs.wrong[:] = [line for line in tabs.wrong if "ERR_FILE_NOT_FOUND" not in line]
 
 
+def test_a_list_of_units_can_be_passed_over_with_the_keyboard(tabs: Tabs, served: Served) -> None:
+    tab = tabs.open(served.at("#/r0/0"))
+    tab.wait_for_selector(".ranked")
+    tab.get_by_role("button", name="Skip the list of units").press("Enter")
+    tab.keyboard.press("Tab")
+    assert not tab.evaluate("Boolean(document.activeElement.closest('.ranked'))")
+    below = "document.activeElement.compareDocumentPosition(document.querySelector('.ranked'))"
+    assert tab.evaluate(below) & 2  # the list stands before it
+
+
 def test_patches_are_chosen_with_the_keyboard(tabs: Tabs, served: Served) -> None:
     tab = tabs.open(served.at("#/r0/0?patch=2,3"))
     chosen = tab.locator(".cell[aria-pressed=true]")

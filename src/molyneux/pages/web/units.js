@@ -1,4 +1,4 @@
-import { html } from "./vendor/htm-preact.js";
+import { html, useRef } from "./vendor/htm-preact.js";
 import { Term } from "./glossary.js";
 import { alone } from "./data.js";
 import { unitAddress } from "./address.js";
@@ -65,10 +65,12 @@ function Detail({ unit, about, run, grid, word, list, live, map }) {
 // A list of units, ordered. `chosen` and `pointed` are places in it.
 export function UnitList({ units, ranking, view, about, run, grid, word, chosen, all, onChoose, onPoint, onAll, live, map }) {
   const field = orderedBy(ranking);
+  const past = useRef(null);
   if (!units.length) return html`<p class="note">The run lists no units here.</p>`;
   const shown = all ? units : units.slice(0, FIRST_ROWS);
   const title = { total: "total", score: "score", specific: "specific", contrast: "contrast", change: "change" }[field] ?? field;
   return html`<div>
+    <button type="button" class="pill skip" onClick=${() => past.current?.focus()}>Skip the list of units</button>
     <table class="ranked">
       <thead><tr><th scope="col" class="rank">#</th><th scope="col">writes</th><th scope="col"><${Term} name="unit" /></th>
         <th scope="col" class="number"><${Term} name=${title} /></th>
@@ -92,5 +94,6 @@ export function UnitList({ units, ranking, view, about, run, grid, word, chosen,
     </table>
     ${units.length > FIRST_ROWS && html`<button type="button" class="pill more" onClick=${onAll}>
       ${all ? `Show the first ${FIRST_ROWS}` : `Show all ${units.length}`}</button>`}
+    <span ref=${past} tabindex="-1"></span>
   </div>`;
 }

@@ -29,7 +29,6 @@ from kept_rows import (
     readable,
     write_json,
 )
-from molyneux.explain.absent_word import choose_absent
 from scipy import stats
 from source import source_record
 
@@ -44,6 +43,7 @@ from molyneux.neurons.decoding import read_units
 from molyneux.neurons.effects import unit_effects
 from molyneux.neurons.rankings import rank_units
 from molyneux.neurons.scorers import DEFAULT_SCORER, Context
+from molyneux.neurons.sight.absent_word import choose_absent
 from molyneux.neurons.sinks import patch_norms, sink_patches
 from molyneux.neurons.targets import nouns_shown, read_sentence, unrelated_nouns, word_tokens
 from molyneux.neurons.unit import Unit

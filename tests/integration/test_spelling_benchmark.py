@@ -172,7 +172,7 @@ def test_every_figure_can_be_had_again(run: Path, capsys: pytest.CaptureFixture[
     random.Random(1).shuffle(lines)  # as runs that were gone on with may leave them
     (run / "photos.jsonl").write_text("\n".join(lines) + "\n")
     spelling.conclude(run, spelling.summarise, spelling.show, again=True)
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().out == f"{told}{run / 'summary.json'} is what the rows give\n"
     summary = json.loads((run / "summary.json").read_text())
     assert list(summary["conditions"]) == ["end", "end, noise", "end, noise 0", "start"]
     # The three are one model: nothing lies between them.

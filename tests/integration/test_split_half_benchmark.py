@@ -236,7 +236,7 @@ def test_every_figure_can_be_had_again_from_the_rows(
     split.conclude(run.folder, split.summarise, split.show, again=False)
     told = capsys.readouterr().out
     split.conclude(run.folder, split.summarise, split.show, again=True)
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().out == f"{told}{run.folder / 'summary.json'} is what the rows give\n"
     file = run.folder / "photos.jsonl"
     kept = file.read_text()
     row = json.loads(kept.splitlines()[0])

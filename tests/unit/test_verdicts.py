@@ -99,3 +99,14 @@ def test_verdicts_are_kept_with_their_numbers_and_make_a_table() -> None:
     assert [each.name for each in find_tables([again], "e9")] == ["E9.shares"]
     with pytest.raises(UsageError, match="there is no table 'verdicts'"):
         find_tables([bare], "verdicts")
+
+
+@pytest.mark.parametrize(("experiment", "warned"), [("E6", True), ("E9", False)])
+def test_that_a_cause_is_no_sight_is_said_beside_claims_of_causes(
+    experiment: str, warned: bool
+) -> None:
+    found = result(Number(-0.2, -0.3, -0.1, 76))
+    said = replace(found, experiment=experiment, verdicts=(claim(-1).verdict(found),))
+    table = verdict_table(one for one in [said])  # any iterable, read once
+    assert table is not None
+    assert any("Of sight speaks E7" in note for note in table.notes) is warned

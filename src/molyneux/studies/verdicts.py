@@ -79,6 +79,7 @@ class Claim:
 
 def verdict_table(results: Iterable[Result]) -> ResultTable | None:
     """Return all experiments' verdicts as one table; None where there are none."""
+    given = tuple(results)
     rows = tuple(
         {
             "experiment": result.experiment,
@@ -88,7 +89,7 @@ def verdict_table(results: Iterable[Result]) -> ResultTable | None:
             "paper": one.paper,
             "verdict": one.verdict,
         }
-        for result in results
+        for result in given
         for one in result.verdicts
     )
     if not rows:
@@ -100,10 +101,10 @@ def verdict_table(results: Iterable[Result]) -> ResultTable | None:
         "measured. Each row is taken from the tables below, which say how it was measured.",
         "Of claims of a difference that are all false one in forty would hold by chance.",
     ]
-    if any(result.experiment == "E6" and result.verdicts for result in results):
+    if any(result.experiment == "E6" and result.verdicts for result in given):
         said.append(
-            "E6 says what causes a word, not that anything was seen: units that a word's own "
-            "gradient picks take it from a photo that does not show it as well. Of sight speaks E7."
+            "E6 says what causes a word, not that anything was seen: it asks for no word that the "
+            "photo does not show, whose own units might take as much of it. Of sight speaks E7."
         )
     return ResultTable(
         NAME,
